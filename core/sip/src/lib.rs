@@ -1,0 +1,1 @@
+//! See the crate description; the first lines are written by its author.
