@@ -1,0 +1,33 @@
+//! Two private hosts and a cable, on the real kernel.
+
+use std::net::UdpSocket;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use netns::Host;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    // Before any thread exists: this process becomes root in a user namespace of its own where it is not root already.
+    netns::become_root().expect("these tests need root or unprivileged user namespaces");
+    let trials = vec![Trial::test("two_hosts_talk_over_a_cable", two_hosts_talk_over_a_cable)];
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn two_hosts_talk_over_a_cable() -> Result<(), Failed> {
+    let (left, right) = (Host::new("left")?, Host::new("right")?);
+    left.cable("eth0", &right, "eth0")?;
+    left.address("eth0", "192.0.2.1/24".parse()?)?;
+    right.address("eth0", "192.0.2.2/24".parse()?)?;
+    left.address("eth0", "2001:db8::1/64".parse()?)?;
+    right.address("eth0", "2001:db8::2/64".parse()?)?;
+    left.route("198.51.100.0/24".parse()?, "192.0.2.2".parse()?)?;
+    left.forward()?;
+    for (from, to) in [("192.0.2.1:0", "192.0.2.2:4000"), ("[2001:db8::1]:0", "[2001:db8::2]:4000")] {
+        let receiver = right.run(|| UdpSocket::bind(to))?;
+        let sender = left.run(|| UdpSocket::bind(from))?;
+        sender.send_to(b"hello", to)?;
+        let mut buffer = [0; 8];
+        assert_eq!(receiver.recv(&mut buffer)?, 5);
+    }
+    Ok(())
+}
