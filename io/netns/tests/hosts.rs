@@ -3,12 +3,12 @@
 use std::net::UdpSocket;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use netns::Host;
+use postern_netns::Host;
 
 fn main() {
     let arguments = Arguments::from_args();
     // Before any thread exists: this process becomes root in a user namespace of its own where it is not root already.
-    netns::become_root().expect("these tests need root or unprivileged user namespaces");
+    postern_netns::become_root().expect("these tests need root or unprivileged user namespaces");
     let trials = vec![Trial::test("two_hosts_talk_over_a_cable", two_hosts_talk_over_a_cable)];
     libtest_mimic::run(&arguments, trials).exit();
 }
