@@ -1,0 +1,1 @@
+//! The `rtcp` attribute: RFC 3605.
