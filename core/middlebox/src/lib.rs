@@ -1,1 +1,24 @@
-//! See the crate description; the first lines are written by its author.
+//! The whole firewall side as one machine: RFC 5189 and RFC 4540 §8 for a pure firewall.
+//!
+//! Agents ask through sessions ([`Input::Request`]); `authority` decides and makes permits; the rule table keeps
+//! owners, groups and lifetimes; an engine ([`Engine`]) is told which entries to hold ([`Output::Apply`]) and a
+//! reply leaves only after it has confirmed them. `docs/pinholes.md` says what may pass when.
+//!
+//! Requests are not handed to the engine one by one. They gather while the caller feeds inputs, and
+//! [`machine::Machine::handle_timeout`], which is due at once, turns all of them into one batch: feed everything that
+//! has arrived, then call it. One batch is out at a time; what arrives meanwhile waits for its answer.
+
+pub mod authority;
+pub mod engine;
+pub mod entry;
+pub mod event;
+pub mod limits;
+mod middlebox;
+pub mod realm;
+
+pub use authority::{AgentId, AgentPolicy, Authority, Opening, Permit, Policy};
+pub use engine::{Drift, Engine};
+pub use entry::{Counter, EngineFailure, Entry, Key, Operation, PortBlock, Source, Transport};
+pub use event::{EndCause, Event};
+pub use middlebox::{BatchId, Config, Input, Middlebox, Output, RequestKind, SessionId};
+pub use realm::{Realm, RealmError, Realms, ReversePath, Side, Zone};

@@ -1,0 +1,300 @@
+//! What an engine holds: one entry is one element of a hash set. `docs/pinholes.md` §3 and §4.
+//!
+//! A rule needs one or more entries, and an entry may be needed by several rules; the machine counts that, an
+//! engine only sees keys. A key says exactly which packets it admits, see [`Key::admits`].
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use midcom::{Network, Protocol};
+use thiserror::Error;
+
+pub use crate::authority::Permit;
+use crate::realm::Realms;
+
+/// The transport protocols an entry can be made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// UDP: packets pass from the source to the destination, never back.
+    Udp,
+    /// TCP: the source may send the first SYN. Packets of the opposite direction (source and destination swapped)
+    /// pass too, except a SYN without ACK. The engine implies this; there is no second entry for it.
+    Tcp,
+}
+
+impl Transport {
+    /// The protocol as MIDCOM says it.
+    #[must_use]
+    pub fn protocol(self) -> Protocol {
+        match self {
+            Self::Udp => Protocol::Udp,
+            Self::Tcp => Protocol::Tcp,
+        }
+    }
+}
+
+/// One destination port, or an even port and the odd one above it: what one element of a set with the port mask
+/// 0xffff or 0xfffe matches.
+///
+/// Wider blocks do not exist: each further mask would cost every packet one more lookup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortBlock {
+    first: u16,
+    pair: bool,
+}
+
+impl PortBlock {
+    /// One port; `None` for port 0, which no packet may use.
+    #[must_use]
+    pub fn one(port: u16) -> Option<Self> {
+        (port != 0).then_some(Self { first: port, pair: false })
+    }
+
+    /// An even port and the next one; `None` for an odd port and for 0.
+    #[must_use]
+    pub fn pair(first: u16) -> Option<Self> {
+        (first != 0 && first.is_multiple_of(2)).then_some(Self { first, pair: true })
+    }
+
+    /// The lowest port.
+    #[must_use]
+    pub fn first(self) -> u16 {
+        self.first
+    }
+
+    /// True for two ports, false for one.
+    #[must_use]
+    pub fn is_pair(self) -> bool {
+        self.pair
+    }
+
+    /// What a port is masked with before it is compared with [`PortBlock::first`].
+    #[must_use]
+    pub fn mask(self) -> u16 {
+        if self.pair { 0xfffe } else { 0xffff }
+    }
+
+    /// True if `port` is one of them.
+    #[must_use]
+    pub fn contains(self, port: u16) -> bool {
+        port & self.mask() == self.first
+    }
+
+    /// Cuts `count` consecutive ports from `first` on into blocks, lowest first. `None` if they include port 0 or
+    /// go beyond 65535, or for a count of 0.
+    #[must_use]
+    pub fn split(first: u16, count: u16) -> Option<Vec<Self>> {
+        let end = u32::from(first) + u32::from(count);
+        if first == 0 || count == 0 || end > 0x1_0000 {
+            return None;
+        }
+        let mut blocks = Vec::with_capacity(usize::from(count) / 2 + 2);
+        let mut port = u32::from(first);
+        while port < end {
+            let pair = port.is_multiple_of(2) && port + 1 < end;
+            // Below 65536 because `end` is at most that.
+            blocks.push(Self { first: u16::try_from(port).unwrap_or(u16::MAX), pair });
+            port += if pair { 2 } else { 1 };
+        }
+        Some(blocks)
+    }
+}
+
+/// `4000` or `4000-4001`.
+impl fmt::Display for PortBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pair {
+            true => write!(f, "{}-{}", self.first, self.first | 1),
+            false => write!(f, "{}", self.first),
+        }
+    }
+}
+
+/// Who may send: the three key classes, in the order in which the gate tries them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// One port of one host: class (source, source port, destination, destination port), one destination port.
+    Exact {
+        /// The host.
+        address: IpAddr,
+        /// Its port, never 0.
+        port: u16,
+    },
+    /// Any port of one host: class (source, destination, destination port).
+    Host(IpAddr),
+    /// Any port of any host of a network: class (destination, destination port), guarded by the sender's network.
+    /// It is always one of [`Realms::zones`]; the sender's zone is the longest match, see [`Realms::zone_of`].
+    Network(Network),
+}
+
+impl Source {
+    /// True if a packet from `address`, `port` comes from here.
+    #[must_use]
+    pub fn admits(&self, realms: &Realms, address: IpAddr, port: u16) -> bool {
+        match self {
+            Self::Exact { address: host, port: exact } => *host == address && *exact == port,
+            Self::Host(host) => *host == address,
+            Self::Network(network) => realms.zone_of(address).is_some_and(|zone| zone.network == *network),
+        }
+    }
+
+    fn is_v4(&self) -> bool {
+        match self {
+            Self::Exact { address, .. } | Self::Host(address) => address.is_ipv4(),
+            Self::Network(network) => network.addr().is_ipv4(),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact { address, port } => write!(f, "{}", std::net::SocketAddr::new(*address, *port)),
+            Self::Host(IpAddr::V6(address)) => write!(f, "[{address}]:*"),
+            Self::Host(address) => write!(f, "{address}:*"),
+            Self::Network(network) => write!(f, "{network}:*"),
+        }
+    }
+}
+
+/// Names an entry and says what it admits. One key, one element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    transport: Transport,
+    source: Source,
+    destination: IpAddr,
+    ports: PortBlock,
+}
+
+impl Key {
+    /// A key; `None` if source and destination differ in IP version, if an exact source comes with a pair of ports
+    /// (masking both ports would admit crossed pairs), or if its port is 0. Engines use it to read a key back.
+    #[must_use]
+    pub fn new(transport: Transport, source: Source, destination: IpAddr, ports: PortBlock) -> Option<Self> {
+        let exact_fits = match source {
+            Source::Exact { port, .. } => port != 0 && !ports.is_pair(),
+            Source::Host(_) | Source::Network(_) => true,
+        };
+        let same_version = source.is_v4() == destination.is_ipv4();
+        (exact_fits && same_version).then_some(Self { transport, source, destination, ports })
+    }
+
+    /// The transport protocol.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// Who may send.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// Who receives.
+    #[must_use]
+    pub fn destination(&self) -> IpAddr {
+        self.destination
+    }
+
+    /// On which ports.
+    #[must_use]
+    pub fn ports(&self) -> PortBlock {
+        self.ports
+    }
+
+    /// True if a packet from `source` to `destination` matches, interfaces and the TCP reverse direction left aside.
+    #[must_use]
+    pub fn admits(&self, realms: &Realms, source: (IpAddr, u16), destination: (IpAddr, u16)) -> bool {
+        self.destination == destination.0
+            && self.ports.contains(destination.1)
+            && self.source.admits(realms, source.0, source.1)
+    }
+}
+
+/// `udp 198.51.100.9:* -> 10.0.40.7:4000-4001`.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} -> ", self.transport.protocol(), self.source)?;
+        match self.destination {
+            IpAddr::V4(address) => write!(f, "{address}:{}", self.ports),
+            IpAddr::V6(address) => write!(f, "[{address}]:{}", self.ports),
+        }
+    }
+}
+
+/// What passed through one entry since it was installed. Extending keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counter {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, IP header included.
+    pub bytes: u64,
+}
+
+/// An entry as an engine reports it, at start and for inspection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Which.
+    pub key: Key,
+    /// How long it still lives.
+    pub remaining: Duration,
+    /// What it let pass.
+    pub counter: Counter,
+}
+
+/// One change that an engine is asked to make. The lifetime counts from the commit and is never zero.
+///
+/// `Add` and `Extend` differ only in what the machine believes is there: both must leave the entry in place with
+/// exactly this lifetime, whether it was there or not. `Extend` may also shorten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Installs an entry believed absent.
+    Add {
+        /// What, with the proof that it is allowed.
+        permit: Permit,
+        /// For how long.
+        lifetime: Duration,
+    },
+    /// Gives an entry believed present a new lifetime, longer or shorter, without a gap. Its counter is kept.
+    Extend {
+        /// What, with the proof that it is allowed.
+        permit: Permit,
+        /// For how long from now on.
+        lifetime: Duration,
+    },
+    /// Removes an entry. One that is not there is a success.
+    Remove {
+        /// Which.
+        key: Key,
+    },
+}
+
+impl Operation {
+    /// The entry it is about.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Add { permit, .. } | Self::Extend { permit, .. } => permit.key(),
+            Self::Remove { key } => *key,
+        }
+    }
+}
+
+/// Why an engine did not do one operation. The entry is then as it was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
+pub enum EngineFailure {
+    /// No room in a set, or no memory.
+    #[error("the engine is full")]
+    Full,
+    /// The engine cannot express this key, for example a network it has no zone for.
+    #[error("the engine cannot express this entry")]
+    Unsupported,
+    /// The kernel said no; the number is its errno.
+    #[error("the kernel refused the entry (errno {0})")]
+    Refused(i32),
+    /// The engine has lost its kernel, its table or its privilege.
+    #[error("the engine is not available")]
+    Unavailable,
+}

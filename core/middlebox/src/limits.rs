@@ -1,0 +1,25 @@
+//! Every limit of the middlebox, with the answer given at the limit.
+
+use std::time::Duration;
+
+/// Networks in all realms together; more is a configuration error.
+pub const ZONES_MAX: usize = 256;
+/// Open sessions; the next one is terminated (AST) at once.
+pub const SESSIONS_MAX: usize = 1024;
+/// Rules of all agents together; the next request is refused with [`midcom::Failure::NoResources`].
+pub const RULES_MAX: usize = 262_144;
+/// Consecutive ports of one enable rule; more is refused with [`midcom::Failure::IllegalPortCount`].
+pub const PORTS_PER_RULE_MAX: u16 = 64;
+/// Entries of one rule; more is refused with [`midcom::Failure::NoResources`].
+pub const ENTRIES_PER_RULE_MAX: usize = 256;
+/// Requests waiting for the engine; the next one is refused with [`midcom::Failure::NoResources`].
+pub const QUEUE_MAX: usize = 65_536;
+/// Operations in one batch, from which on further requests wait for the next one.
+pub const BATCH_OPERATIONS_MAX: usize = 4096;
+/// Identifiers in one PRL reply; more is refused with [`midcom::Failure::ReplyTooBig`] (RFC 4540 §8.7).
+pub const LIST_MAX: usize = 8191;
+/// How long before the kernel would end an entry by itself the machine ends the rule, so that the event is heard and
+/// nothing is deleted that is already gone. Half of the lifetime for lifetimes below twice this.
+pub const EXPIRY_LEAD: Duration = Duration::from_secs(2);
+/// How long after a failed removal it is tried again.
+pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
