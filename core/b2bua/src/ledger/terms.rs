@@ -1,0 +1,89 @@
+//! What a ledger is told about the world: realms, the middleboxes between them, lifetimes.
+
+use std::sync::Arc;
+
+use midcom::{Capabilities, Lifetime, MiddleboxId, Request, RequestId};
+use sdp::MediaPolicy;
+use smallvec::SmallVec;
+
+use crate::side::{Side, Sides};
+
+/// From where a realm's phones may receive media, as soon as the peer's description is known
+/// (`docs/pinholes.md`, "from SDP to rules").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourcePolicy {
+    /// From the address and port in the peer's description.
+    Strict,
+    /// From the address in the peer's description, any port.
+    Address,
+    /// From any address of the peer realm's media networks.
+    Realm,
+}
+
+/// What a ledger must know of a realm. Shared by all calls of the realm; a new configuration makes new values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Realm {
+    /// What may be opened toward this realm's phones.
+    pub media: MediaPolicy,
+    /// From where they may receive.
+    pub source: SourcePolicy,
+    /// Whether media may flow toward them before their peer's address is known. Without it the rule is reserved
+    /// first and enabled on the answer.
+    pub early_media: bool,
+}
+
+/// One middlebox on the path between the two sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crossing {
+    /// Which.
+    pub middlebox: MiddleboxId,
+    /// The side of the call that is inside of it.
+    pub inside: Side,
+    /// What it said of itself when its session opened.
+    pub capabilities: Capabilities,
+}
+
+/// The middleboxes on the path: none, one or several. A step succeeds only when every one has confirmed.
+pub type MediaPath = SmallVec<[Crossing; 1]>;
+
+/// What a ledger works with for its whole life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// The middleboxes.
+    pub path: MediaPath,
+    /// The realm of each side.
+    pub realms: Sides<Arc<Realm>>,
+    /// Lifetime asked for each rule.
+    pub rule_lifetime: Lifetime,
+    /// Most rules one call may have, the closing ones included.
+    pub rules_max: u16,
+}
+
+/// Numbers for requests, one counter for all ledgers of a machine, so that a reply finds its call.
+#[derive(Debug, Clone, Default)]
+pub struct RequestIds(u64);
+
+impl RequestIds {
+    /// A counter that begins behind `last`.
+    #[must_use]
+    pub fn after(last: u64) -> Self {
+        Self(last)
+    }
+
+    /// The next number.
+    pub fn mint(&mut self) -> RequestId {
+        self.0 += 1;
+        RequestId(self.0)
+    }
+}
+
+/// Something a ledger wants a middlebox to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerRequest {
+    /// Which middlebox.
+    pub middlebox: MiddleboxId,
+    /// Comes back with the reply.
+    pub id: RequestId,
+    /// What it is asked.
+    pub request: Request,
+}
