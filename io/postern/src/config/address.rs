@@ -1,0 +1,186 @@
+//! Listeners and next hops as they are written: `udp:192.0.2.1:5060`, `sip:trunk.example.net;transport=tcp`.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::kind::{Kind, complain};
+use super::problem::{Problems, did_you_mean};
+
+/// The port of SIP over UDP and TCP (RFC 3261 §19.1.2).
+const SIP_PORT: u16 = 5060;
+
+/// A transport of this release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Transport {
+    Udp,
+    Tcp,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        })
+    }
+}
+
+/// Where a realm is listened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listen {
+    pub transport: Transport,
+    pub address: SocketAddr,
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.transport, self.address)
+    }
+}
+
+/// The kind of a `listen` entry.
+#[derive(Debug)]
+pub(crate) struct ListenKind;
+
+impl Kind for ListenKind {
+    type Value = (Listen, std::ops::Range<usize>);
+    fn read(&self, value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self::Value> {
+        let text = value.get_ref().as_str().unwrap_or_default();
+        let Some((word, rest)) = text.split_once(':') else { return complain(self, value, problems) };
+        let transport = transport(word, value, problems)?;
+        let address = rest.parse().ok().or_else(|| {
+            let bare = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(rest);
+            bare.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, SIP_PORT))
+        });
+        let Some(address) = address else { return complain(self, value, problems) };
+        if address.ip().is_unspecified() || address.ip().is_multicast() {
+            problems.push_with_help(
+                value.span(),
+                format!("{} is not an address that a phone can call", address.ip()),
+                "listens to no particular address",
+                "name the address of the interface: it is written into Via and Contact",
+            );
+            return None;
+        }
+        if address.port() == 0 {
+            return complain(self, value, problems);
+        }
+        Some((Listen { transport, address }, value.span()))
+    }
+    fn describe(&self) -> String {
+        "\"udp:ADDRESS:PORT\" or \"tcp:ADDRESS:PORT\" (port 5060 if left out; IPv6 addresses in brackets)"
+            .into()
+    }
+}
+
+/// The transport of a word, or the complaint that it is later's or nobody's.
+fn transport(word: &str, value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Transport> {
+    match word.to_ascii_lowercase().as_str() {
+        "udp" => Some(Transport::Udp),
+        "tcp" => Some(Transport::Tcp),
+        later @ ("tls" | "ws" | "wss" | "sctp") => {
+            problems.push_with_help(
+                value.span(),
+                format!("{} is not in this release", later.to_uppercase()),
+                format!("`{later}` cannot be served yet"),
+                "this release speaks udp and tcp; remove this entry or use one of them on a network you trust",
+            );
+            None
+        }
+        other => {
+            let help = did_you_mean(other, ["udp", "tcp"])
+                .map_or_else(|| "known: udp, tcp".to_owned(), |near| format!("did you mean `{near}`?"));
+            problems.push_with_help(
+                value.span(),
+                format!("unknown transport `{other}`"),
+                "not a transport",
+                help,
+            );
+            None
+        }
+    }
+}
+
+/// A host of a next hop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Host {
+    Address(IpAddr),
+    Name(String),
+}
+
+/// Where calls of a route go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NextHop {
+    pub host: Host,
+    /// The port, where given; a number of 0 is refused.
+    pub port: u16,
+    pub transport: Transport,
+    /// The URI as written.
+    pub text: String,
+}
+
+/// The kind of `next-hop`.
+#[derive(Debug)]
+pub(crate) struct NextHopKind;
+
+impl Kind for NextHopKind {
+    type Value = NextHop;
+    fn read(&self, value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<NextHop> {
+        let text = value.get_ref().as_str().unwrap_or_default();
+        if text.starts_with("sips:") {
+            transport("tls", value, problems)?;
+        }
+        let Some(rest) = text.strip_prefix("sip:") else { return complain(self, value, problems) };
+        let mut parts = rest.split(';');
+        let Some((host, port)) = parts.next().and_then(host_and_port) else {
+            return complain(self, value, problems);
+        };
+        let mut used = Transport::Udp;
+        for parameter in parts {
+            match parameter.split_once('=') {
+                Some(("transport", word)) => used = transport(word, value, problems)?,
+                Some(_) | None => {
+                    problems.push_with_help(
+                        value.span(),
+                        format!("unknown parameter `{parameter}`"),
+                        "not a parameter of a next hop",
+                        "known: transport=udp, transport=tcp",
+                    );
+                    return None;
+                }
+            }
+        }
+        Some(NextHop { host, port, transport: used, text: text.to_owned() })
+    }
+    fn describe(&self) -> String {
+        "SIP URI \"sip:HOST[:PORT][;transport=udp|tcp]\"".into()
+    }
+}
+
+fn host_and_port(text: &str) -> Option<(Host, u16)> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some((Host::Address(address.ip()), address.port())).filter(|(_, port)| *port != 0);
+    }
+    if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse::<Ipv6Addr>() {
+        return Some((Host::Address(address.into()), SIP_PORT));
+    }
+    let (name, port) = match text.split_once(':') {
+        Some((name, port)) => (name, port.parse().ok().filter(|port| *port != 0)?),
+        None => (text, SIP_PORT),
+    };
+    if let Ok(address) = name.parse::<IpAddr>() {
+        return Some((Host::Address(address), port));
+    }
+    let fits = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let plausible = name.len() <= 253 && name.trim_end_matches('.').split('.').all(fits);
+    // A last label of digits is an address that someone mistyped.
+    let numeric = name.rsplit('.').next().is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()));
+    (plausible && !numeric).then(|| (Host::Name(name.to_owned()), port))
+}

@@ -1,0 +1,45 @@
+//! Writes `docs/configuration.md` from the keys.
+
+use std::fmt::Write as _;
+
+use super::SECTIONS;
+use super::key::{Absent, Described, Section};
+
+const HEAD: &str = "# Configuration
+
+<!-- Generated from the code: UPDATE_DOCS=1 cargo test -p postern configuration -->
+
+One TOML file, `/etc/postern/postern.toml` unless `--config` names another. Unknown keys are errors. `postern check`
+says what is wrong with a file, with line and advice. Every key takes effect when Postern is started again.
+
+The smallest file that works:
+
+```toml
+";
+
+/// The whole page; `smallest` is the example it begins with.
+pub(super) fn page(smallest: &str) -> String {
+    let mut page = format!("{HEAD}{smallest}```\n");
+    for section in SECTIONS {
+        section_text(&mut page, section);
+    }
+    page
+}
+
+fn section_text(page: &mut String, section: &Section) {
+    let heading =
+        if section.heading.is_empty() { "Top of the file".into() } else { format!("`{}`", section.heading) };
+    let _ = write!(page, "\n## {heading}\n\n{}\n", section.text);
+    for key in section.keys {
+        key_text(page, *key);
+    }
+}
+
+fn key_text(page: &mut String, key: &dyn Described) {
+    let absent = match key.absent() {
+        Absent::Required => "must be given".into(),
+        Absent::Literal(text) => format!("default `{text}`"),
+        Absent::Derived(words) => format!("default: {words}"),
+    };
+    let _ = write!(page, "\n### `{}`\n\n{}; {absent}.\n\n{}\n", key.name(), key.values(), key.text());
+}

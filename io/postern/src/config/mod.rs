@@ -1,0 +1,286 @@
+//! The configuration file: text becomes a typed [`Config`] here or is refused with line, caret and advice. Behind this
+//! module there are no strings to interpret and no defaults.
+
+mod address;
+#[cfg(test)]
+mod docs;
+mod key;
+mod kind;
+mod middlebox;
+mod numbers;
+mod problem;
+mod realm;
+mod route;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+pub(crate) use address::{Host, Listen, NextHop, Transport};
+use key::{Absent, Key, Section, Table};
+use kind::{AbsolutePath, OneOf, Text};
+pub(crate) use middlebox::{Connect, Engine, Middlebox, ReversePath};
+pub(crate) use numbers::{Codes, Limits, Timers};
+use problem::Problems;
+pub(crate) use realm::{Realm, Source};
+pub(crate) use route::Route;
+
+use crate::log;
+
+/// Where the file is looked for.
+pub(crate) const DEFAULT_PATH: &str = "/etc/postern/postern.toml";
+
+/// A configuration file is far below this.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+/// Realms are few; each adds listeners.
+const REALMS_MAX: usize = 16;
+/// Routes are looked through in order.
+const ROUTES_MAX: usize = 1_000;
+
+/// A whole configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub run_dir: PathBuf,
+    pub user: Option<String>,
+    pub log: log::Level,
+    /// In the order of the file; realms are named by position everywhere else.
+    pub realms: Vec<Realm>,
+    pub routes: Vec<Route>,
+    pub middlebox: Middlebox,
+    pub timers: Timers,
+    pub limits: Limits,
+    pub codes: Codes,
+}
+
+static RUN_DIR: Key<AbsolutePath> = Key {
+    name: "run-dir",
+    kind: AbsolutePath,
+    absent: Absent::Literal("\"/run/postern\""),
+    text: "Directory of the Unix sockets of both halves. Made if it does not exist.",
+};
+static USER: Key<Text> = Key {
+    name: "user",
+    kind: Text { what: "user name" },
+    absent: Absent::Derived("`postern` if there is such a user, else `nobody`"),
+    text: "User under which the agent half runs when Postern is started by root.",
+};
+static LOG: Key<OneOf<log::Level>> = Key {
+    name: "log",
+    kind: OneOf {
+        words: &[
+            ("error", log::Level::Error),
+            ("warn", log::Level::Warn),
+            ("info", log::Level::Info),
+            ("debug", log::Level::Debug),
+        ],
+    },
+    absent: Absent::Literal("\"info\""),
+    text: "What is written to standard error: broken promises, what an operator would want to be woken for, one line \
+           per call begun and ended, each decision.",
+};
+
+static TOP: Section =
+    Section { heading: "", text: "Keys at the top of the file.", keys: &[&RUN_DIR, &USER, &LOG] };
+
+/// Every section, in the order of the documentation.
+#[cfg(test)]
+static SECTIONS: [&Section; 7] = [
+    &TOP,
+    &realm::SECTION,
+    &route::SECTION,
+    &middlebox::SECTION,
+    &numbers::TIMERS,
+    &numbers::LIMITS,
+    &numbers::CODES,
+];
+
+/// Names of the tables at the top of the file.
+const TABLES: [&str; 6] = ["realm", "route", "middlebox", "timers", "limits", "codes"];
+
+/// A file that was refused: the text says everything.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// Ready to be shown.
+    pub text: String,
+    /// How many problems; 0 if the file could not even be read.
+    pub problems: usize,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub(crate) fn load(path: &Path) -> Result<Self, Refused> {
+        let source = read(path).map_err(|text| Refused { text, problems: 0 })?;
+        Self::parse(&path.display().to_string(), &source)
+    }
+
+    /// Checks a text; `path` is only shown.
+    pub(crate) fn parse(path: &str, source: &str) -> Result<Self, Refused> {
+        let mut problems = Problems::default();
+        let (document, errors) = DeTable::parse_recoverable(source);
+        for error in errors {
+            problems.push(error.span().unwrap_or(0..0), "this is not TOML", error.message());
+        }
+        // Meaning is looked at only where the grammar is right: anything else is noise.
+        let config = if problems.is_empty() { Self::read(document.get_ref(), &mut problems) } else { None };
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            Some(_) | None => Err(Refused { text: problems.render(path, source), problems: problems.len() }),
+        }
+    }
+
+    fn read(document: &DeTable<'_>, problems: &mut Problems) -> Option<Self> {
+        let top = Table::open(&TOP, Some(document), 0..0, &TABLES, problems);
+        let run_dir = top.value(&RUN_DIR, problems);
+        let realms = realms(document, problems);
+        let routes = routes(document, &realms, problems);
+        duplicates(&realms, problems);
+        let (found, span) = section(document, "middlebox", problems);
+        let middlebox = Middlebox::read(span, found, &realms, &run_dir, problems);
+        let (found, span) = section(document, "timers", problems);
+        let timers = Timers::read(span, found, problems);
+        let (found, span) = section(document, "limits", problems);
+        let limits = Limits::read(span, found, problems);
+        let (found, span) = section(document, "codes", problems);
+        let codes = Codes::read(span, found, problems);
+        let (user, log) = (top.given(&USER, problems), top.value(&LOG, problems));
+        Some(Self { run_dir, user, log, realms, routes, middlebox: middlebox?, timers, limits, codes })
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let say = |error: &std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            format!(
+                "{shown}: no such file\nwrite one (docs/configuration.md has the smallest) or name it with --config FILE"
+            )
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            format!("{shown}: permission denied\nthis user may not read it: see `ls -l {shown}`")
+        }
+        _other => format!("{shown}: {error}"),
+    };
+    let size = std::fs::metadata(path).map_err(|error| say(&error))?;
+    if size.is_dir() {
+        return Err(format!("{shown} is a directory, not a file"));
+    }
+    if size.len() > FILE_BYTES_MAX {
+        return Err(format!(
+            "{shown} has {} bytes; a configuration has at most {FILE_BYTES_MAX}",
+            size.len()
+        ));
+    }
+    let bytes = std::fs::read(path).map_err(|error| say(&error))?;
+    String::from_utf8(bytes).map_err(|error| {
+        format!("{shown}: byte {} is not UTF-8; TOML files are", error.utf8_error().valid_up_to())
+    })
+}
+
+/// A table at the top of the file with its place; a complaint if it is something else.
+fn table<'a, 'i>(
+    document: &'a DeTable<'i>,
+    name: &str,
+    problems: &mut Problems,
+) -> Option<(&'a DeTable<'i>, Range<usize>)> {
+    let value = document.get(name)?;
+    let table = value.get_ref().as_table();
+    if table.is_none() {
+        problems.push(
+            value.span(),
+            format!("`{name}` is a section"),
+            format!("write [{name}] on a line of its own"),
+        );
+    }
+    table.map(|table| (table, value.span()))
+}
+
+/// The same for a section that may be left out.
+fn section<'a, 'i>(
+    document: &'a DeTable<'i>,
+    name: &str,
+    problems: &mut Problems,
+) -> (Option<&'a DeTable<'i>>, Range<usize>) {
+    table(document, name, problems).map_or((None, 0..0), |(table, span)| (Some(table), span))
+}
+
+fn realms(document: &DeTable<'_>, problems: &mut Problems) -> Vec<Realm> {
+    let Some((table, span)) = table(document, "realm", problems) else {
+        if document.get("realm").is_none() {
+            problems.push_with_help(
+                0..0,
+                "there is no realm",
+                "a border has two sides",
+                "start with [realm.outside] and [realm.inside]; docs/configuration.md has the smallest file",
+            );
+        }
+        return Vec::new();
+    };
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    if entries.len() > REALMS_MAX {
+        problems.push(span, format!("{} realms", entries.len()), format!("at most {REALMS_MAX}"));
+        return Vec::new();
+    }
+    entries.into_iter().filter_map(|(name, value)| realm(name, value, problems)).collect()
+}
+
+fn realm(
+    name: &Spanned<toml::de::DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
+    problems: &mut Problems,
+) -> Option<Realm> {
+    let table = value.get_ref().as_table();
+    if table.is_none() {
+        problems.push_with_help(
+            name.span(),
+            format!("`{}` is not a realm", name.get_ref()),
+            "a realm is a section",
+            "did you mean [realm.NAME]?",
+        );
+    }
+    Some(Realm::read(name.get_ref(), name.span(), table?, problems))
+}
+
+fn routes(document: &DeTable<'_>, realms: &[Realm], problems: &mut Problems) -> Vec<Route> {
+    let Some(value) = document.get("route") else { return Vec::new() };
+    let Some(list) = value.get_ref().as_array() else {
+        problems.push(value.span(), "`route` is a list of sections", "write [[route]] with two brackets");
+        return Vec::new();
+    };
+    if list.len() > ROUTES_MAX {
+        problems.push(value.span(), format!("{} routes", list.len()), format!("at most {ROUTES_MAX}"));
+        return Vec::new();
+    }
+    let mut routes = Vec::new();
+    for entry in list {
+        match entry.get_ref().as_table() {
+            Some(table) => routes.extend(Route::read(entry.span(), table, realms, problems)),
+            None => {
+                problems.push(entry.span(), "a route is a section", "write [[route]] on a line of its own")
+            }
+        }
+    }
+    routes
+}
+
+/// The same address twice would be refused by the kernel, with less to say.
+fn duplicates(realms: &[Realm], problems: &mut Problems) {
+    let mut seen: Vec<(&Listen, &str)> = Vec::new();
+    for (realm, (listen, span)) in
+        realms.iter().flat_map(|realm| realm.listen.iter().map(move |l| (realm, l)))
+    {
+        if let Some((_, first)) = seen.iter().find(|(other, _)| *other == listen) {
+            problems.push(
+                span.clone(),
+                format!("{listen} is listened to twice"),
+                format!("also in [realm.{first}]"),
+            );
+        }
+        seen.push((listen, &realm.name));
+    }
+}
+
+#[cfg(test)]
+mod tests;
