@@ -1,1 +1,4 @@
-//! The Linux engine.
+//! The Linux engine: one nftables table of our own, spoken over nfnetlink without any installed tool.
+
+mod netlink;
+mod os;
