@@ -1,0 +1,222 @@
+//! URIs: RFC 3261 §19.1; `tel` (RFC 3966) and others as far as a B2BUA needs them.
+
+use std::fmt;
+
+use super::{Defect, Host};
+
+mod compare;
+
+/// The scheme of a URI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme<'a> {
+    /// `sip`
+    Sip,
+    /// `sips`
+    Sips,
+    /// `tel`
+    Tel,
+    /// Any other; as it came.
+    Other(&'a str),
+}
+
+/// A URI, taken apart without copying.
+#[derive(Debug, Clone, Copy)]
+pub struct Uri<'a> {
+    text: &'a str,
+    scheme: Scheme<'a>,
+    user: Option<&'a str>,
+    password: Option<&'a str>,
+    host: Option<Host<'a>>,
+    port: Option<u16>,
+    params: &'a str,
+    headers: &'a str,
+}
+
+impl<'a> Uri<'a> {
+    /// Reads a whole URI.
+    ///
+    /// # Errors
+    /// [`Defect::Uri`] if it is not one: no scheme, white space, a bad escape; for `sip` and `sips` any break of
+    /// RFC 3261 §19.1.1.
+    pub fn parse(text: &'a str) -> Result<Self, Defect> {
+        let (scheme, rest) = text.split_once(':').ok_or(Defect::Uri)?;
+        let scheme = parse_scheme(scheme).ok_or(Defect::Uri)?;
+        match scheme {
+            Scheme::Sip | Scheme::Sips => sip(text, scheme, rest),
+            Scheme::Tel => tel(text, rest),
+            Scheme::Other(_) => Some(Self::opaque(text, scheme)).filter(|_| is_opaque(rest)),
+        }
+        .ok_or(Defect::Uri)
+    }
+
+    fn opaque(text: &'a str, scheme: Scheme<'a>) -> Self {
+        Self { text, scheme, user: None, password: None, host: None, port: None, params: "", headers: "" }
+    }
+
+    /// The scheme.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme<'a> {
+        self.scheme
+    }
+
+    /// The user part, escapes untouched; the number of a `tel` URI.
+    #[must_use]
+    pub fn user(&self) -> Option<&'a str> {
+        self.user
+    }
+
+    /// The password, escapes untouched.
+    #[must_use]
+    pub fn password(&self) -> Option<&'a str> {
+        self.password
+    }
+
+    /// The host; always there for `sip` and `sips`, never otherwise.
+    #[must_use]
+    pub fn host(&self) -> Option<Host<'a>> {
+        self.host
+    }
+
+    /// The port, if it is written.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Every parameter: its name, and its value if it has one; escapes untouched.
+    pub fn params(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> + use<'a> {
+        pairs(self.params, ';')
+    }
+
+    /// The value of a parameter (name compared without regard to case); empty for a flag.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<&'a str> {
+        self.params()
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.unwrap_or_default())
+    }
+
+    /// Every header behind the `?`: its name and its value, escapes untouched.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> + use<'a> {
+        pairs(self.headers, '&')
+    }
+
+    /// True if there is an `lr` parameter: the element is a loose router (RFC 3261 §19.1.1).
+    #[must_use]
+    pub fn is_loose_router(&self) -> bool {
+        self.param("lr").is_some()
+    }
+
+    /// As it came.
+    #[must_use]
+    pub fn as_str(&self) -> &'a str {
+        self.text
+    }
+
+    /// The same resource by RFC 3261 §19.1.4. That relation is not transitive, so it is not `==`.
+    #[must_use]
+    pub fn is_equivalent(&self, other: &Uri<'_>) -> bool {
+        compare::is_equivalent(self, other)
+    }
+}
+
+impl fmt::Display for Uri<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+fn parse_scheme(text: &str) -> Option<Scheme<'_>> {
+    for (name, scheme) in [("sip", Scheme::Sip), ("sips", Scheme::Sips), ("tel", Scheme::Tel)] {
+        if text.eq_ignore_ascii_case(name) {
+            return Some(scheme);
+        }
+    }
+    let (first, rest) = text.as_bytes().split_first()?;
+    let valid = first.is_ascii_alphabetic()
+        && rest.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+    valid.then_some(Scheme::Other(text))
+}
+
+fn sip<'a>(text: &'a str, scheme: Scheme<'a>, rest: &'a str) -> Option<Uri<'a>> {
+    let (userinfo, rest) = match rest.split_once('@') {
+        Some((userinfo, rest)) => (Some(userinfo), rest),
+        None => (None, rest),
+    };
+    let (rest, headers) = rest.split_once('?').map_or((rest, None), |(rest, headers)| (rest, Some(headers)));
+    let (hostport, params) = rest.split_once(';').map_or((rest, None), |(host, params)| (host, Some(params)));
+    let (host, port) = Host::split_port(hostport);
+    let (user, password) = match userinfo {
+        Some(userinfo) => split_userinfo(userinfo)?,
+        None => (None, None),
+    };
+    Some(Uri {
+        text,
+        scheme,
+        user,
+        password,
+        host: Some(Host::parse(host)?),
+        port: port.map(parse_port).transpose().ok()?,
+        params: params.map_or(Some(""), |params| are_pairs(params, ';').then_some(params))?,
+        headers: headers.map_or(Some(""), |headers| are_pairs(headers, '&').then_some(headers))?,
+    })
+}
+
+fn tel<'a>(text: &'a str, rest: &'a str) -> Option<Uri<'a>> {
+    let (number, params) =
+        rest.split_once(';').map_or((rest, None), |(number, params)| (number, Some(params)));
+    let valid = !number.is_empty() && is_opaque(number);
+    let params = params.map_or(Some(""), |params| are_pairs(params, ';').then_some(params))?;
+    valid.then_some(Uri { user: Some(number), params, ..Uri::opaque(text, Scheme::Tel) })
+}
+
+fn split_userinfo(userinfo: &str) -> Option<(Option<&str>, Option<&str>)> {
+    let (user, password) =
+        userinfo.split_once(':').map_or((userinfo, None), |(user, password)| (user, Some(password)));
+    let valid = !user.is_empty()
+        && is_escaped(user, is_user)
+        && password.is_none_or(|text| is_escaped(text, is_user));
+    valid.then_some((Some(user), password))
+}
+
+fn parse_port(text: &str) -> Result<u16, Defect> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { text.parse().map_err(|_| Defect::Uri) } else { Err(Defect::Uri) }
+}
+
+/// Pairs of `name [ "=" value ]`, none empty, names and values well escaped.
+fn are_pairs(text: &str, separator: char) -> bool {
+    is_escaped(text, is_visible) && pairs(text, separator).all(|(name, _)| !name.is_empty())
+}
+
+fn pairs(text: &str, separator: char) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let parts = (!text.is_empty()).then(|| text.split(separator)).into_iter().flatten();
+    parts.map(|part| part.split_once('=').map_or((part, None), |(name, value)| (name, Some(value))))
+}
+
+fn is_opaque(text: &str) -> bool {
+    is_escaped(text, is_visible)
+}
+
+/// Every byte is allowed, and every `%` is followed by two hexadecimal digits.
+fn is_escaped(text: &str, is_allowed: fn(u8) -> bool) -> bool {
+    let mut bytes = text.as_bytes();
+    while let [first, rest @ ..] = bytes {
+        bytes = match (first, rest) {
+            (b'%', [high, low, rest @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
+            (b'%', _) => return false,
+            (&byte, rest) if is_allowed(byte) => rest,
+            (_, _) => return false,
+        };
+    }
+    true
+}
+
+fn is_visible(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"' | b'@')
+}
+
+/// Wider than `user-unreserved` by the `#` that dial strings carry unescaped.
+fn is_user(byte: u8) -> bool {
+    is_visible(byte) && !matches!(byte, b'[' | b']' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b':')
+}
