@@ -1,4 +1,20 @@
-//! See the crate description; the first lines are written by its author.
+//! The whole SIP side as one machine: a back-to-back user agent (RFC 7092: signalling only, SDP-modifying) that asks
+//! middleboxes for pinholes before it passes media addresses on. Normative: `docs/calls.md`.
+//!
+//! [`B2bua`] takes datagrams, middlebox events and answers to name look-ups, and says what to send, what to ask and
+//! what happened. It does no I/O and has no clock.
 
+mod b2bua;
+pub mod config;
+mod event;
+mod failure;
+mod info;
+mod io;
 pub mod ledger;
+mod limits;
 pub mod side;
+
+pub use b2bua::B2bua;
+pub use event::{CallId, Cause, Event, Sip};
+pub use info::{CallDetail, CallInfo, CallState, LegInfo};
+pub use io::{Input, LookupId, Output};

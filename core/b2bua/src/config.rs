@@ -1,0 +1,197 @@
+//! What the B2BUA is told about the world: plain typed values, checked at the edge.
+//!
+//! There are no strings to interpret and no defaults to fill in here, except where a type says so with `Default`.
+//! Realms, listeners and middleboxes are named by their position, so a configuration is one consistent value.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use midcom::{Lifetime, MiddleboxId};
+use sip::transport::{ListenerId, Protocol};
+
+use crate::ledger;
+
+pub use crate::failure::Codes;
+pub use crate::limits::Limits;
+
+/// One of the realms, by position in [`Config::realms`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RealmId(pub u16);
+
+/// Everything the B2BUA is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The sides of the border.
+    pub realms: Vec<Realm>,
+    /// Where we listen; [`ListenerId`] is the position.
+    pub listeners: Vec<Listener>,
+    /// Where calls go; the first that matches decides.
+    pub routes: Vec<Route>,
+    /// The middleboxes we are the agent of; [`MiddleboxId`] is the position.
+    pub middleboxes: Vec<Middlebox>,
+    /// How long we wait for what.
+    pub timers: Timers,
+    /// How much of everything.
+    pub limits: Limits,
+    /// The lifetime asked for every rule (`rule-lifetime`, default 600 s).
+    pub rule_lifetime: Lifetime,
+    /// Which status code says which failure.
+    pub codes: Codes,
+    /// The name that stands in `Warning` (RFC 3261 §20.43) instead of our address; a token.
+    pub pseudonym: String,
+    /// Which of the parallel B2BUAs this is; every tag, Call-ID and branch carries it.
+    pub shard: u8,
+}
+
+/// A side of the border.
+#[derive(Debug, Clone)]
+pub struct Realm {
+    /// As the configuration calls it.
+    pub name: String,
+    /// Its media networks and ports, its source policy. The Internet side names `0.0.0.0/0` and `::/0`.
+    pub pinholes: Arc<ledger::Realm>,
+}
+
+/// An address we receive SIP on.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// The realm whose messages arrive here.
+    pub realm: RealmId,
+    /// UDP or TCP.
+    pub protocol: Protocol,
+    /// The bound address.
+    pub address: SocketAddr,
+    /// `host[:port]` as peers reach it: written into Via and Contact (RFC 3261 §18.1.1).
+    pub sent_by: String,
+}
+
+/// Where calls go.
+///
+/// A call that arrived in realm X takes the first route whose `to` is another realm than X, whose `from` is X or
+/// unset. Calls never leave into the realm they came from. Without a matching route the caller gets 404.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Only calls from this realm; `None`: from any but `to`.
+    pub from: Option<RealmId>,
+    /// The realm the call leaves into.
+    pub to: RealmId,
+    /// The server or phone that gets it.
+    pub next_hop: NextHop,
+}
+
+/// Whom to send to, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextHop {
+    /// An address, or a name that the runtime resolves (RFC 3263).
+    pub host: Host,
+    /// The port; `None`: as RFC 3263 finds it, 5060 for an address.
+    pub port: Option<u16>,
+    /// UDP or TCP; the realm must have a listener of this protocol.
+    pub protocol: Protocol,
+}
+
+/// An address or a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// An IP literal.
+    Address(IpAddr),
+    /// A DNS name.
+    Name(String),
+}
+
+/// A middlebox we are the agent of: it lies on the path of every call between its two realms.
+#[derive(Debug, Clone)]
+pub struct Middlebox {
+    /// As the configuration calls it.
+    pub name: String,
+    /// The realm of A0.
+    pub inside: RealmId,
+    /// The realm of A3.
+    pub outside: RealmId,
+}
+
+/// How long we wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timers {
+    /// RFC 3261 §17.1.1.1: the round-trip estimate, 500 ms.
+    pub t1: Duration,
+    /// The longest retransmission interval, 4 s.
+    pub t2: Duration,
+    /// How long a message stays in the network, 5 s.
+    pub t4: Duration,
+    /// RFC 3261 §16.6 step 11: how long an INVITE may stay unanswered since its last 1xx, 180 s.
+    pub timer_c: Duration,
+    /// How long a message waits for its pinholes, 2 s.
+    pub hold: Duration,
+    /// How long rules wait for the peer's answer to BYE before they are closed anyway, 1 s.
+    pub answer: Duration,
+    /// How long the answer to BYE waits for the rules to be closed, 1 s.
+    pub close: Duration,
+    /// How long a shutdown takes at most, 4.5 s.
+    pub shutdown: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            t1: Duration::from_millis(500),
+            t2: Duration::from_secs(4),
+            t4: Duration::from_secs(5),
+            timer_c: Duration::from_secs(180),
+            hold: Duration::from_secs(2),
+            answer: Duration::from_secs(1),
+            close: Duration::from_secs(1),
+            shutdown: Duration::from_millis(4500),
+        }
+    }
+}
+
+impl Timers {
+    /// How long RFC 3261 waits for an answer: 64*T1.
+    #[must_use]
+    pub fn t1_64(&self) -> Duration {
+        self.t1 * 64
+    }
+}
+
+impl Config {
+    /// The default rule lifetime.
+    pub const RULE_LIFETIME: Lifetime = Lifetime(600);
+
+    /// The realm a listener belongs to; `None` for a listener nobody configured.
+    #[must_use]
+    pub fn realm_of(&self, listener: ListenerId) -> Option<RealmId> {
+        self.listener(listener).map(|listener| listener.realm)
+    }
+
+    /// A listener by number.
+    #[must_use]
+    pub fn listener(&self, id: ListenerId) -> Option<&Listener> {
+        self.listeners.get(usize::from(id.0))
+    }
+
+    /// A realm by number.
+    #[must_use]
+    pub fn realm(&self, id: RealmId) -> Option<&Realm> {
+        self.realms.get(usize::from(id.0))
+    }
+
+    /// The middleboxes on the path between two realms, and whether `a` is inside of them.
+    pub fn path(&self, a: RealmId, b: RealmId) -> impl Iterator<Item = (MiddleboxId, bool)> + '_ {
+        (0..).zip(&self.middleboxes).filter_map(move |(number, middlebox)| {
+            let sides = (middlebox.inside, middlebox.outside);
+            (sides == (a, b) || sides == (b, a)).then(|| (MiddleboxId(number), middlebox.inside == a))
+        })
+    }
+
+    /// The listener a realm sends from with this protocol: its first.
+    #[must_use]
+    pub fn listener_in(&self, realm: RealmId, protocol: Protocol) -> Option<ListenerId> {
+        (0..)
+            .map(ListenerId)
+            .zip(&self.listeners)
+            .find(|(_, listener)| listener.realm == realm && listener.protocol == protocol)
+            .map(|(id, _)| id)
+    }
+}

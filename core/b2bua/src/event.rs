@@ -1,0 +1,168 @@
+//! What happens, as facts: ladders, logs, metrics, call lists and test expectations are readers of this one stream.
+//!
+//! An event for a SIP message is a few numbers and costs no allocation.
+
+use midcom::{Failure, MiddleboxId, Prid, Request, RequestId};
+use sip::message::Method;
+use sip::transport::Hop;
+
+use crate::config::RealmId;
+use crate::side::Side;
+
+/// A call, numbered from 1 in the order of arrival; never used twice while the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+impl std::fmt::Display for CallId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A fact, past tense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// An INVITE was admitted as a call.
+    Started {
+        /// The call.
+        call: CallId,
+        /// Where it came from.
+        from: RealmId,
+        /// Where it goes.
+        to: RealmId,
+    },
+    /// A SIP message of a call arrived and was taken up; retransmissions were absorbed before.
+    Received {
+        /// The call.
+        call: CallId,
+        /// From which side.
+        side: Side,
+        /// What.
+        message: Sip,
+    },
+    /// A SIP message of a call left.
+    Sent {
+        /// The call.
+        call: CallId,
+        /// To which side.
+        side: Side,
+        /// What.
+        message: Sip,
+    },
+    /// A message waits until its pinholes are confirmed.
+    Held {
+        /// The call.
+        call: CallId,
+        /// Who sent it.
+        from: Side,
+    },
+    /// A middlebox was asked something for a call.
+    Asked {
+        /// The call.
+        call: CallId,
+        /// Which middlebox.
+        middlebox: MiddleboxId,
+        /// Comes back in [`Event::Answered`].
+        id: RequestId,
+        /// For requests that open something: the side that media may then travel to.
+        toward: Option<Side>,
+        /// What.
+        request: Request,
+    },
+    /// A middlebox answered, or will not.
+    Answered {
+        /// The call.
+        call: CallId,
+        /// Which middlebox.
+        middlebox: MiddleboxId,
+        /// To which request.
+        id: RequestId,
+        /// The rule it is about, where the reply names one.
+        result: Result<Option<Prid>, Failure>,
+    },
+    /// A middlebox ended or changed a rule of a call by itself (ARE).
+    RuleChanged {
+        /// The call.
+        call: CallId,
+        /// Which middlebox.
+        middlebox: MiddleboxId,
+        /// The rule.
+        prid: Prid,
+        /// Seconds it still lives; 0: it is gone.
+        lifetime_s: u32,
+    },
+    /// A wide rule could not be narrowed and stays.
+    StaysWide {
+        /// The call.
+        call: CallId,
+        /// Position of the m-line, from 0.
+        stream: u16,
+        /// Why.
+        failure: Failure,
+    },
+    /// The caller acknowledged the answer.
+    Established {
+        /// The call.
+        call: CallId,
+    },
+    /// The call began to end, or was refused.
+    Ending {
+        /// The call.
+        call: CallId,
+        /// Why.
+        cause: Cause,
+    },
+    /// The last rule is closed and the last message sent.
+    Ended {
+        /// The call.
+        call: CallId,
+    },
+    /// A request outside any call was answered.
+    AnsweredAlone {
+        /// From where.
+        hop: Hop,
+        /// What.
+        message: Sip,
+    },
+    /// The session with a middlebox opened.
+    MiddleboxUp(MiddleboxId),
+    /// The session with a middlebox is gone.
+    MiddleboxDown(MiddleboxId),
+    /// A rule that no call owns was found at a middlebox and is being closed.
+    OrphanClosed {
+        /// Which middlebox.
+        middlebox: MiddleboxId,
+        /// The rule.
+        prid: Prid,
+    },
+}
+
+/// A SIP message in numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sip {
+    /// The method; a response has that of its request.
+    pub method: Method,
+    /// The status code; 0 for a request.
+    pub status: u16,
+    /// It carries a session description.
+    pub sdp: bool,
+    /// The SIP cause in a `Reason` header of ours; 0 without.
+    pub reason: u16,
+}
+
+/// Why a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A side said BYE.
+    Bye(Side),
+    /// The caller gave up before the answer.
+    Cancelled,
+    /// The callee, or we, refused the INVITE with this code.
+    Refused(u16),
+    /// We ended it, giving this code as the reason.
+    Cut(u16),
+    /// An operator ended it.
+    Kicked,
+    /// We are shutting down.
+    Shutdown,
+}

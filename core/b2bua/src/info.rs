@@ -1,0 +1,58 @@
+//! What operators are shown about calls.
+
+use machine::Instant;
+use sip::transport::Hop;
+
+use crate::config::RealmId;
+use crate::event::CallId;
+use crate::side::Sides;
+
+/// How far a call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallState {
+    /// No final response yet.
+    SettingUp,
+    /// The caller has the answer.
+    Established,
+    /// It is being taken down.
+    Ending,
+}
+
+/// One line of the list of calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallInfo {
+    /// The call.
+    pub id: CallId,
+    /// How far it is.
+    pub state: CallState,
+    /// Where it came from and where it goes.
+    pub realms: Sides<RealmId>,
+    /// The caller's address-of-record (From).
+    pub from: String,
+    /// The callee's (To).
+    pub to: String,
+    /// When the INVITE arrived.
+    pub started: Instant,
+    /// When the answer was acknowledged.
+    pub established: Option<Instant>,
+    /// Rules that are or may be alive.
+    pub open_rules: usize,
+}
+
+/// One call in full.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallDetail {
+    /// The line of the list.
+    pub info: CallInfo,
+    /// Both legs; B's is missing until its INVITE leaves.
+    pub legs: Sides<Option<LegInfo>>,
+}
+
+/// One leg.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegInfo {
+    /// Its Call-ID.
+    pub call_id: String,
+    /// Where its messages go.
+    pub hop: Hop,
+}

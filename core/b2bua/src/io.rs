@@ -1,0 +1,87 @@
+//! Everything that can happen to the B2BUA, and everything it can ask for.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use midcom::{AgentEvent, MiddleboxId, Request, RequestId};
+use sip::transport::{Hop, Protocol};
+
+use crate::event::{CallId, Event};
+
+/// What can happen.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A datagram, or one frame of a stream, arrived.
+    Message {
+        /// From where.
+        hop: Hop,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// What was sent to `hop` cannot get there: an ICMP error, a refused or broken connection (RFC 3261 §18.4).
+    TransportFailed {
+        /// Where to.
+        hop: Hop,
+    },
+    /// Something happened on the session with a middlebox.
+    Midcom {
+        /// Which.
+        middlebox: MiddleboxId,
+        /// What.
+        event: AgentEvent,
+    },
+    /// The answer to [`Output::Resolve`].
+    Resolved {
+        /// Which question.
+        id: LookupId,
+        /// The addresses in the order in which they are to be tried; empty if there are none.
+        addresses: Vec<SocketAddr>,
+    },
+    /// An operator ends a call.
+    Kick {
+        /// Which.
+        call: CallId,
+    },
+    /// End every call and take no new ones; [`Output::ShutdownComplete`] follows.
+    Shutdown,
+}
+
+/// What it asks for, to be carried out in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send these bytes.
+    Transmit {
+        /// Where to.
+        hop: Hop,
+        /// A whole message.
+        bytes: Bytes,
+    },
+    /// Ask a middlebox.
+    Midcom {
+        /// Which.
+        middlebox: MiddleboxId,
+        /// Comes back with the reply.
+        id: RequestId,
+        /// What.
+        request: Request,
+    },
+    /// Find the addresses of a name (RFC 3263 §4; with a port only its addresses). Answered by [`Input::Resolved`].
+    Resolve {
+        /// Comes back with the answer.
+        id: LookupId,
+        /// The name.
+        host: String,
+        /// The port, if one is given.
+        port: Option<u16>,
+        /// What will be spoken there.
+        protocol: Protocol,
+    },
+    /// Something happened.
+    Event(Event),
+    /// Every call has ended, or the time for it is up.
+    ShutdownComplete,
+}
+
+/// A question to the name service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LookupId(pub u64);

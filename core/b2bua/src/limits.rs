@@ -1,0 +1,35 @@
+//! Every limit of the B2BUA, and what is answered at it.
+
+/// How much of everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls at a time; above it an INVITE is answered 503 with Retry-After (overload: RFC 3261 §21.5.4).
+    pub calls: usize,
+    /// Messages waiting behind one held message, per call and direction; above it requests are answered 500 with
+    /// Retry-After, provisional responses are dropped.
+    pub held: usize,
+    /// Bytes of SDP in one message; above it the message is answered 513, an answer fails as unusable.
+    pub sdp_bytes: usize,
+    /// Early dialogs of one INVITE; responses of further ones are ignored until one of them answers 2xx.
+    pub forks: usize,
+    /// Requests relayed at a time in one call; above it 500 with Retry-After.
+    pub exchanges: usize,
+    /// Names waiting for the name service; above it the call fails with 500 and Retry-After.
+    pub lookups: usize,
+    /// Rules of one call at all middleboxes; above it 488.
+    pub rules: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            calls: 100_000,
+            held: 16,
+            sdp_bytes: 16_384,
+            forks: 8,
+            exchanges: 8,
+            lookups: 1_000,
+            rules: 64,
+        }
+    }
+}
