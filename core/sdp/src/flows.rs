@@ -1,17 +1,176 @@
-//! From m-lines to flows.
+//! From m-lines to flows: RFC 8866 §5.7 and §5.14, RFC 3264 §5 to §8, RFC 3605, RFC 5761.
+
+use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
-use crate::{MediaFlow, Refusal, Session};
+use crate::limits::PORT_PAIRS_MAX;
+use crate::line::{Line, Lines, number, port, words};
+use crate::media::{Direction, Media, MediaFlow, Protocol};
+use crate::{Refusal, Session, Why, rtcp};
 
 /// The flows of a description, by position of their m-lines.
 pub type Flows = SmallVec<[MediaFlow; 1]>;
 
 /// Where the writer of a description wants to receive.
 ///
+/// Attributes of ICE are not looked at: such a stream is where its `c=` and `m=` lines say.
+///
 /// # Errors
-/// The first m-line of which nobody could say where its media would go.
+/// The first m-line in use of which nobody could say where its media would go.
 pub fn flows(session: &Session<'_>) -> Result<Flows, Refusal> {
-    let _ = session;
-    Ok(Flows::new())
+    let mut found = Flows::new();
+    let direction = session.session_lines().find_map(direction).unwrap_or(Direction::SendRecv);
+    for stream in 0..session.streams() {
+        let mut lines = session.stream_lines(stream);
+        let Some(line) = lines.next() else { continue };
+        let mut fields = words(line.value);
+        let media = Media::from_word(fields.next().unwrap_or_default());
+        let refuse = |why| Refusal::of(stream, media, why);
+        let ports = Ports::parse(fields.next().unwrap_or_default()).map_err(refuse)?;
+        //= RFC 3264 §6, §8.2: port 0 means that the stream is not in use; what else its lines say means nothing.
+        if ports.first == 0 {
+            continue;
+        }
+        let carrier =
+            Carrier::parse(fields.next().unwrap_or_default()).ok_or_else(|| refuse(Why::UnknownProtocol))?;
+        let address = address(session, lines.clone()).map_err(refuse)?;
+        let rtcp = rtcp::Attributes::parse(lines.clone()).map_err(refuse)?;
+        let template = MediaFlow {
+            stream,
+            media,
+            protocol: carrier.protocol,
+            direction: lines.find_map(self::direction).unwrap_or(direction),
+            address,
+            rtp: ports.first,
+            rtcp: None,
+            rtcp_mux: carrier.rtp && rtcp.mux,
+        };
+        unfold(template, ports, carrier, &rtcp, &mut found).map_err(refuse)?;
+    }
+    Ok(found)
+}
+
+/// Adds one flow per port pair of an m-line.
+fn unfold(
+    template: MediaFlow,
+    ports: Ports,
+    carrier: Carrier,
+    rtcp: &rtcp::Attributes,
+    found: &mut Flows,
+) -> Result<(), Why> {
+    if ports.count > 1 && rtcp.explicit.is_some() {
+        return Err(Why::MalformedRtcp);
+    }
+    let step = if carrier.rtp { 2 } else { 1 };
+    for index in 0..ports.count {
+        //= RFC 8866 §5.14: with a number of ports each RTP port is followed by its RTCP port.
+        let rtp = ports.first.checked_add(index * step).ok_or(Why::ImpossiblePorts)?;
+        let rtcp = if carrier.rtp { rtcp.place(template.address, rtp)? } else { None };
+        found.push(MediaFlow { rtp, rtcp, ..template });
+    }
+    Ok(())
+}
+
+/// `port ["/" integer]`.
+#[derive(Clone, Copy)]
+struct Ports {
+    first: u16,
+    count: u16,
+}
+
+impl Ports {
+    fn parse(word: &[u8]) -> Result<Self, Why> {
+        let mut parts = word.splitn(2, |byte| *byte == b'/');
+        let first = parts.next().and_then(port).ok_or(Why::ImpossiblePorts)?;
+        let count = match parts.next() {
+            None => 1,
+            Some(count) => number(count).filter(|count| *count > 0).ok_or(Why::ImpossiblePorts)?,
+        };
+        let count = u16::try_from(count).ok().filter(|count| *count <= PORT_PAIRS_MAX);
+        Ok(Self { first, count: count.ok_or(Why::TooManyPortPairs)? })
+    }
+}
+
+/// What an m-line's protocol means for ports.
+#[derive(Clone, Copy)]
+struct Carrier {
+    protocol: Protocol,
+    /// RTP, so that RTCP comes with it.
+    rtp: bool,
+}
+
+impl Carrier {
+    /// RFC 8866 §8.2.3; RFC 5764 §8 and RFC 8841 §4 for what runs over DTLS.
+    fn parse(word: &[u8]) -> Option<Self> {
+        let word = word.to_ascii_uppercase();
+        let (protocol, rtp) = match word.as_slice() {
+            b"TCP" => (Protocol::Tcp, false),
+            b"UDP" | b"UDPTL" | b"DTLS/SCTP" => (Protocol::Udp, false),
+            word if word.starts_with(b"TCP/") => (Protocol::Tcp, false),
+            word if word.starts_with(b"RTP/") => (Protocol::Udp, true),
+            word if word.starts_with(b"UDP/TLS/RTP/") => (Protocol::Udp, true),
+            word if word.starts_with(b"UDP/") => (Protocol::Udp, false),
+            _ => return None,
+        };
+        Some(Self { protocol, rtp })
+    }
+}
+
+/// The address of a stream: its own `c=` line, or else that of the session.
+//= RFC 8866 §5.7: a c= line at media level overrides the one at session level.
+fn address(session: &Session<'_>, stream: Lines<'_>) -> Result<IpAddr, Why> {
+    match connection(stream)? {
+        Some(address) => Ok(address),
+        None => connection(session.session_lines())?.ok_or(Why::NoConnection),
+    }
+}
+
+fn connection(lines: Lines<'_>) -> Result<Option<IpAddr>, Why> {
+    let mut connections = lines.filter(|line| line.kind == b'c');
+    let Some(first) = connections.next() else {
+        return Ok(None);
+    };
+    //= RFC 8866 §5.7: several c= lines are for layered multicast, which is nothing for a call.
+    match connections.next() {
+        Some(_) => Err(Why::SeveralConnections),
+        None => connection_address(first.value).map(Some),
+    }
+}
+
+/// `nettype SP addrtype SP connection-address`.
+pub(crate) fn connection_address(value: &[u8]) -> Result<IpAddr, Why> {
+    let mut fields = words(value);
+    let (network, family, address, rest) = (fields.next(), fields.next(), fields.next(), fields.next());
+    let (Some(b"IN"), Some(family), Some(address), None) = (network, family, address, rest) else {
+        return Err(Why::MalformedConnection);
+    };
+    let text = std::str::from_utf8(address).map_err(|_| Why::MalformedConnection)?;
+    let (text, suffix) = text.split_once('/').map_or((text, None), |(text, suffix)| (text, Some(suffix)));
+    let parsed = match family {
+        b"IP4" => text.parse().map(IpAddr::V4),
+        b"IP6" => text.parse().map(IpAddr::V6),
+        _ => return Err(Why::MalformedConnection),
+    };
+    match (parsed, suffix) {
+        (Ok(address), None) => Ok(address),
+        //= RFC 8866 §5.7: a slash (TTL, number of addresses) belongs to multicast only.
+        (Ok(address), Some(_)) if address.is_multicast() => Err(Why::Multicast(address)),
+        (Ok(_), Some(_)) => Err(Why::MalformedConnection),
+        (Err(_), _) if is_name(text) => Err(Why::NameAsAddress),
+        (Err(_), _) => Err(Why::MalformedConnection),
+    }
+}
+
+/// True for what could be a host name and is not a mistyped address.
+fn is_name(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        && text
+            .rsplit('.')
+            .find(|label| !label.is_empty())
+            .is_some_and(|label| !label.as_bytes()[0].is_ascii_digit())
+}
+
+fn direction(line: Line<'_>) -> Option<Direction> {
+    (line.kind == b'a').then(|| Direction::from_attribute(line.value)).flatten()
 }

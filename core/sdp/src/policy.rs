@@ -1,11 +1,12 @@
-//! Which media a realm lets pinholes be opened for.
+//! Which media a realm lets pinholes be opened for: `docs/pinholes.md`, "from SDP to rules".
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
-use crate::{MediaFlow, Refusal};
+use crate::media::{MediaFlow, Protocol};
+use crate::{Refusal, Why};
 
 /// What a realm allows its own side to receive on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,11 +21,80 @@ pub struct MediaPolicy {
     pub flows_max: u16,
 }
 
-/// Refuses flows that no pinhole may lead to, before any middlebox is asked.
+/// Refuses flows that no pinhole may lead to, before any middlebox is asked. Held flows open nothing and pass.
 ///
 /// # Errors
 /// The first flow that is refused, and why, in words for a Warning header.
 pub fn check(flows: &[MediaFlow], policy: &MediaPolicy) -> Result<(), Refusal> {
-    let _ = (flows, policy);
+    if flows.len() > usize::from(policy.flows_max) {
+        return Err(Refusal { stream: None, why: Why::TooManyStreams });
+    }
+    for flow in flows.iter().filter(|flow| !flow.is_held()) {
+        policy.admit(flow).map_err(|why| Refusal::of(flow.stream, flow.media, why))?;
+    }
     Ok(())
+}
+
+impl MediaPolicy {
+    fn admit(&self, flow: &MediaFlow) -> Result<(), Why> {
+        // Which side opens the connection is for `a=setup` to say; until that is read, nothing can be opened, and
+        // an address for which nothing is opened must not be passed on.
+        if flow.protocol == Protocol::Tcp {
+            return Err(Why::Tcp);
+        }
+        self.admit_address(flow.address)?;
+        self.admit_port(flow.rtp)?;
+        if let Some(rtcp) = flow.rtcp {
+            self.admit_address(rtcp.address)?;
+            self.admit_port(rtcp.port)?;
+        }
+        Ok(())
+    }
+
+    fn admit_address(&self, address: IpAddr) -> Result<(), Why> {
+        if let Some(why) = never_unicast(address) {
+            return Err(why);
+        }
+        if self.own_addresses.contains(&address) {
+            return Err(Why::OwnAddress(address));
+        }
+        let mut containing = self.networks.iter().filter(|network| network.contains(&address)).peekable();
+        if containing.peek().is_none() {
+            return Err(Why::OutsideNetworks(address));
+        }
+        match containing.any(|network| is_broadcast(network, address)) {
+            true => Err(Why::Broadcast(address)),
+            false => Ok(()),
+        }
+    }
+
+    fn admit_port(&self, port: u16) -> Result<(), Why> {
+        match port {
+            0..1024 => Err(Why::PrivilegedPort(port)),
+            port if self.ports.contains(&port) => Ok(()),
+            port => Err(Why::OutsidePorts(port)),
+        }
+    }
+}
+
+/// Addresses that are no phone's, whatever the configuration says.
+fn never_unicast(address: IpAddr) -> Option<Why> {
+    let why = match address {
+        address if address.is_loopback() => Why::Loopback,
+        address if address.is_multicast() => Why::Multicast,
+        IpAddr::V4(v4) if v4.is_broadcast() => Why::Broadcast,
+        IpAddr::V4(v4) if v4.is_link_local() => Why::LinkLocal,
+        // 0.0.0.0/8 ("this network") and 240.0.0.0/4 (reserved).
+        IpAddr::V4(v4) if matches!(v4.octets()[0], 0 | 240..) => Why::NotUnicast,
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Why::LinkLocal,
+        // `::ffff:10.0.0.7` and `::10.0.0.7` would dodge every check made for the IPv4 address inside.
+        IpAddr::V6(v6) if v6.to_ipv4().is_some() => Why::NotUnicast,
+        IpAddr::V4(_) | IpAddr::V6(_) => return None,
+    };
+    Some(why(address))
+}
+
+/// True for the broadcast address of a network that has one.
+fn is_broadcast(network: &IpNet, address: IpAddr) -> bool {
+    matches!(network, IpNet::V4(v4) if v4.prefix_len() < 31 && v4.broadcast() == address)
 }
