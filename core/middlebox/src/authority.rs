@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use midcom::{Direction, Failure, Lifetime, Network, Tuple};
+use midcom::{Direction, Failure, IpVersionChoice, Lifetime, Network, Protocol, Tuple};
 
 use crate::entry::Key;
-use crate::realm::Realms;
+use crate::realm::{Realms, Side};
+use crate::{limits, tuples};
 
 /// Names an agent. The runtime resolves it (peer credentials, certificate) to one of [`Policy::agents`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,25 +64,132 @@ impl Permit {
 /// Decides what agents may open.
 #[derive(Debug, Clone)]
 pub struct Authority {
-    /// The sides of the middlebox.
     realms: Realms,
-    /// The standing policy.
     policy: Policy,
+    tcp: bool,
 }
 
 impl Authority {
-    /// An authority for these realms and this policy.
+    /// An authority for these realms and this policy; `tcp` says whether the engine can do TCP rules.
     #[must_use]
-    pub fn new(realms: Realms, policy: Policy) -> Self {
-        Self { realms, policy }
+    pub fn new(realms: Realms, policy: Policy, tcp: bool) -> Self {
+        Self { realms, policy, tcp }
     }
 
-    /// The permits for what an agent wants to open, in the order of the ports; never for more than it asks for.
+    /// What an agent may do; `None` for a stranger.
+    #[must_use]
+    pub fn agent(&self, agent: AgentId) -> Option<&AgentPolicy> {
+        self.policy.agents.get(&agent)
+    }
+
+    /// The sides of the middlebox.
+    #[must_use]
+    pub fn realms(&self) -> &Realms {
+        &self.realms
+    }
+
+    /// Puts a new policy into force. What was permitted before must be asked for again.
+    pub fn adopt(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
+    /// The permits for what an agent wants to open, lowest port first; never for more than it asks for.
     ///
     /// # Errors
-    /// The failure that the negative reply carries.
+    /// The failure that the negative reply carries, in the order of checks of RFC 4540 §8.3.1; the checks that the
+    /// RFC leaves to policy come after them.
     pub fn permit(&self, agent: AgentId, opening: &Opening) -> Result<Vec<Permit>, Failure> {
-        let _ = (agent, opening, &self.realms, &self.policy);
-        Err(Failure::NotAuthorizedForTransaction)
+        //= RFC 4540 §8.3.1: the agent's right to enable at all is looked at first.
+        let agent = self.agent(agent).ok_or(Failure::NotAuthorizedForTransaction)?;
+        tuples::check(opening)?;
+        self.supports(opening.internal.protocol)?;
+        self.allows_internal(agent, opening)?;
+        self.allows_side(&opening.internal, Side::Inside)?;
+        self.allows_side(&opening.external, Side::Outside)?;
+        let keys = tuples::keys(&self.realms, opening)?;
+        if keys.len() > limits::ENTRIES_PER_RULE_MAX {
+            return Err(Failure::NoResources);
+        }
+        Ok(keys.into_iter().map(Permit).collect())
+    }
+
+    /// Whether a reservation makes sense: the protocol, and an outside that is not wholly denied.
+    ///
+    /// # Errors
+    /// [`Failure::ProtocolNotSupported`], [`Failure::AddressSpaceNotAvailable`].
+    pub fn allows_reservation(&self, protocol: Protocol, version: IpVersionChoice) -> Result<(), Failure> {
+        self.supports(protocol)?;
+        let asked = |network: &Network| match version {
+            IpVersionChoice::Any => true,
+            IpVersionChoice::V4 => network.addr().is_ipv4(),
+            IpVersionChoice::V6 => network.addr().is_ipv6(),
+        };
+        let denied = |network: Network| self.policy.deny.iter().any(|deny| deny.contains(&network));
+        let mut zones = self.realms.zones().iter().filter(|zone| zone.side == Side::Outside);
+        //= RFC 4540 §8.2.1: a space that is wholly blocked may be refused before any address is known.
+        match zones.any(|zone| asked(&zone.network) && !denied(zone.network)) {
+            true => Ok(()),
+            false => Err(Failure::AddressSpaceNotAvailable),
+        }
+    }
+
+    fn supports(&self, protocol: Protocol) -> Result<(), Failure> {
+        match protocol {
+            Protocol::Udp => Ok(()),
+            Protocol::Tcp if self.tcp => Ok(()),
+            Protocol::Tcp | Protocol::Any | Protocol::Other(_) => Err(Failure::ProtocolNotSupported),
+        }
+    }
+
+    /// A0 must lie in the agent's networks, and what may come in only on its ports. A network that reaches beyond
+    /// them is refused as a wildcard, so that the agent reserves and asks again for one host.
+    fn allows_internal(&self, agent: &AgentPolicy, opening: &Opening) -> Result<(), Failure> {
+        let internal = opening.internal.network.trunc();
+        if !agent.internal.iter().any(|network| network.contains(&internal)) {
+            let some = agent.internal.iter().any(|network| internal.contains(network));
+            return Err(match some {
+                true => Failure::WildcardNotSupported,
+                false => Failure::NotAuthorizedForTransaction,
+            });
+        }
+        let comes_in = match opening.direction {
+            Direction::Inbound | Direction::Bidirectional => true,
+            Direction::Outbound => false,
+        };
+        let ports = [opening.internal.port, opening.internal.last_port()];
+        if comes_in && !ports.iter().all(|port| agent.ports.contains(port)) {
+            return Err(Failure::NotAuthorizedForTransaction);
+        }
+        Ok(())
+    }
+
+    /// The end must live on its side of the gate and must not be denied.
+    fn allows_side(&self, tuple: &Tuple, side: Side) -> Result<(), Failure> {
+        if tuple.wildcards_address() {
+            return self.allows_network(tuple.network, side);
+        }
+        let host = tuple.address();
+        let denied = self.policy.deny.iter().any(|deny| deny.contains(&host));
+        match self.realms.side_of(host) == Some(side) && !denied {
+            true => Ok(()),
+            false => Err(Failure::NotAuthorizedForTransaction),
+        }
+    }
+
+    /// A network must be whole zones of its side; one denied host in it makes it a wildcard that is not supported.
+    fn allows_network(&self, network: Network, side: Side) -> Result<(), Failure> {
+        let zones = self.realms.zones_within(side, network);
+        let touched = |zone: &Network| self.policy.deny.iter().any(|deny| self.realms.shares(*zone, *deny));
+        let blocked = |zone: &Network| self.policy.deny.iter().any(|deny| deny.contains(zone));
+        match (zones.is_empty(), zones.iter().all(blocked), zones.iter().any(touched)) {
+            (true, _, _) => Err(Failure::WildcardNotSupported),
+            (false, true, _) => Err(Failure::NotAuthorizedForTransaction),
+            (false, false, true) => Err(Failure::WildcardNotSupported),
+            (false, false, false) => Ok(()),
+        }
     }
 }
+
+#[cfg(test)]
+#[path = "authority_tests.rs"]
+mod tests;

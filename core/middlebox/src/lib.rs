@@ -13,8 +13,10 @@ pub mod engine;
 pub mod entry;
 pub mod event;
 pub mod limits;
+pub mod memory;
 mod middlebox;
 pub mod realm;
+mod tuples;
 
 pub use authority::{AgentId, AgentPolicy, Authority, Opening, Permit, Policy};
 pub use engine::{Drift, Engine};

@@ -152,6 +152,17 @@ impl Realms {
         self.zones.iter().filter(|zone| zone.side == side).filter(whole).map(|zone| zone.network).collect()
     }
 
+    /// True if an address of `network` may live in the zone `zone`: they overlap, and no zone inside `zone` has all
+    /// of `network`.
+    #[must_use]
+    pub fn shares(&self, zone: Network, network: Network) -> bool {
+        let taken = |other: &Zone| {
+            other.network != zone && zone.contains(&other.network) && other.network.contains(&network)
+        };
+        let overlap = zone.contains(&network) || network.contains(&zone);
+        overlap && !self.zones.iter().any(taken)
+    }
+
     /// The IP versions of a side.
     #[must_use]
     pub fn versions(&self, side: Side) -> IpVersions {
