@@ -26,6 +26,11 @@ impl<T> Outbox<T> {
         self.items.push(output);
     }
 
+    /// The output that was added last and not yet taken, so that one like it can be joined to it.
+    pub fn last_mut(&mut self) -> Option<&mut T> {
+        self.items.last_mut()
+    }
+
     /// Takes all outputs out, oldest first, and keeps the memory.
     pub fn drain(&mut self) -> std::vec::Drain<'_, T> {
         self.items.drain(..)
