@@ -1,0 +1,88 @@
+//! The contract, kept by the reference engine.
+
+use std::time::Duration;
+
+use engine_contract::{Bench, CASES, Place, Shot, realms};
+use machine::Instant;
+use middlebox::memory::{Memory, Packet, Route, Verdict};
+use middlebox::{Engine, Key};
+
+/// The reference gate, and around it the administrator's firewall in one line.
+struct Reference {
+    gate: Memory,
+    now: Instant,
+}
+
+fn interface(place: Place) -> &'static str {
+    match place {
+        Place::Inside => "inside0",
+        Place::Outside => "outside0",
+        Place::Third => "third0",
+    }
+}
+
+impl Reference {
+    fn new() -> Self {
+        let route = |network: &str, place| Route {
+            network: network.parse().unwrap(),
+            interface: interface(place).into(),
+        };
+        let routes = vec![
+            route("10.0.40.0/24", Place::Inside),
+            route("fd00:40::/64", Place::Inside),
+            route("198.51.100.0/24", Place::Outside),
+            route("2001:db8:51::/64", Place::Outside),
+            route("192.0.2.0/24", Place::Third),
+            route("2001:db8:33::/64", Place::Third),
+        ];
+        Self { gate: Memory::new(realms(), routes), now: Instant::ZERO }
+    }
+}
+
+impl Bench for Reference {
+    fn engine(&mut self) -> &mut dyn Engine {
+        &mut self.gate
+    }
+
+    fn send(&mut self, shot: Shot, count: u32) -> u32 {
+        let packet = Packet {
+            transport: shot.transport,
+            source: shot.source,
+            destination: shot.destination,
+            interface: interface(shot.from),
+            opens: shot.opens,
+        };
+        (0..count)
+            .filter(|_| match self.gate.take(&packet, 200) {
+                Verdict::Accepted(_) => true,
+                Verdict::Spoofed(_) | Verdict::Managed => false,
+                Verdict::Untouched => shot.from == Place::Inside,
+            })
+            .count()
+            .try_into()
+            .unwrap()
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.gate.advance(self.now);
+    }
+
+    fn sabotage(&mut self, key: &Key) -> bool {
+        self.gate.lose(key);
+        true
+    }
+
+    fn tcp(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn the_reference_engine_keeps_the_contract() {
+    let mut bench = Reference::new();
+    for case in CASES {
+        println!("{}", case.name);
+        case.run(&mut bench);
+    }
+}
