@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use super::syntax::{self, Cursor};
-use super::{CSeq, Defect, Header, Line, Message, Method, Name, NameAddr, StartLine, Uri, Via, values};
+use super::{Defect, Header, Line, Message, Method, Name, StartLine, Uri, syntax, values};
 
 impl Message {
     /// All bytes as they came.
@@ -104,116 +103,6 @@ impl Message {
 
     pub(super) fn mandatory(&self, name: Name) -> Result<&[u8], Defect> {
         self.header(name).ok_or(Defect::Missing(name))
-    }
-
-    /// The topmost Via value.
-    ///
-    /// # Errors
-    /// [`Defect::Missing`] or [`Defect::Malformed`]; never for a message that [`Message::parse`] accepted.
-    pub fn top_via(&self) -> Result<Via<'_>, Defect> {
-        Via::parse(values::split_first(self.mandatory(Name::Via)?).0)
-    }
-
-    /// From.
-    ///
-    /// # Errors
-    /// [`Defect::Missing`] or [`Defect::Malformed`]; never for a message that [`Message::parse`] accepted.
-    pub fn from(&self) -> Result<NameAddr<'_>, Defect> {
-        NameAddr::parse(self.mandatory(Name::From)?, Defect::Malformed(Name::From))
-    }
-
-    /// To.
-    ///
-    /// # Errors
-    /// [`Defect::Missing`] or [`Defect::Malformed`]; never for a message that [`Message::parse`] accepted.
-    pub fn to(&self) -> Result<NameAddr<'_>, Defect> {
-        NameAddr::parse(self.mandatory(Name::To)?, Defect::Malformed(Name::To))
-    }
-
-    /// Call-ID.
-    ///
-    /// # Errors
-    /// [`Defect::Missing`] or [`Defect::Malformed`]; never for a message that [`Message::parse`] accepted.
-    pub fn call_id(&self) -> Result<&str, Defect> {
-        let value = self.mandatory(Name::CallId)?;
-        let valid = !value.is_empty() && value.iter().all(u8::is_ascii_graphic);
-        syntax::ascii(value).filter(|_| valid).ok_or(Defect::Malformed(Name::CallId))
-    }
-
-    /// CSeq.
-    ///
-    /// # Errors
-    /// [`Defect::Missing`] or [`Defect::Malformed`]; never for a message that [`Message::parse`] accepted.
-    pub fn cseq(&self) -> Result<CSeq, Defect> {
-        CSeq::parse(self.mandatory(Name::CSeq)?)
-    }
-
-    /// Max-Forwards, 0 to 255; `None` if it is left out, as RFC 2543 did.
-    ///
-    /// # Errors
-    /// [`Defect::Malformed`]; never for a message that [`Message::parse`] accepted.
-    pub fn max_forwards(&self) -> Result<Option<u8>, Defect> {
-        self.number(Name::MaxForwards)?
-            .map(|number| u8::try_from(number).map_err(|_| Defect::Malformed(Name::MaxForwards)))
-            .transpose()
-    }
-
-    /// Content-Length.
-    ///
-    /// # Errors
-    /// [`Defect::Malformed`] for anything but a number that fits 32 bits.
-    pub fn content_length(&self) -> Result<Option<usize>, Defect> {
-        Ok(self.number(Name::ContentLength)?.map(|number| number as usize))
-    }
-
-    /// A header field that is one decimal number of 32 bits: Expires, RSeq, Max-Breadth …
-    ///
-    /// # Errors
-    /// [`Defect::Malformed`].
-    pub fn number(&self, name: Name) -> Result<Option<u32>, Defect> {
-        self.header(name).map(|value| syntax::parse_number(value).ok_or(Defect::Malformed(name))).transpose()
-    }
-
-    /// Contact, every value.
-    pub fn contacts(&self) -> impl Iterator<Item = Result<NameAddr<'_>, Defect>> {
-        self.addresses(Name::Contact)
-    }
-
-    /// Route, every value, topmost first.
-    pub fn routes(&self) -> impl Iterator<Item = Result<NameAddr<'_>, Defect>> {
-        self.addresses(Name::Route)
-    }
-
-    /// Record-Route, every value, topmost first.
-    pub fn record_routes(&self) -> impl Iterator<Item = Result<NameAddr<'_>, Defect>> {
-        self.addresses(Name::RecordRoute)
-    }
-
-    /// Any field of addresses: Refer-To, P-Asserted-Identity, Diversion … every value.
-    pub fn addresses(&self, name: Name) -> impl Iterator<Item = Result<NameAddr<'_>, Defect>> {
-        self.values(name).map(move |value| NameAddr::parse(value, Defect::Malformed(name)))
-    }
-
-    /// The tokens of a list field: Require, Supported, Proxy-Require, Unsupported, Allow, Allow-Events. What is no
-    /// token is left out.
-    pub fn tokens(&self, name: Name) -> impl Iterator<Item = &str> {
-        self.values(name).filter_map(|value| {
-            let mut cursor = Cursor::new(value);
-            cursor.token().filter(|_| cursor.is_empty())
-        })
-    }
-
-    /// True if the list field `name` (Require, Supported …) has the option tag, without regard to case.
-    #[must_use]
-    pub fn has_option(&self, name: Name, option: &str) -> bool {
-        self.tokens(name).any(|token| token.eq_ignore_ascii_case(option))
-    }
-
-    /// True if Allow lists the method. `None` if there is no Allow.
-    #[must_use]
-    pub fn allows(&self, method: &Method) -> Option<bool> {
-        self.header(Name::Allow)?;
-        Some(self.tokens(Name::Allow).any(|token| token == method.text()))
     }
 
     /// Notes where the request came from. [`super::Builder::response_to`] then writes `received` and `rport` into the

@@ -1,6 +1,6 @@
 //! What every message must have, whatever it is for: RFC 3261 §8.1.1, §8.2.2, §18.3, §20.
 
-use super::{Defect, Message, Method, Name, StartLine, Uri, header, limits};
+use super::{Defect, Message, Method, Name, StartLine, header, limits};
 
 /// Checks what every element relies on, and cuts the body to its length.
 pub(super) fn message(message: &mut Message) -> Result<(), Defect> {
@@ -42,13 +42,18 @@ fn from_and_to(message: &Message) -> Result<(), Defect> {
 fn cseq(message: &Message) -> Result<(), Defect> {
     let value = message.header(Name::CSeq).ok_or(Defect::Missing(Name::CSeq))?;
     let (_, method) = header::cseq_parts(value).ok_or(Defect::Malformed(Name::CSeq))?;
-    //= RFC 3261 §8.1.1.5: the method of CSeq is that of the request.
-    if method == message.method.text() { Ok(()) } else { Err(Defect::CSeqMethod) }
+    //= RFC 3261 §8.1.1.5: the method of CSeq is that of the request. RFC 4475 §3.1.2.18 wants an unknown method to be
+    // called unknown (501, by the TU) rather than mismatched.
+    let differs = method != message.method.text() && !matches!(message.method, Method::Other(_));
+    if differs { Err(Defect::CSeqMethod) } else { Ok(()) }
 }
 
 fn request(message: &Message) -> Result<(), Defect> {
-    let text = message.request_uri();
-    Uri::parse(text).map_err(|_| Defect::RequestUri)?;
+    let uri = message.parsed_request_uri()?;
+    //= RFC 3261 §19.1.1, table 1: a Request-URI has no headers.
+    if uri.headers().next().is_some() {
+        return Err(Defect::RequestUri);
+    }
     message.max_forwards()?;
     Ok(())
 }
@@ -71,9 +76,6 @@ fn body(message: &mut Message) -> Result<(), Defect> {
 
 /// True if an error response can be made from it: see [`super::ParseError::partial`].
 pub(super) fn is_answerable(message: &Message) -> bool {
-    let has = |name| message.header(name).is_some();
-    matches!(message.start, StartLine::Request { .. })
-        && message.method != Method::Ack
-        && message.top_via().is_ok()
-        && [Name::From, Name::To, Name::CallId, Name::CSeq].into_iter().all(has)
+    let is_request = matches!(message.start, StartLine::Request { .. });
+    is_request && message.method != Method::Ack && message.header(Name::Via).is_some()
 }

@@ -85,8 +85,9 @@ impl Defect {
 pub struct ParseError {
     /// What is wrong; its text is the reason phrase, [`Defect::status`] the status code.
     pub what: Defect,
-    /// The request as far as it could be read, if that is enough to answer it: it has a readable top Via, and From,
-    /// To, Call-ID and CSeq lines to copy. Never an ACK, never a response.
+    /// The request as far as it could be read, if it can be answered: it has a Via line, which may be what is broken
+    /// (then the answer can only go to where the request came from). [`super::Builder::response_to`] copies of the
+    /// other fields what there is. Never an ACK, never a response.
     pub partial: Option<Box<Message>>,
 }
 

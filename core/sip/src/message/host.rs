@@ -19,7 +19,7 @@ impl<'a> Host<'a> {
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
         if let Some(inner) = text.strip_prefix('[') {
-            return inner.strip_suffix(']')?.parse().ok().map(Self::V6);
+            return v6(inner.strip_suffix(']')?).map(Self::V6);
         }
         if text.as_bytes().first()?.is_ascii_digit()
             && let Ok(address) = text.parse()
@@ -60,6 +60,14 @@ impl<'a> Host<'a> {
     }
 }
 
+//= RFC 5118 §4.10: the third colon that the grammar of RFC 3261 lets in front of an IPv4 part is ignored.
+fn v6(text: &str) -> Option<Ipv6Addr> {
+    match text.split_once(":::") {
+        Some((head, tail)) if tail.parse::<Ipv4Addr>().is_ok() => format!("{head}::{tail}").parse().ok(),
+        Some(_) | None => text.parse().ok(),
+    }
+}
+
 /// Letters, digits, hyphens and dots, no empty label; underscores are let through because names with them exist.
 fn is_name(bytes: &[u8]) -> bool {
     let mut label_len = 0;
@@ -95,9 +103,15 @@ mod tests {
         assert_eq!(Host::parse("192.0.2.1"), Some(Host::V4(Ipv4Addr::new(192, 0, 2, 1))));
         assert_eq!(Host::parse("[2001:db8::1]").unwrap().to_string(), "[2001:db8::1]");
         assert_eq!(Host::parse("3com.com"), Some(Host::Name("3com.com")));
-        for broken in ["", ".", "a..b", "a b", "[::1", "2001:db8::1", "[]", "[192.0.2.1]"] {
+        for broken in ["", ".", "a..b", "a b", "[::1", "2001:db8::1", "[]", "[192.0.2.1]", "[2001:db8:::1]"] {
             assert_eq!(Host::parse(broken), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn a_third_colon_before_an_ipv4_part_is_ignored() {
+        //= test RFC 5118 §4.10: both constructs are tolerated.
+        assert_eq!(Host::parse("[2001:db8:::192.0.2.1]"), Host::parse("[2001:db8::192.0.2.1]"));
     }
 
     #[test]

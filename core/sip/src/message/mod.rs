@@ -32,6 +32,7 @@ pub use host::Host;
 pub use method::Method;
 pub use name::Name;
 pub use params::Params;
+pub use syntax::Quoted;
 pub use uri::{Scheme, Uri};
 
 /// A request or a response: the bytes as they came, and where things are in them.

@@ -1,5 +1,8 @@
 //! The smallest pieces of the grammar: RFC 3261 §25.1.
 
+use std::borrow::Cow;
+use std::fmt;
+
 /// White space inside a header value. CR and LF count: the line scanner lets them through only where a line is folded.
 pub(crate) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
@@ -141,6 +144,23 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// A comment with the comments inside it.
+    pub(crate) fn comment(&mut self) -> Option<()> {
+        let mut depth = 0u32;
+        loop {
+            match self.take(1) {
+                b"(" => depth += 1,
+                b")" => depth = depth.checked_sub(1)?,
+                b"\\" => drop(self.take(1)),
+                b"" => return None,
+                _ => {}
+            }
+            if depth == 0 {
+                return Some(());
+            }
+        }
+    }
+
     /// A decimal number that fits; leading zeros are fine.
     pub(crate) fn number(&mut self) -> Option<u32> {
         let digits = self.take_while(|byte| byte.is_ascii_digit());
@@ -159,6 +179,37 @@ pub(crate) fn parse_number(digits: &[u8]) -> Option<u32> {
         }
         number.checked_mul(10)?.checked_add(u32::from(digit - b'0'))
     })
+}
+
+/// The text of a quoted string without its escapes; bytes that are no UTF-8 are replaced.
+pub(crate) fn unquote(inner: &[u8]) -> Cow<'_, str> {
+    if memchr::memchr(b'\\', inner).is_none() {
+        return String::from_utf8_lossy(inner);
+    }
+    let mut plain = Vec::with_capacity(inner.len());
+    let mut bytes = inner.iter();
+    while let Some(&byte) = bytes.next() {
+        plain.extend(if byte == b'\\' { bytes.next() } else { Some(&byte) });
+    }
+    Cow::Owned(String::from_utf8_lossy(&plain).into_owned())
+}
+
+/// Writes text as a quoted string; control characters become spaces.
+#[derive(Debug, Clone, Copy)]
+pub struct Quoted<'a>(pub &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"")?;
+        for character in self.0.chars() {
+            match character {
+                '"' | '\\' => write!(f, "\\{character}")?,
+                control if control.is_control() => f.write_str(" ")?,
+                plain => write!(f, "{plain}")?,
+            }
+        }
+        f.write_str("\"")
+    }
 }
 
 #[cfg(test)]

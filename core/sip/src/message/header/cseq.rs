@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::message::syntax::Cursor;
-use crate::message::{Defect, Method, Name};
+use crate::message::{Defect, Message, Method, Name};
 
 /// A CSeq value; its text is the header value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,6 +22,16 @@ impl CSeq {
     pub fn parse(value: &[u8]) -> Result<Self, Defect> {
         let (number, method) = parts(value).ok_or(Defect::Malformed(Name::CSeq))?;
         Ok(Self { number, method: Method::of(method) })
+    }
+}
+
+impl Message {
+    /// CSeq.
+    ///
+    /// # Errors
+    /// [`Defect::Missing`] or [`Defect::Malformed`]; never for a message that [`Message::parse`] accepted.
+    pub fn cseq(&self) -> Result<CSeq, Defect> {
+        CSeq::parse(self.mandatory(Name::CSeq)?)
     }
 }
 

@@ -2,7 +2,7 @@
 //! RFC 3261 §20.10, §20.20, §20.30, §20.34, §20.39, §25.1.
 
 use crate::message::syntax::{self, Cursor, is_space, is_token};
-use crate::message::{Defect, Params, Uri};
+use crate::message::{Defect, Message, Name, Params, Uri};
 
 /// An address with an optional display name and header parameters.
 #[derive(Debug, Clone, Copy)]
@@ -14,10 +14,7 @@ pub struct NameAddr<'a> {
 }
 
 impl<'a> NameAddr<'a> {
-    /// Reads one value; `*` (RFC 3261 §10.2.2) has the URI `*`.
-    ///
-    /// # Errors
-    /// `None` is never given; the caller's `defect` is, if it is not an address.
+    /// Reads one value; `*` (RFC 3261 §10.2.2) has the URI `*`. What is no address gives the caller's `defect`.
     pub(crate) fn parse(value: &'a [u8], defect: Defect) -> Result<Self, Defect> {
         read(value).ok_or(defect)
     }
@@ -58,6 +55,44 @@ impl<'a> NameAddr<'a> {
     #[must_use]
     pub fn as_bytes(&self) -> &'a [u8] {
         self.value
+    }
+}
+
+impl Message {
+    /// From.
+    ///
+    /// # Errors
+    /// [`Defect::Missing`] or [`Defect::Malformed`]; never for a message that [`Message::parse`] accepted.
+    pub fn from(&self) -> Result<NameAddr<'_>, Defect> {
+        NameAddr::parse(self.mandatory(Name::From)?, Defect::Malformed(Name::From))
+    }
+
+    /// To.
+    ///
+    /// # Errors
+    /// [`Defect::Missing`] or [`Defect::Malformed`]; never for a message that [`Message::parse`] accepted.
+    pub fn to(&self) -> Result<NameAddr<'_>, Defect> {
+        NameAddr::parse(self.mandatory(Name::To)?, Defect::Malformed(Name::To))
+    }
+
+    /// Contact, every value.
+    pub fn contacts(&self) -> impl Iterator<Item = Result<NameAddr<'_>, Defect>> {
+        self.addresses(Name::Contact)
+    }
+
+    /// Route, every value, topmost first.
+    pub fn routes(&self) -> impl Iterator<Item = Result<NameAddr<'_>, Defect>> {
+        self.addresses(Name::Route)
+    }
+
+    /// Record-Route, every value, topmost first.
+    pub fn record_routes(&self) -> impl Iterator<Item = Result<NameAddr<'_>, Defect>> {
+        self.addresses(Name::RecordRoute)
+    }
+
+    /// Any field of addresses: Refer-To, P-Asserted-Identity, Diversion … every value.
+    pub fn addresses(&self, name: Name) -> impl Iterator<Item = Result<NameAddr<'_>, Defect>> {
+        self.values(name).map(move |value| NameAddr::parse(value, Defect::Malformed(name)))
     }
 }
 
@@ -104,7 +139,6 @@ fn is_uri(uri: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Name;
 
     fn parse(value: &str) -> Result<NameAddr<'_>, Defect> {
         NameAddr::parse(value.as_bytes(), Defect::Malformed(Name::From))

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::message::syntax::{self, Cursor, is_space};
-use crate::message::{Defect, Host, Name, Params};
+use crate::message::{Defect, Host, Message, Name, Params, values};
 
 /// What RFC 3261 §8.1.1.7 puts in front of every branch.
 pub const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -50,11 +50,14 @@ impl<'a> Via<'a> {
         self.params.text("branch").filter(|branch| !branch.is_empty())
     }
 
-    /// The branch if it has the magic cookie, that is, if it names a transaction (RFC 3261 §17.2.3).
+    /// The branch if it has the magic cookie and something behind it, that is, if it names a transaction
+    /// (RFC 3261 §17.2.3).
     #[must_use]
     pub fn rfc3261_branch(&self) -> Option<&'a str> {
         self.branch().filter(|branch| {
-            branch.get(..MAGIC_COOKIE.len()).is_some_and(|start| start.eq_ignore_ascii_case(MAGIC_COOKIE))
+            let cookie = branch.get(..MAGIC_COOKIE.len());
+            cookie.is_some_and(|cookie| cookie.eq_ignore_ascii_case(MAGIC_COOKIE))
+                && branch.len() > MAGIC_COOKIE.len()
         })
     }
 
@@ -87,15 +90,26 @@ impl<'a> Via<'a> {
     }
 }
 
+impl Message {
+    /// The topmost Via value.
+    ///
+    /// # Errors
+    /// [`Defect::Missing`] or [`Defect::Malformed`]; never for a message that [`Message::parse`] accepted.
+    pub fn top_via(&self) -> Result<Via<'_>, Defect> {
+        Via::parse(values::split_first(self.mandatory(Name::Via)?).0)
+    }
+}
+
 fn read(value: &[u8]) -> Option<Via<'_>> {
     let mut cursor = Cursor::new(value);
     cursor.skip_space();
     let name = cursor.token()?;
     cursor.eat_spaced(b'/').then_some(())?;
-    let version = cursor.token()?;
+    //= RFC 4475 §3.1.2.16: another version is answered with 505, which needs the rest of the Via.
+    cursor.token()?;
     cursor.eat_spaced(b'/').then_some(())?;
     let transport = cursor.token()?;
-    if !name.eq_ignore_ascii_case("SIP") || version != "2.0" || !cursor.peek().is_some_and(is_space) {
+    if !name.eq_ignore_ascii_case("SIP") || !cursor.peek().is_some_and(is_space) {
         return None;
     }
     cursor.skip_space();
