@@ -163,7 +163,7 @@ mod tests {
             "",
             "SIP/2.0/UDP",
             "SIP/2.0 h",
-            "SIP/7.0/UDP h",
+            "HTTP/2.0/UDP h",
             "SIP/2.0/UDP h;;",
             "SIP/2.0/UDP h:x",
             "SIP/2.0/UDP h:70000",
