@@ -1,0 +1,143 @@
+//! What a middlebox's messages mean to an agent.
+
+use machine::{Instant, Outbox};
+use midcom::{AgentEvent, DownReason, Failure, Lifetime, Notification, Reply, Request};
+
+use super::requests::{Asked, Misfit, Owner, made};
+use super::{Output, Session, Step};
+use crate::state::{Exchange, State};
+use crate::wire::{AgentMessage, Header, MiddleboxMessage, Opaque};
+
+impl Session {
+    /// Takes one message; an error ends the session.
+    pub(super) fn on_message(
+        &mut self,
+        now: Instant,
+        header: Header,
+        payload: &[u8],
+        out: &mut Outbox<Output>,
+    ) -> Result<(), DownReason> {
+        let message = MiddleboxMessage::decode(header, payload)
+            .map_err(|failure| misbehaved(&format!("{:#06x}: {failure}", header.message_type())))?;
+        match (message, self.control) {
+            (MiddleboxMessage::Notification(Notification::SessionTermination), _) => {
+                Err(DownReason::Terminated)
+            }
+            //= RFC 4540 §4.2.5: the TID of BFM is the middlebox's own, so nobody knows which request it means.
+            (MiddleboxMessage::BadlyFormedMessage, _) => Err(DownReason::Refused(Failure::BadlyFormed)),
+            (MiddleboxMessage::Notification(event @ Notification::RuleEvent { .. }), _) => {
+                self.on_rule_event(event, out)
+            }
+            (message, Some(control)) if control.tid == header.tid => {
+                self.on_control(now, control.step, message, out)
+            }
+            (MiddleboxMessage::Positive(reply), _) => self.on_reply(now, header.tid, reply, out),
+            (MiddleboxMessage::Negative(failure), _) => self.on_refusal(header.tid, failure, out),
+            (MiddleboxMessage::VersionMismatch(_), _) => {
+                self.on_refusal(header.tid, Failure::VersionMismatch, out)
+            }
+            (
+                MiddleboxMessage::Established(_)
+                | MiddleboxMessage::Authentication { .. }
+                | MiddleboxMessage::Terminated,
+                _,
+            ) => Err(misbehaved("a session reply that nobody asked for")),
+        }
+    }
+
+    fn on_control(
+        &mut self,
+        now: Instant,
+        step: Step,
+        message: MiddleboxMessage<'_>,
+        out: &mut Outbox<Output>,
+    ) -> Result<(), DownReason> {
+        let exchange = match (step, &message) {
+            (Step::Establish, MiddleboxMessage::Established(_)) => Exchange::Established,
+            (Step::Establish, MiddleboxMessage::Authentication { .. }) => Exchange::Challenged,
+            (Step::Authenticate, MiddleboxMessage::Established(_)) => Exchange::Authenticated,
+            (Step::Terminate, MiddleboxMessage::Terminated | MiddleboxMessage::Negative(_)) => {
+                return Err(DownReason::Closed);
+            }
+            (Step::Establish | Step::Authenticate, MiddleboxMessage::Negative(failure)) => {
+                return Err(DownReason::Refused(*failure));
+            }
+            //= RFC 4540 §7.2: the version in 0x0322 is one to come back with. We speak 3.0 only.
+            (Step::Establish, MiddleboxMessage::VersionMismatch(_)) => {
+                return Err(DownReason::Refused(Failure::VersionMismatch));
+            }
+            _ => return Err(misbehaved("the reply does not belong to the request")),
+        };
+        self.control = None;
+        self.advance(exchange);
+        match message {
+            MiddleboxMessage::Established(capabilities) => {
+                out.push(Output::Event(AgentEvent::Up(capabilities)));
+            }
+            MiddleboxMessage::Authentication { challenge, .. } => self.authenticate(now, challenge.is_some()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Sends SA: with the token if the middlebox wants one.
+    fn authenticate(&mut self, now: Instant, challenged: bool) {
+        let octets = std::mem::take(&mut self.config.token);
+        //= RFC 4540 §5.2.4: the token answers the challenge.
+        let token = challenged.then(|| Opaque::new(&octets).unwrap_or(Opaque::EMPTY));
+        self.step(now, Step::Authenticate, &AgentMessage::Authenticate { token });
+        self.config.token = octets;
+    }
+
+    fn on_rule_event(&mut self, event: Notification, out: &mut Outbox<Output>) -> Result<(), DownReason> {
+        //= RFC 4540 §5.3.19: ARE is for agents with an open session.
+        if self.state != State::Open {
+            return Err(misbehaved("a rule event without a session"));
+        }
+        out.push(Output::Event(AgentEvent::Notification(event)));
+        Ok(())
+    }
+
+    fn on_reply(
+        &mut self,
+        now: Instant,
+        tid: u32,
+        reply: Reply,
+        out: &mut Outbox<Output>,
+    ) -> Result<(), DownReason> {
+        match self.requests.answered(tid, &reply).map_err(misfit)? {
+            Owner::Open(id) => out.push(Output::Event(AgentEvent::Reply(id, Ok(reply)))),
+            Owner::Late => {
+                if let Some(prid) = made(&reply)
+                    && self.control.is_none()
+                {
+                    // Whoever asked has been told that it failed and will not close it.
+                    let tid = self.take_tid();
+                    self.requests.add_unowned(tid, Asked::End, now);
+                    let end = Request::Lifetime { prid, lifetime: Lifetime::END };
+                    AgentMessage::Rule(end).encode(tid, &mut self.outgoing);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_refusal(&mut self, tid: u32, failure: Failure, out: &mut Outbox<Output>) -> Result<(), DownReason> {
+        if let Owner::Open(id) = self.requests.refused(tid).map_err(misfit)? {
+            out.push(Output::Event(AgentEvent::Reply(id, Err(failure))));
+        }
+        Ok(())
+    }
+}
+
+/// The peer broke the protocol.
+pub(super) fn misbehaved(how: &str) -> DownReason {
+    DownReason::PeerMisbehaved(how.to_owned())
+}
+
+fn misfit(misfit: Misfit) -> DownReason {
+    misbehaved(match misfit {
+        Misfit::UnknownTid => "a reply that no request waits for",
+        Misfit::WrongKind => "a reply of another kind than the request",
+    })
+}
