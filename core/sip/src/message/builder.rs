@@ -149,7 +149,8 @@ impl Builder {
             self = self.header(Name::ContentType, content_type);
         }
         //= RFC 3261 §20.14: written even where the transport would not need it.
-        self.append_fmt(format_args!("Content-Length: {}\r\n\r\n", body.len()));
+        self.append_fmt(format_args!("Content-Length: {}", body.len()));
+        self.bytes.extend_from_slice(b"\r\n\r\n");
         self.bytes.extend_from_slice(body);
         self.has_body = true;
         self
@@ -243,6 +244,113 @@ fn clean(value: &mut [u8]) {
         } else {
             value[at] = b' ';
             from = at + 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUEST: &str = "INVITE sip:b@example.org SIP/2.0\r\nv: SIP/2.0/UDP a.example.org;branch=z9hG4bKx ; rport;x, \
+        SIP/2.0/UDP z\r\nf:  <sip:a@example.org>;tag=1\r\nTo: <sip:b@example.org>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\
+        X-Two: folded\r\n  line\r\nContact: <sip:a@192.0.2.1>\r\n\r\n";
+
+    fn request() -> Message {
+        Message::parse(REQUEST.into()).unwrap()
+    }
+
+    fn text(builder: Builder) -> String {
+        String::from_utf8(builder.finish().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn fields_stand_as_written_with_via_on_top_and_length_last() {
+        let built = Builder::request(&Method::Bye, "sip:b@example.org")
+            .header(Name::CallId, "c")
+            .header_fmt(Name::MaxForwards, format_args!("{}", 70))
+            .via("SIP/2.0/UDP second")
+            .via("SIP/2.0/UDP first");
+        let expected = "BYE sip:b@example.org SIP/2.0\r\nVia: SIP/2.0/UDP first\r\nVia: SIP/2.0/UDP second\r\n\
+            Call-ID: c\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(text(built), expected);
+    }
+
+    #[test]
+    fn a_via_longer_than_the_headroom_still_fits() {
+        let long = format!("SIP/2.0/UDP h;branch={}", "x".repeat(2 * HEADROOM));
+        let built = Builder::response(200, "OK").header(Name::CallId, "c").via(&long).body("", "body");
+        let expected =
+            format!("SIP/2.0 200 OK\r\nVia: {long}\r\nCall-ID: c\r\nContent-Length: 4\r\n\r\nbody");
+        assert_eq!(text(built), expected);
+    }
+
+    #[test]
+    fn fields_added_behind_a_body_still_stand_above_it() {
+        let request = request();
+        let built = Builder::response(200, "OK")
+            .body("application/sdp", "v=0\r\n")
+            .header(Name::Server, "s")
+            .copy(&request, Name::Contact);
+        let expected = "SIP/2.0 200 OK\r\nContent-Type: application/sdp\r\nContent-Length: 5\r\n\r\nv=0\r\n";
+        let expected =
+            expected.replace("Content-Length", "Server: s\r\nContact: <sip:a@192.0.2.1>\r\nContent-Length");
+        assert_eq!(text(built), expected);
+    }
+
+    #[test]
+    fn no_value_can_begin_a_line_of_its_own() {
+        let built = Builder::request(&Method::Bye, "sip:a\r\nX: y")
+            .header(Name::Subject, "a\r\nEvil: b\nc\r d\r\n fold")
+            .header_fmt(Name::Server, format_args!("x\r\n\r\ny"));
+        let built = text(built);
+        assert!(
+            built.starts_with("BYE sip:a  X: y SIP/2.0\r\nSubject: a  Evil: b c  d\r\n fold\r\n"),
+            "{built}"
+        );
+        assert!(built.contains("\r\nServer: x    y\r\nContent-Length: 0\r\n\r\n"), "{built}");
+    }
+
+    #[test]
+    fn a_response_copies_what_it_must_and_adds_the_tag() {
+        //= test RFC 3261 §8.2.6.2: Via, From, To with our tag, Call-ID, CSeq.
+        let built = Builder::response_to(&request(), 486, "Busy Here", Some("t"));
+        let expected = "SIP/2.0 486 Busy Here\r\nv: SIP/2.0/UDP a.example.org;branch=z9hG4bKx ; rport;x, \
+            SIP/2.0/UDP z\r\nf:  <sip:a@example.org>;tag=1\r\nTo: <sip:b@example.org>;tag=t\r\nCall-ID: c\r\n\
+            CSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(text(built), expected);
+        let tagged = REQUEST.replace("To: <sip:b@example.org>", "To: <sip:b@example.org>;tag=old");
+        let built = Builder::response_to(&Message::parse(tagged.into()).unwrap(), 200, "OK", Some("t"));
+        assert!(text(built).contains("\r\nTo: <sip:b@example.org>;tag=old\r\n"));
+    }
+
+    #[test]
+    fn the_top_via_is_stamped_with_where_the_request_came_from() {
+        //= test RFC 3581 §4: rport filled in, received always with it. RFC 3261 §18.2.1: received for a name.
+        let mut request = request();
+        request.set_source("192.0.2.9:5066".parse().unwrap());
+        let built = text(Builder::response_to(&request, 100, "Trying", None));
+        let via = "v: SIP/2.0/UDP a.example.org;branch=z9hG4bKx ; rport=5066;x;received=192.0.2.9, SIP/2.0/UDP z\r\n";
+        assert!(built.contains(via), "{built}");
+    }
+
+    #[test]
+    fn received_is_left_out_if_sent_by_says_the_same() {
+        for (sent_by, source, received) in [
+            ("192.0.2.1", "192.0.2.1:9", ""),
+            ("[2001:db8:0::1]", "[2001:db8::1]:9", ""),
+            ("192.0.2.1", "[::ffff:192.0.2.1]:9", ""),
+            ("[2001:db8::2]", "[2001:db8::1]:9", ";received=2001:db8::1"),
+            ("192.0.2.1", "192.0.2.2:9", ";received=192.0.2.2"),
+        ] {
+            let via = format!("Via: SIP/2.0/UDP {sent_by};branch=z9hG4bKy\r\n");
+            let start = REQUEST.find("v:").unwrap();
+            let mut request =
+                Message::parse(format!("{}{via}{}", &REQUEST[..start], &REQUEST[start..]).into()).unwrap();
+            request.set_source(source.parse().unwrap());
+            let built = text(Builder::response_to(&request, 100, "Trying", None));
+            let expected = format!("Via: SIP/2.0/UDP {sent_by};branch=z9hG4bKy{received}\r\n");
+            assert!(built.contains(&expected), "{built}");
         }
     }
 }
