@@ -57,6 +57,7 @@ pub(crate) struct Socket {
     send_max: usize,
     buffer: Vec<u8>,
     spare: Option<Batch>,
+    commits: u32,
 }
 
 impl Socket {
@@ -90,6 +91,7 @@ impl Socket {
             send_max: granted.saturating_sub(SEND_OVERHEAD),
             buffer: vec![0; DATAGRAM_MAX],
             spare: None,
+            commits: 0,
         })
     }
 
@@ -116,7 +118,13 @@ impl Socket {
         let result = if batch.is_empty() { Ok(()) } else { self.commit_filled(&mut batch) };
         self.sequence = batch.next_sequence();
         self.spare = Some(batch);
+        self.commits = self.commits.wrapping_add(u32::from(result.is_ok()));
         result
+    }
+
+    /// How many batches were carried out.
+    pub(crate) fn commits(&self) -> u32 {
+        self.commits
     }
 
     fn commit_filled(&mut self, batch: &mut Batch) -> Result<(), CommitError> {

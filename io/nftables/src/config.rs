@@ -1,0 +1,46 @@
+//! What the gate must know: plain data, checked before it comes here.
+
+use middlebox::Realms;
+
+/// The bit (or bits) by which the administrator's rules recognise packets that may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// What the masked mark of such a packet is; never 0, and within `mask`.
+    pub value: u32,
+    /// The bits that are ours to clear and to set; we touch no others.
+    pub mask: u32,
+}
+
+impl Mark {
+    /// A mark of its own mask.
+    #[must_use]
+    pub fn bit(bit: u32) -> Self {
+        Self { value: bit, mask: bit }
+    }
+}
+
+/// Clear of mwan3, Cilium, Tailscale and kube-proxy.
+impl Default for Mark {
+    fn default() -> Self {
+        Self::bit(0x0100_0000)
+    }
+}
+
+/// Everything about a gate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateConfig {
+    /// Who lives where; the machine must have been given the same.
+    pub realms: Realms,
+    /// See [`Mark`].
+    pub mark: Mark,
+    /// How many entries each set may hold; the next one is refused as [`middlebox::EngineFailure::Full`].
+    pub entries_max: u32,
+}
+
+impl GateConfig {
+    /// The usual gate for these realms: default mark, room for a million entries per set.
+    #[must_use]
+    pub fn new(realms: Realms) -> Self {
+        Self { realms, mark: Mark::default(), entries_max: 1 << 20 }
+    }
+}

@@ -1,0 +1,168 @@
+//! Making the table, and taking over one that is there: `docs/pinholes.md` §4, "owner and persist", "adoption".
+
+use std::collections::BTreeMap;
+
+use crate::Error;
+use crate::config::GateConfig;
+use crate::netlink::{Attributes, Batch, CommitError, Message, Socket, be32, text, uapi};
+use crate::ruleset::{Set, SetKind, Table, gate};
+
+use super::Features;
+
+/// Our table's name.
+pub(crate) const TABLE: &str = "postern";
+
+/// How often adoption is tried again when somebody changes the table between our reading and our writing.
+const ATTEMPTS: usize = 3;
+
+/// The shape of a set in the kernel: flags, key length, key type, size.
+type Shape = (u32, u32, u32, u32);
+
+/// Puts the whole gate in place in one commit, whatever was there before. Sets of entries that are there and have the
+/// right shape stay as they are, with all their elements; every chain, rule and other set is made anew.
+pub(super) fn install(socket: &mut Socket, config: &GateConfig, features: Features) -> Result<(), Error> {
+    let table = gate(config, TABLE);
+    let mut last = None;
+    for _ in 0..ATTEMPTS {
+        let Err(error) = adopt(socket, &table, features)? else { return Ok(()) };
+        if error.error().raw_os_error() == Some(libc::EPERM) && owner(socket)? {
+            return Err(Error::Owned(TABLE));
+        }
+        last = Some(error);
+    }
+    // Not to be taken over (somebody made it with other flags, or keeps changing it): replaced, entries and all.
+    let mut batch = socket.batch();
+    new_table(&mut batch, 0);
+    named(&mut batch, uapi::DELTABLE);
+    new_table(&mut batch, features.table_flags());
+    table.create(&mut batch, |_| false);
+    match socket.commit(batch) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(Error::kernel("cannot install the nftables table")(last.unwrap_or(error))),
+    }
+}
+
+/// Deletes our table; not being there is no error.
+pub(super) fn remove(socket: &mut Socket) -> Result<(), Error> {
+    let mut batch = socket.batch();
+    // Added first, so that deleting never fails; without flags, which an existing table keeps.
+    if !exists(socket)? {
+        return Ok(());
+    }
+    named(&mut batch, uapi::DELTABLE);
+    socket.commit(batch).map_err(Error::kernel("cannot delete the nftables table"))
+}
+
+fn adopt(socket: &mut Socket, table: &Table, features: Features) -> Result<Result<(), CommitError>, Error> {
+    let found = shapes(socket)?;
+    let chains = names(socket, uapi::GETCHAIN, uapi::CHAIN_TABLE, uapi::CHAIN_NAME)?;
+    let keep = |set: &Set| {
+        matches!(set.kind, SetKind::Entries(_)) && found.get(&set.name) == shape_of(set).as_ref()
+    };
+    let mut batch = socket.batch();
+    new_table(&mut batch, features.table_flags());
+    // All rules first: they hold chains and sets in place.
+    named(&mut batch, uapi::DELRULE);
+    let kept: Vec<&String> = table.sets.iter().filter(|set| keep(set)).map(|set| &set.name).collect();
+    for name in found.keys().filter(|name| !kept.contains(name)) {
+        delete(&mut batch, uapi::DELSET, uapi::SET_TABLE, uapi::SET_NAME, name);
+    }
+    for name in &chains {
+        delete(&mut batch, uapi::DELCHAIN, uapi::CHAIN_TABLE, uapi::CHAIN_NAME, name);
+    }
+    table.create(&mut batch, keep);
+    Ok(socket.commit(batch))
+}
+
+fn new_table(batch: &mut Batch, flags: u32) {
+    batch.message(uapi::NEWTABLE, uapi::NLM_F_CREATE, uapi::INET, |writer| {
+        writer.text(uapi::TABLE_NAME, TABLE);
+        writer.be32(uapi::TABLE_FLAGS, flags);
+    });
+}
+
+/// A message that names only the table: the first attribute of every kind of message.
+fn named(batch: &mut Batch, kind: u8) {
+    batch.message(kind, 0, uapi::INET, |writer| writer.text(uapi::TABLE_NAME, TABLE));
+}
+
+fn delete(batch: &mut Batch, kind: u8, table: u16, attribute: u16, name: &str) {
+    batch.message(kind, 0, uapi::INET, |writer| {
+        writer.text(table, TABLE);
+        writer.text(attribute, name);
+    });
+}
+
+fn shape_of(set: &Set) -> Option<Shape> {
+    match &set.kind {
+        SetKind::Entries(entries) => Some((set.flags(), set.key_len(), set.key_type(), entries.size)),
+        SetKind::Interfaces(_) | SetKind::Networks(..) | SetKind::Verdicts(..) => None,
+    }
+}
+
+/// The named sets of our table, if there is one.
+fn shapes(socket: &mut Socket) -> Result<BTreeMap<String, Shape>, Error> {
+    let mut shapes = BTreeMap::new();
+    dump(socket, uapi::GETSET, |attributes| {
+        let number = |kind| attributes.find(kind).and_then(be32).unwrap_or(0);
+        let size = attributes.nested(uapi::SET_DESC).find(uapi::SET_DESC_SIZE).and_then(be32);
+        let (Some(name), flags) = (attributes.find(uapi::SET_NAME), number(uapi::SET_FLAGS)) else { return };
+        // Anonymous sets go with their rules.
+        if flags & uapi::SET_F_ANONYMOUS == 0 {
+            // Since 5.x the kernel adds a flag of its own to sets whose elements carry expressions.
+            let flags = flags & !uapi::SET_F_EXPR;
+            let shape =
+                (flags, number(uapi::SET_KEY_LEN), number(uapi::SET_KEY_TYPE), size.unwrap_or(0));
+            shapes.insert(text(name), shape);
+        }
+    })?;
+    Ok(shapes)
+}
+
+fn names(socket: &mut Socket, kind: u8, table: u16, attribute: u16) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    dump(socket, kind, |attributes| {
+        let of_ours = attributes.find(table).is_some_and(|name| text(name) == TABLE);
+        if let (true, Some(name)) = (of_ours, attributes.find(attribute)) {
+            names.push(text(name));
+        }
+    })?;
+    Ok(names)
+}
+
+/// Dumps what is in our table. No table: nothing.
+fn dump(socket: &mut Socket, kind: u8, mut each: impl FnMut(&Attributes<'_>)) -> Result<(), Error> {
+    let mut question = Message::nftables(kind, uapi::NLM_F_DUMP, uapi::INET, socket.next_sequence());
+    question.attributes().text(uapi::TABLE_NAME, TABLE);
+    match socket.ask(question, |message| each(&message.attributes())) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        // Torn by a foreign change: the commit that follows fails if that matters, and we look again.
+        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
+        result => result.map_err(Error::kernel("cannot read the nftables table")),
+    }
+}
+
+/// True if the table is there.
+pub(super) fn exists(socket: &mut Socket) -> Result<bool, Error> {
+    Ok(ask_table(socket)?.is_some())
+}
+
+/// True if the table is there and belongs to a running program other than us.
+fn owner(socket: &mut Socket) -> Result<bool, Error> {
+    Ok(ask_table(socket)?.flatten().is_some_and(|port| port != socket.port()))
+}
+
+fn ask_table(socket: &mut Socket) -> Result<Option<Option<u32>>, Error> {
+    let mut question =
+        Message::nftables(uapi::GETTABLE, uapi::NLM_F_ACK, uapi::INET, socket.next_sequence());
+    question.attributes().text(uapi::TABLE_NAME, TABLE);
+    let mut owner = None;
+    let answer = socket.ask(question, |message| {
+        owner = message.attributes().find(uapi::TABLE_OWNER).and_then(be32);
+    });
+    match answer {
+        Ok(()) => Ok(Some(owner)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(Error::kernel("cannot read the nftables table")(error)),
+    }
+}

@@ -1,0 +1,166 @@
+//! The engine on a real kernel: one table, one writer, one listener for what others do.
+
+mod element;
+mod install;
+mod lock;
+mod probe;
+mod read;
+mod watch;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use middlebox::{Counter, Drift, Engine, EngineFailure, Entry, Key, Operation};
+
+use crate::Error;
+use crate::config::GateConfig;
+use crate::netlink::Socket;
+use crate::ruleset::{SetId, by_name, gate};
+
+pub(crate) use install::TABLE;
+pub use probe::Features;
+pub use watch::Disturbance;
+
+use lock::Lock;
+use watch::Watch;
+
+/// Up to so many expected entries, verifying reads everything and so finds foreign entries too; dumps take time that
+/// grows with the square of their length.
+const DUMP_MAX: usize = 10_000;
+
+/// The gate of this network namespace. Dropping it leaves the table where it is, with the gate shut for everything
+/// but the entries that still live.
+#[derive(Debug)]
+pub struct Nft {
+    config: GateConfig,
+    features: Features,
+    socket: Socket,
+    watch: Watch,
+    sets: BTreeMap<String, SetId>,
+    known: BTreeSet<SetId>,
+    commits_counted: u32,
+    disturbed: bool,
+    _lock: Lock,
+}
+
+impl Nft {
+    /// Takes the lock of this thread's network namespace, finds out what its kernel can do, and makes the table, or
+    /// takes over the one that an earlier middlebox left, entries included.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn open(config: GateConfig) -> Result<Self, Error> {
+        Self::open_limited(config, Features::ALL)
+    }
+
+    /// As [`Nft::open`], but behaves as on a kernel that has no more than `limit`: for tests of the fall-backs.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn open_limited(config: GateConfig, limit: Features) -> Result<Self, Error> {
+        let lock = Lock::take()?;
+        let mut socket = Socket::netfilter(0).map_err(Error::kernel("cannot speak to nftables"))?;
+        let features = probe::probe(&mut socket)
+            .map_err(Error::kernel("cannot find out what nftables can do here"))?
+            .and(limit);
+        install::install(&mut socket, &config, features)?;
+        let watch = Watch::open(&mut socket).map_err(Error::kernel("cannot listen to nftables"))?;
+        let sets = by_name(&config.realms);
+        let known = sets.values().copied().collect();
+        let commits_counted = socket.commits();
+        Ok(Self { config, features, socket, watch, sets, known, commits_counted, disturbed: false, _lock: lock })
+    }
+
+    /// Deletes the table that a middlebox left in this thread's network namespace, so that the gate is gone.
+    ///
+    /// # Errors
+    /// [`Error::Held`] while a middlebox works here.
+    pub fn remove() -> Result<(), Error> {
+        let _lock = Lock::take()?;
+        let mut socket = Socket::netfilter(0).map_err(Error::kernel("cannot speak to nftables"))?;
+        install::remove(&mut socket)
+    }
+
+    /// What this kernel can do.
+    #[must_use]
+    pub fn features(&self) -> Features {
+        self.features
+    }
+
+    /// What the gate was made for.
+    #[must_use]
+    pub fn config(&self) -> &GateConfig {
+        &self.config
+    }
+
+    /// Says whether anybody else may have changed our table since the last call. To be called when
+    /// [`Nft::as_fd`] becomes readable, and each second anyway; then [`Engine::verify`].
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn take_drift(&mut self) -> Result<Option<Disturbance>, Error> {
+        let commits = self.socket.commits().wrapping_sub(self.commits_counted);
+        self.commits_counted = self.socket.commits();
+        let found = self
+            .watch
+            .take(&mut self.socket, commits)
+            .map_err(Error::kernel("cannot hear what others do with nftables"))?;
+        let unavailable = std::mem::take(&mut self.disturbed).then_some(Disturbance::Unavailable);
+        Ok(found.or(unavailable))
+    }
+
+    /// The writer, for a chain of our own beside the gate.
+    pub(crate) fn socket(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+}
+
+/// Readable when somebody else changed some table.
+impl AsFd for Nft {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
+    }
+}
+
+impl Engine for Nft {
+    fn apply(&mut self, operations: &[Operation]) -> Vec<Result<(), EngineFailure>> {
+        let known = |set| self.known.contains(&set);
+        let (results, disturbed) = write::apply(&mut self.socket, self.features, known, operations);
+        self.disturbed |= disturbed;
+        results
+    }
+
+    fn verify(&mut self, expected: &[Key]) -> Result<Drift, EngineFailure> {
+        // Whatever is noticed from here on is noticed again by the next call of `take_drift`.
+        install::install(&mut self.socket, &self.config, self.features)
+            .map_err(|_| EngineFailure::Unavailable)?;
+        if expected.len() > DUMP_MAX {
+            let counters =
+                read::counters(&mut self.socket, expected).map_err(|_| EngineFailure::Unavailable)?;
+            let missing = expected.iter().zip(counters).filter(|(_, found)| found.is_none());
+            return Ok(Drift { missing: missing.map(|(key, _)| *key).collect(), foreign: Vec::new() });
+        }
+        let found: BTreeSet<Key> = self.entries()?.into_iter().map(|entry| entry.key).collect();
+        let expected: BTreeSet<Key> = expected.iter().copied().collect();
+        Ok(Drift {
+            missing: expected.difference(&found).copied().collect(),
+            foreign: found.difference(&expected).copied().collect(),
+        })
+    }
+
+    fn counters(&mut self, keys: &[Key]) -> Vec<Option<Counter>> {
+        let none = || vec![None; keys.len()];
+        read::counters(&mut self.socket, keys).unwrap_or_else(|_| none())
+    }
+
+    fn entries(&mut self) -> Result<Vec<Entry>, EngineFailure> {
+        read::entries(&mut self.socket, &self.sets).map_err(|_| EngineFailure::Unavailable)
+    }
+}
+
+/// The table in nft's language, without entries: what `--dry-run` prints.
+#[must_use]
+pub fn ruleset(config: &GateConfig) -> String {
+    gate(config, TABLE).to_string()
+}

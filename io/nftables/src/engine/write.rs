@@ -1,0 +1,166 @@
+//! Group commit: all operations of a call in one transaction, and singly again if it fails.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use middlebox::{Counter, EngineFailure, Key, Operation};
+
+use super::element::{self, Life};
+use super::{Features, TABLE, read};
+use crate::netlink::{Batch, CommitError, LIST_MAX, Socket, uapi};
+use crate::ruleset::SetId;
+
+/// More than any element takes in a batch, in bytes, its fall-backs included.
+const ELEMENT_MAX: usize = 320;
+
+/// What is to become of one key.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Remove,
+    Put(Duration),
+}
+
+/// One operation, ready to be written.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    set: SetId,
+    key: Key,
+    change: Change,
+    position: usize,
+}
+
+impl Step {
+    fn new(position: usize, operation: &Operation) -> Self {
+        let key = operation.key();
+        let change = match operation {
+            Operation::Add { lifetime, .. } | Operation::Extend { lifetime, .. } => Change::Put(*lifetime),
+            Operation::Remove { .. } => Change::Remove,
+        };
+        Self { set: element::set_of(&key), key, change, position }
+    }
+
+    /// Steps with equal groups share messages.
+    fn group(&self) -> (SetId, bool) {
+        (self.set, matches!(self.change, Change::Put(_)))
+    }
+}
+
+/// Carries out operations; `known` says whether a set exists. The flag tells that the table is not as we made it.
+pub(super) fn apply(
+    socket: &mut Socket,
+    features: Features,
+    known: impl Fn(SetId) -> bool,
+    operations: &[Operation],
+) -> (Vec<Result<(), EngineFailure>>, bool) {
+    let mut results = vec![Ok(()); operations.len()];
+    let mut steps = Vec::with_capacity(operations.len());
+    for (position, operation) in operations.iter().enumerate() {
+        let step = Step::new(position, operation);
+        match known(step.set) {
+            true => steps.push(step),
+            false => results[position] = Err(EngineFailure::Unsupported),
+        }
+    }
+    // No two operations have the same key, so their order among themselves means nothing.
+    steps.sort_by_key(Step::group);
+    let mut disturbed = false;
+    for some in steps.chunks((socket.send_max() / ELEMENT_MAX).max(1)) {
+        disturbed |= settle(socket, features, some, &mut results);
+    }
+    (results, disturbed)
+}
+
+/// Commits steps together; if that fails, one by one, so that only the bad one fails.
+fn settle(
+    socket: &mut Socket,
+    features: Features,
+    steps: &[Step],
+    results: &mut [Result<(), EngineFailure>],
+) -> bool {
+    let mut disturbed = false;
+    let Err(error) = commit(socket, features, steps) else { return false };
+    let mut failure = failure_of(&error);
+    disturbed |= matches!(error, CommitError::Unknown(_));
+    for step in steps {
+        if steps.len() > 1 && failure != EngineFailure::Unavailable {
+            match commit(socket, features, std::slice::from_ref(step)) {
+                Ok(()) => continue,
+                Err(error) => failure = failure_of(&error),
+            }
+        }
+        results[step.position] = Err(failure);
+    }
+    disturbed || failure == EngineFailure::Unavailable
+}
+
+fn failure_of(error: &CommitError) -> EngineFailure {
+    match error.error().raw_os_error() {
+        Some(libc::ENFILE | libc::ENOMEM | libc::ENOSPC) => EngineFailure::Full,
+        // The set or the table is gone, or is no longer ours; trying every operation would take 10 ms each.
+        Some(libc::ENOENT | libc::EPERM) => EngineFailure::Unavailable,
+        Some(errno) => EngineFailure::Refused(errno),
+        None => EngineFailure::Unavailable,
+    }
+}
+
+fn commit(socket: &mut Socket, features: Features, steps: &[Step]) -> Result<(), CommitError> {
+    let replaced = if features.extend { Vec::new() } else { present(socket, steps) };
+    let mut batch = socket.batch();
+    for some in steps.chunk_by(|one, other| one.group() == other.group()) {
+        let puts = some.first().is_some_and(|step| step.group().1);
+        match (puts, features.destroy) {
+            (true, _) => put(&mut batch, some, &replaced),
+            (false, true) => write(&mut batch, uapi::DESTROYSETELEM, some, |_| Life::Named),
+            // Added and deleted: a DELSETELEM of what is not there would undo everybody's batch.
+            (false, false) => {
+                write(&mut batch, uapi::NEWSETELEM, some, |_| Life::Named);
+                write(&mut batch, uapi::DELSETELEM, some, |_| Life::Named);
+            }
+        }
+    }
+    socket.commit(batch)
+}
+
+fn put(batch: &mut Batch, steps: &[Step], replaced: &[(Key, Counter)]) {
+    let before = |step: &Step| {
+        let found = replaced.iter().find(|(key, _)| *key == step.key);
+        found.map(|(_, counter)| *counter)
+    };
+    let gone: Vec<Step> = steps.iter().filter(|step| before(step).is_some()).copied().collect();
+    write(batch, uapi::DELSETELEM, &gone, |_| Life::Named);
+    write(batch, uapi::NEWSETELEM, steps, |step| match step.change {
+        Change::Put(lifetime) => Life::Lives(lifetime, before(step)),
+        Change::Remove => Life::Named,
+    });
+}
+
+/// The counters of entries that are there already, for kernels that cannot change a lifetime in place.
+fn present(socket: &mut Socket, steps: &[Step]) -> Vec<(Key, Counter)> {
+    let keys: Vec<Key> =
+        steps.iter().filter(|step| matches!(step.change, Change::Put(_))).map(|step| step.key).collect();
+    // If they cannot be read the commit that follows fails too, and says why.
+    let counters = read::counters(socket, &keys).unwrap_or_default();
+    keys.into_iter().zip(counters).filter_map(|(key, counter)| Some((key, counter?))).collect()
+}
+
+/// Writes steps of one set, in as many messages as their lists need.
+fn write(batch: &mut Batch, kind: u8, steps: &[Step], life: impl Fn(&Step) -> Life) {
+    let mut rest = 0..steps.len();
+    while let Some(first) = steps.get(rest.start) {
+        let flags = if kind == uapi::NEWSETELEM { uapi::NLM_F_CREATE } else { 0 };
+        let mut written: Range<usize> = rest.start..rest.start;
+        batch.message(kind, flags, uapi::INET, |writer| {
+            writer.text(uapi::ELEM_LIST_TABLE, TABLE);
+            writer.text(uapi::ELEM_LIST_SET, &first.set.name());
+            let list = writer.open(uapi::ELEM_LIST_ELEMENTS | uapi::NLA_F_NESTED);
+            let begin = writer.len();
+            while written.end < rest.end && writer.len() - begin < LIST_MAX {
+                let step = &steps[written.end];
+                element::write(writer, &step.key, life(step));
+                written.end += 1;
+            }
+            writer.close(list);
+        });
+        rest.start = written.end;
+    }
+}

@@ -1,0 +1,265 @@
+//! Statements as the kernel's expressions.
+
+use std::net::IpAddr;
+
+use super::statement::{End, Family, Field, Statement, Verdict};
+use crate::config::Mark;
+use crate::netlink::{Writer, uapi};
+
+/// The first register: a lookup's key begins here, everything else fits in it too.
+const REG: u32 = uapi::REG_00;
+/// Length of an interface name in a register.
+const NAME_LEN: usize = 16;
+
+impl Statement {
+    /// Writes the expressions of this statement as list elements.
+    pub(crate) fn encode(&self, list: &mut Writer) {
+        match self {
+            Self::ClearMark(mark) => set_mark(list, Mark { value: 0, mask: mark.mask }),
+            Self::SetMark(mark) => set_mark(list, *mark),
+            Self::Marked(mark) => {
+                load_meta(list, uapi::META_MARK, REG);
+                bitwise(list, REG, &mark.mask.to_ne_bytes(), &[0; 4]);
+                compare(list, uapi::CMP_EQ, &mark.value.to_ne_bytes());
+            }
+            Self::Family(family) => family_is(list, *family),
+            Self::Protocol(number) => protocol_is(list, uapi::CMP_EQ, *number),
+            Self::OtherProtocol(number) => protocol_is(list, uapi::CMP_NEQ, *number),
+            Self::InputInterface(name) => interface_is(list, uapi::META_IIFNAME, name),
+            Self::OutputInterface(name) => interface_is(list, uapi::META_OIFNAME, name),
+            Self::InputInterfaceNotIn(set) => {
+                load_meta(list, uapi::META_IIFNAME, REG);
+                lookup(list, set, Find::Not);
+            }
+            Self::NoRouteBack { strict } => no_route_back(list, *strict),
+            Self::AddressVerdict(family, end, map) => {
+                load_address(list, *family, *end);
+                lookup(list, map, Find::Verdict);
+            }
+            Self::AddressIn(family, end, set) => {
+                load_address(list, *family, *end);
+                lookup(list, set, Find::Is);
+            }
+            Self::Address(end, address) => {
+                load_address(list, Family::of(*address), *end);
+                match address {
+                    IpAddr::V4(address) => compare(list, uapi::CMP_EQ, &address.octets()),
+                    IpAddr::V6(address) => compare(list, uapi::CMP_EQ, &address.octets()),
+                }
+            }
+            Self::Ports(end, ports) => {
+                load_port(list, *end, REG);
+                range(list, &ports.start().to_be_bytes(), &ports.end().to_be_bytes());
+            }
+            Self::In(fields, set) => {
+                load_fields(list, fields);
+                lookup(list, set, Find::Is);
+            }
+            Self::TcpOpening => {
+                payload(list, uapi::TRANSPORT_HEADER, 13, 1, REG);
+                bitwise(list, REG, &[0x12], &[0]);
+                compare(list, uapi::CMP_EQ, &[0x02]);
+            }
+            Self::TrackedAs(states) => {
+                expression(list, "ct", |data| {
+                    data.be32(uapi::CT_DREG, REG);
+                    data.be32(uapi::CT_KEY, uapi::CT_STATE);
+                });
+                bitwise(list, REG, &states.to_ne_bytes(), &[0; 4]);
+                compare(list, uapi::CMP_NEQ, &[0; 4]);
+            }
+            Self::Counter => expression(list, "counter", |_| {}),
+            Self::NoTrack => expression(list, "notrack", |_| {}),
+            Self::Then(verdict) => expression(list, "immediate", |data| {
+                data.be32(uapi::IMMEDIATE_DREG, 0);
+                data.nest(uapi::IMMEDIATE_DATA, |data| verdict.encode(data));
+            }),
+        }
+    }
+}
+
+impl Verdict {
+    /// Writes the verdict as data, for an immediate or a map's element.
+    pub(crate) fn encode(&self, data: &mut Writer) {
+        let signed = |code: i32| u32::from_ne_bytes(code.to_ne_bytes());
+        let (code, chain) = match self {
+            Self::Accept => (uapi::ACCEPT, None),
+            Self::Drop => (uapi::DROP, None),
+            Self::Return => (signed(uapi::RETURN), None),
+            Self::Jump(chain) => (signed(uapi::JUMP), Some(chain)),
+            Self::Goto(chain) => (signed(uapi::GOTO), Some(chain)),
+        };
+        data.nest(uapi::DATA_VERDICT, |verdict| {
+            verdict.be32(uapi::VERDICT_CODE, code);
+            if let Some(chain) = chain {
+                verdict.text(uapi::VERDICT_CHAIN, chain);
+            }
+        });
+    }
+}
+
+/// An expression inside a list.
+fn expression(list: &mut Writer, name: &str, fill: impl FnOnce(&mut Writer)) {
+    list.nest(uapi::LIST_ELEM, |element| named(element, name, fill));
+}
+
+/// An expression's name and data, as sets want it for their elements.
+pub(super) fn named(element: &mut Writer, name: &str, fill: impl FnOnce(&mut Writer)) {
+    element.text(uapi::EXPR_NAME, name);
+    element.nest(uapi::EXPR_DATA, fill);
+}
+
+fn set_mark(list: &mut Writer, mark: Mark) {
+    load_meta(list, uapi::META_MARK, REG);
+    bitwise(list, REG, &(!mark.mask).to_ne_bytes(), &mark.value.to_ne_bytes());
+    expression(list, "meta", |data| {
+        data.be32(uapi::META_KEY, uapi::META_MARK);
+        data.be32(uapi::META_SREG, REG);
+    });
+}
+
+fn family_is(list: &mut Writer, family: Family) {
+    load_meta(list, uapi::META_NFPROTO, REG);
+    let number = match family {
+        Family::V4 => uapi::IPV4,
+        Family::V6 => uapi::IPV6,
+    };
+    compare(list, uapi::CMP_EQ, &[number]);
+}
+
+fn protocol_is(list: &mut Writer, operator: u32, number: u8) {
+    load_meta(list, uapi::META_L4PROTO, REG);
+    compare(list, operator, &[number]);
+}
+
+fn interface_is(list: &mut Writer, key: u32, name: &str) {
+    load_meta(list, key, REG);
+    compare(list, uapi::CMP_EQ, &interface_name(name));
+}
+
+/// An interface's name as the kernel compares it: filled up with zeros.
+pub(super) fn interface_name(name: &str) -> [u8; NAME_LEN] {
+    let mut bytes = [0; NAME_LEN];
+    // The last octet stays zero; no interface has a longer name.
+    for (byte, letter) in bytes.iter_mut().take(NAME_LEN - 1).zip(name.bytes()) {
+        *byte = letter;
+    }
+    bytes
+}
+
+fn no_route_back(list: &mut Writer, strict: bool) {
+    let through = if strict { uapi::FIB_F_IIF } else { 0 };
+    expression(list, "fib", |data| {
+        data.be32(uapi::FIB_DREG, REG);
+        data.be32(uapi::FIB_RESULT, uapi::FIB_RESULT_OIF);
+        data.be32(uapi::FIB_FLAGS, uapi::FIB_F_SADDR | uapi::FIB_F_PRESENT | through);
+    });
+    compare(list, uapi::CMP_EQ, &[0]);
+}
+
+fn load_fields(list: &mut Writer, fields: &[Field]) {
+    let mut register = REG;
+    for field in fields {
+        match field {
+            Field::Protocol => load_meta(list, uapi::META_L4PROTO, register),
+            Field::Address(family, end) => {
+                let (offset, length) = place(*family, *end);
+                payload(list, uapi::NETWORK_HEADER, offset, length, register);
+                register += length / 4 - 1;
+            }
+            Field::Port(end) => load_port(list, *end, register),
+            Field::PortPair(end) => {
+                load_port(list, *end, register);
+                bitwise(list, register, &[0xff, 0xfe], &[0, 0]);
+            }
+        }
+        register += 1;
+    }
+}
+
+/// Where an address lies in the IP header.
+fn place(family: Family, end: End) -> (u32, u32) {
+    match (family, end) {
+        (Family::V4, End::Source) => (12, 4),
+        (Family::V4, End::Destination) => (16, 4),
+        (Family::V6, End::Source) => (8, 16),
+        (Family::V6, End::Destination) => (24, 16),
+    }
+}
+
+fn load_address(list: &mut Writer, family: Family, end: End) {
+    family_is(list, family);
+    let (offset, length) = place(family, end);
+    payload(list, uapi::NETWORK_HEADER, offset, length, REG);
+}
+
+/// UDP and TCP have their ports at the same place.
+fn load_port(list: &mut Writer, end: End, register: u32) {
+    let offset = match end {
+        End::Source => 0,
+        End::Destination => 2,
+    };
+    payload(list, uapi::TRANSPORT_HEADER, offset, 2, register);
+}
+
+fn load_meta(list: &mut Writer, key: u32, register: u32) {
+    expression(list, "meta", |data| {
+        data.be32(uapi::META_KEY, key);
+        data.be32(uapi::META_DREG, register);
+    });
+}
+
+fn payload(list: &mut Writer, base: u32, offset: u32, length: u32, register: u32) {
+    expression(list, "payload", |data| {
+        data.be32(uapi::PAYLOAD_DREG, register);
+        data.be32(uapi::PAYLOAD_BASE, base);
+        data.be32(uapi::PAYLOAD_OFFSET, offset);
+        data.be32(uapi::PAYLOAD_LEN, length);
+    });
+}
+
+fn bitwise(list: &mut Writer, register: u32, mask: &[u8], xor: &[u8]) {
+    expression(list, "bitwise", |data| {
+        data.be32(uapi::BITWISE_SREG, register);
+        data.be32(uapi::BITWISE_DREG, register);
+        data.be32(uapi::BITWISE_LEN, u32::try_from(mask.len()).unwrap_or(0));
+        data.nest(uapi::BITWISE_MASK, |value| value.bytes(uapi::DATA_VALUE, mask));
+        data.nest(uapi::BITWISE_XOR, |value| value.bytes(uapi::DATA_VALUE, xor));
+    });
+}
+
+fn compare(list: &mut Writer, operator: u32, value: &[u8]) {
+    expression(list, "cmp", |data| {
+        data.be32(uapi::CMP_SREG, REG);
+        data.be32(uapi::CMP_OP, operator);
+        data.nest(uapi::CMP_DATA, |data| data.bytes(uapi::DATA_VALUE, value));
+    });
+}
+
+fn range(list: &mut Writer, from: &[u8], to: &[u8]) {
+    expression(list, "range", |data| {
+        data.be32(uapi::RANGE_SREG, REG);
+        data.be32(uapi::RANGE_OP, 0);
+        data.nest(uapi::RANGE_FROM, |data| data.bytes(uapi::DATA_VALUE, from));
+        data.nest(uapi::RANGE_TO, |data| data.bytes(uapi::DATA_VALUE, to));
+    });
+}
+
+/// What a lookup is to find.
+enum Find {
+    Is,
+    Not,
+    Verdict,
+}
+
+fn lookup(list: &mut Writer, set: &str, find: Find) {
+    expression(list, "lookup", |data| {
+        data.text(uapi::LOOKUP_SET, set);
+        data.be32(uapi::LOOKUP_SREG, REG);
+        match find {
+            Find::Is => {}
+            Find::Not => data.be32(uapi::LOOKUP_FLAGS, uapi::LOOKUP_F_INV),
+            Find::Verdict => data.be32(uapi::LOOKUP_DREG, 0),
+        }
+    });
+}

@@ -1,0 +1,262 @@
+//! The gate: `docs/pinholes.md` §3 as chains and sets.
+//!
+//! The sender's address chooses a chain (the zone of longest match); that chain asks whether the packet came in where
+//! such a sender lives and only then looks for an entry, so that counters never count a spoofed packet.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use middlebox::{Realm, Realms, ReversePath};
+
+use super::intervals::disjoint;
+use super::statement::{End, Family, Field, Statement, Verdict};
+use super::table::{Chain, ElementSet, Hook, Set, SetKind, Table};
+use crate::config::GateConfig;
+use crate::netlink::uapi;
+
+/// The raw priority: before connection tracking, after defragmentation.
+const RAW: i32 = -300;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// Names a set of entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum SetId {
+    /// One port of one host to one port.
+    Exact(Family),
+    /// Any port of one host, to one port or (true) to an aligned pair.
+    Host(Family, bool),
+    /// Any port of any host of a network.
+    Network(IpNet, bool),
+}
+
+impl SetId {
+    /// Every set that a gate for these realms has.
+    pub(crate) fn all(realms: &Realms) -> Vec<Self> {
+        let fixed = Family::BOTH.iter().flat_map(|family| {
+            [Self::Exact(*family), Self::Host(*family, false), Self::Host(*family, true)]
+        });
+        let zones = realms.zones().iter().map(|zone| zone.network);
+        let by_zone = zones.flat_map(|net| [Self::Network(net, false), Self::Network(net, true)]);
+        fixed.chain(by_zone).collect()
+    }
+
+    pub(crate) fn family(self) -> Family {
+        match self {
+            Self::Exact(family) | Self::Host(family, _) => family,
+            Self::Network(network, _) => Family::of(network.addr()),
+        }
+    }
+
+    /// True for a set of aligned pairs.
+    pub(crate) fn is_pair(self) -> bool {
+        match self {
+            Self::Exact(_) => false,
+            Self::Host(_, pair) | Self::Network(_, pair) => pair,
+        }
+    }
+
+    /// The set's name. It tells the whole meaning of its elements, so that a set found after a change of the
+    /// configuration is never read as something else.
+    pub(crate) fn name(self) -> String {
+        let pairs = if self.is_pair() { "_pairs" } else { "" };
+        match self {
+            Self::Exact(family) => format!("exact{}", family.digit()),
+            Self::Host(family, _) => format!("host{}{pairs}", family.digit()),
+            Self::Network(network, _) => format!("from_{}{pairs}", zone_name(network)),
+        }
+    }
+
+    /// What its key is made of, for packets from the source of an entry to its destination.
+    pub(crate) fn fields(self) -> Vec<Field> {
+        self.fields_from(End::Source, End::Destination)
+    }
+
+    /// The same for the packets back: what was the source is now the destination.
+    fn fields_back(self) -> Vec<Field> {
+        self.fields_from(End::Destination, End::Source)
+    }
+
+    fn fields_from(self, source: End, destination: End) -> Vec<Field> {
+        let family = self.family();
+        let port = if self.is_pair() { Field::PortPair(destination) } else { Field::Port(destination) };
+        let to = [Field::Address(family, destination), port];
+        let from = match self {
+            Self::Exact(_) => vec![Field::Address(family, source), Field::Port(source)],
+            Self::Host(..) => vec![Field::Address(family, source)],
+            Self::Network(..) => Vec::new(),
+        };
+        std::iter::once(Field::Protocol).chain(from).chain(to).collect()
+    }
+}
+
+/// A network as nft accepts it in a name: no colons.
+fn zone_name(network: IpNet) -> String {
+    network.to_string().replace(':', "_")
+}
+
+/// The whole table.
+pub(crate) fn gate(config: &GateConfig, name: &str) -> Table {
+    Table { name: name.into(), sets: sets(config), chains: chains(config) }
+}
+
+fn sets(config: &GateConfig) -> Vec<Set> {
+    let realms = &config.realms;
+    let entries = |id: SetId| Set {
+        name: id.name(),
+        kind: SetKind::Entries(ElementSet { fields: id.fields(), size: config.entries_max }),
+    };
+    let mut sets: Vec<Set> = SetId::all(realms).into_iter().map(entries).collect();
+    for (position, realm) in realms.realms().iter().enumerate() {
+        if !realm.interfaces.is_empty() {
+            let name = interfaces_name(position);
+            sets.push(Set { name, kind: SetKind::Interfaces(realm.interfaces.clone()) });
+        }
+        for family in families_of(realm) {
+            let networks: Vec<_> = realm.networks.iter().map(|network| (*network, ())).collect();
+            let kind = SetKind::Networks(family, disjoint(family, &networks));
+            sets.push(Set { name: media_name(position, family), kind });
+        }
+    }
+    for family in Family::BOTH {
+        let verdicts = |prefix: &str, verdict: fn(String) -> Verdict| {
+            let chain = |network| verdict(format!("{prefix}{}", zone_name(network)));
+            let zones: Vec<_> =
+                realms.zones().iter().map(|zone| (zone.network, chain(zone.network))).collect();
+            SetKind::Verdicts(family, disjoint(family, &zones))
+        };
+        let name = |word: &str| format!("{word}{}", family.digit());
+        sets.push(Set { name: name("senders"), kind: verdicts("from_", Verdict::Jump) });
+        sets.push(Set { name: name("receivers"), kind: verdicts("back_to_", Verdict::Goto) });
+    }
+    sets
+}
+
+fn interfaces_name(realm: usize) -> String {
+    format!("interfaces_{realm}")
+}
+
+fn media_name(realm: usize, family: Family) -> String {
+    format!("media_{realm}_{}", family.digit())
+}
+
+fn families_of(realm: &Realm) -> Vec<Family> {
+    let has = |family: &Family| realm.networks.iter().any(|net| Family::of(net.addr()) == *family);
+    Family::BOTH.into_iter().filter(has).collect()
+}
+
+/// Chains in an order in which nobody jumps to one that does not exist yet.
+fn chains(config: &GateConfig) -> Vec<Chain> {
+    let goto = |chain: &str| Statement::Then(Verdict::Goto(chain.into()));
+    let mut chains = vec![
+        // The packet may pass: the mark says so to the administrator's line, which also asks for "untracked".
+        Chain::inner(
+            "open",
+            vec![vec![
+                Statement::SetMark(config.mark),
+                Statement::NoTrack,
+                Statement::Then(Verdict::Accept),
+            ]],
+        ),
+        // No packet comes here. The rule alone makes the kernel put fragments together before the gate sees them.
+        Chain::inner("defragmentation", vec![vec![Statement::TrackedAs(uapi::CT_ESTABLISHED), Statement::Counter]]),
+    ];
+    chains.extend(config.realms.zones().iter().map(|zone| back_to(zone.network)));
+    chains.extend(Family::BOTH.map(back));
+    let realms = config.realms.realms();
+    chains.extend(config.realms.zones().iter().map(|zone| from(zone.network, zone.realm, &realms[zone.realm])));
+    let senders = || {
+        Family::BOTH.map(|family| {
+            let map = format!("senders{}", family.digit());
+            vec![Statement::AddressVerdict(family, End::Source, map)]
+        })
+    };
+    chains.push(Chain::inner("tcp", senders().to_vec()));
+    chains.push(Chain::inner("udp", senders().into_iter().chain(managed(realms)).collect()));
+    chains.push(Chain {
+        name: "prerouting".into(),
+        hook: Some(Hook { number: uapi::PRE_ROUTING, priority: RAW, drop: false }),
+        rules: vec![
+            vec![Statement::ClearMark(config.mark)],
+            vec![Statement::Protocol(UDP), goto("udp")],
+            vec![Statement::Protocol(TCP), goto("tcp")],
+        ],
+    });
+    chains
+}
+
+/// Packets from one zone: the right interface, then the three key classes.
+fn from(network: IpNet, position: usize, realm: &Realm) -> Chain {
+    let family = Family::of(network.addr());
+    let mut rules = Vec::new();
+    let turn_away = |why| vec![why, Statement::Then(Verdict::Return)];
+    if realm.interfaces.is_empty() {
+        match realm.reverse_path {
+            ReversePath::Strict => rules.push(turn_away(Statement::NoRouteBack { strict: true })),
+            ReversePath::Loose => rules.push(turn_away(Statement::NoRouteBack { strict: false })),
+            ReversePath::Off => {}
+        }
+    } else {
+        rules.push(turn_away(Statement::InputInterfaceNotIn(interfaces_name(position))));
+    }
+    let sets = [
+        SetId::Exact(family),
+        SetId::Host(family, false),
+        SetId::Host(family, true),
+        SetId::Network(network, false),
+        SetId::Network(network, true),
+    ];
+    rules.extend(sets.map(|set| open_if(set.fields(), set)));
+    let back = Statement::Then(Verdict::Goto(format!("back{}", family.digit())));
+    rules.push(vec![Statement::Protocol(TCP), back]);
+    Chain::inner(format!("from_{}", zone_name(network)), rules)
+}
+
+/// TCP segments from the destination of an entry back to its source: not one that opens a connection.
+fn back(family: Family) -> Chain {
+    let mut rules = vec![vec![Statement::TcpOpening, Statement::Then(Verdict::Return)]];
+    let sets = [SetId::Exact(family), SetId::Host(family, false), SetId::Host(family, true)];
+    rules.extend(sets.map(|set| open_if(set.fields_back(), set)));
+    let receivers = format!("receivers{}", family.digit());
+    rules.push(vec![Statement::AddressVerdict(family, End::Destination, receivers)]);
+    Chain::inner(format!("back{}", family.digit()), rules)
+}
+
+/// The same for entries whose source is a network.
+fn back_to(network: IpNet) -> Chain {
+    let sets = [SetId::Network(network, false), SetId::Network(network, true)];
+    let rules = sets.map(|set| open_if(set.fields_back(), set)).to_vec();
+    Chain::inner(format!("back_to_{}", zone_name(network)), rules)
+}
+
+fn open_if(fields: Vec<Field>, set: SetId) -> Vec<Statement> {
+    vec![
+        Statement::Family(set.family()),
+        Statement::In(fields, set.name()),
+        Statement::Then(Verdict::Goto("open".into())),
+    ]
+}
+
+/// UDP from or to media networks and ports that no entry admitted. Both directions: otherwise an inside phone keeps
+/// sending after the end of a call and the answers come back as "established".
+fn managed(realms: &[Realm]) -> Vec<Vec<Statement>> {
+    let mut rules = Vec::new();
+    for (position, realm) in realms.iter().enumerate() {
+        for family in families_of(realm) {
+            for end in [End::Destination, End::Source] {
+                rules.push(vec![
+                    Statement::Ports(end, realm.ports.clone()),
+                    Statement::AddressIn(family, end, media_name(position, family)),
+                    Statement::Counter,
+                    Statement::Then(Verdict::Drop),
+                ]);
+            }
+        }
+    }
+    rules
+}
+
+/// The sets of entries by name, for reading the kernel's answers.
+pub(crate) fn by_name(realms: &Realms) -> BTreeMap<String, SetId> {
+    SetId::all(realms).into_iter().map(|id| (id.name(), id)).collect()
+}

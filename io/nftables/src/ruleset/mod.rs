@@ -1,0 +1,11 @@
+//! A table as a value: what it holds, how that is written for the kernel and for people.
+
+mod encode;
+mod gate;
+mod intervals;
+mod statement;
+mod table;
+
+pub(crate) use gate::{SetId, by_name, gate};
+pub(crate) use statement::{End, Family, Field, Statement, Verdict};
+pub(crate) use table::{Chain, Element, ElementSet, Hook, Set, SetKind, Table};

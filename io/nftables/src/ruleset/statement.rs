@@ -1,0 +1,210 @@
+//! The few things our rules say. Each is written twice, for people ([`Display`](std::fmt::Display), nft's language)
+//! and for the kernel (`encode.rs`), from one value.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use crate::config::Mark;
+use crate::netlink::uapi;
+
+/// IPv4 or IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub(crate) const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    pub(crate) fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// `4` or `6`, for names.
+    pub(crate) fn digit(self) -> char {
+        match self {
+            Self::V4 => '4',
+            Self::V6 => '6',
+        }
+    }
+
+    /// Octets of an address.
+    pub(crate) fn width(self) -> usize {
+        match self {
+            Self::V4 => 4,
+            Self::V6 => 16,
+        }
+    }
+}
+
+/// One end of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum End {
+    Source,
+    Destination,
+}
+
+impl End {
+    fn letter(self) -> char {
+        match self {
+            Self::Source => 's',
+            Self::Destination => 'd',
+        }
+    }
+}
+
+/// A part of a set's key, taken from the packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Field {
+    /// The transport protocol.
+    Protocol,
+    /// An address.
+    Address(Family, End),
+    /// A port.
+    Port(End),
+    /// A port without its lowest bit: the even one of a pair.
+    PortPair(End),
+}
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Verdict {
+    Accept,
+    Drop,
+    Return,
+    Jump(String),
+    Goto(String),
+}
+
+/// A condition or an action of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Statement {
+    /// Clears the bits of the mark that are ours.
+    ClearMark(Mark),
+    /// Sets our bits, and no others.
+    SetMark(Mark),
+    /// Our bits are set as only we set them.
+    Marked(Mark),
+    /// IPv4 or IPv6.
+    Family(Family),
+    /// The transport protocol is this one.
+    Protocol(u8),
+    /// The transport protocol is not this one.
+    OtherProtocol(u8),
+    /// The packet came in on this interface.
+    InputInterface(String),
+    /// The packet leaves through this interface.
+    OutputInterface(String),
+    /// The interface on which it came in is not in the set.
+    InputInterfaceNotIn(String),
+    /// There is no route back to the sender: none at all, or (`strict`) none through the interface it came in on.
+    NoRouteBack { strict: bool },
+    /// The verdict that a map gives for an address.
+    AddressVerdict(Family, End, String),
+    /// An address is in a set.
+    AddressIn(Family, End, String),
+    /// An address is this one.
+    Address(End, IpAddr),
+    /// A port is in a range; the protocol has been asked before.
+    Ports(End, RangeInclusive<u16>),
+    /// The fields together are in a set.
+    In(Vec<Field>, String),
+    /// A TCP segment that opens a connection: SYN without ACK.
+    TcpOpening,
+    /// Connection tracking says one of these states (`CT_…` bits).
+    TrackedAs(u32),
+    /// Counts.
+    Counter,
+    /// Keeps connection tracking away.
+    NoTrack,
+    /// Ends.
+    Then(Verdict),
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Protocol => f.write_str("meta l4proto"),
+            Self::Address(Family::V4, end) => write!(f, "ip {}addr", end.letter()),
+            Self::Address(Family::V6, end) => write!(f, "ip6 {}addr", end.letter()),
+            Self::Port(end) => write!(f, "th {}port", end.letter()),
+            Self::PortPair(end) => write!(f, "th {}port & 0xfffe", end.letter()),
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accept => f.write_str("accept"),
+            Self::Drop => f.write_str("drop"),
+            Self::Return => f.write_str("return"),
+            Self::Jump(chain) => write!(f, "jump {chain}"),
+            Self::Goto(chain) => write!(f, "goto {chain}"),
+        }
+    }
+}
+
+impl fmt::Display for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClearMark(mark) => write!(f, "meta mark set meta mark & {:#010x}", !mark.mask),
+            Self::SetMark(Mark { value, mask }) if value == mask => {
+                write!(f, "meta mark set meta mark | {value:#010x}")
+            }
+            Self::SetMark(mark) => {
+                write!(f, "meta mark set meta mark & {:#010x} | {:#010x}", !mark.mask, mark.value)
+            }
+            Self::Marked(mark) => write!(f, "meta mark & {:#010x} == {:#010x}", mark.mask, mark.value),
+            Self::Family(Family::V4) => f.write_str("meta nfproto ipv4"),
+            Self::Family(Family::V6) => f.write_str("meta nfproto ipv6"),
+            Self::Protocol(number) => write!(f, "meta l4proto {}", protocol(*number)),
+            Self::OtherProtocol(number) => write!(f, "meta l4proto != {}", protocol(*number)),
+            Self::InputInterface(name) => write!(f, "iifname \"{name}\""),
+            Self::OutputInterface(name) => write!(f, "oifname \"{name}\""),
+            Self::InputInterfaceNotIn(set) => write!(f, "iifname != @{set}"),
+            Self::NoRouteBack { strict: true } => f.write_str("fib saddr . iif oif missing"),
+            Self::NoRouteBack { strict: false } => f.write_str("fib saddr oif missing"),
+            Self::AddressVerdict(family, end, map) => {
+                write!(f, "{} vmap @{map}", Field::Address(*family, *end))
+            }
+            Self::AddressIn(family, end, set) => write!(f, "{} @{set}", Field::Address(*family, *end)),
+            Self::Address(end, address) => {
+                write!(f, "{} {address}", Field::Address(Family::of(*address), *end))
+            }
+            Self::Ports(end, ports) => {
+                write!(f, "th {}port {}-{}", end.letter(), ports.start(), ports.end())
+            }
+            Self::In(fields, set) => {
+                for (position, field) in fields.iter().enumerate() {
+                    write!(f, "{}{field}", if position > 0 { " . " } else { "" })?;
+                }
+                write!(f, " @{set}")
+            }
+            Self::TcpOpening => f.write_str("tcp flags & (syn | ack) == syn"),
+            Self::TrackedAs(states) => write!(f, "ct state {}", tracked(*states)),
+            Self::Counter => f.write_str("counter"),
+            Self::NoTrack => f.write_str("notrack"),
+            Self::Then(verdict) => verdict.fmt(f),
+        }
+    }
+}
+
+fn protocol(number: u8) -> String {
+    match number {
+        1 => "icmp".into(),
+        6 => "tcp".into(),
+        17 => "udp".into(),
+        58 => "ipv6-icmp".into(),
+        other => other.to_string(),
+    }
+}
+
+fn tracked(states: u32) -> String {
+    let names =
+        [(uapi::CT_ESTABLISHED, "established"), (uapi::CT_RELATED, "related"), (uapi::CT_UNTRACKED, "untracked")];
+    let set: Vec<_> = names.iter().filter(|(bit, _)| states & bit != 0).map(|(_, name)| *name).collect();
+    set.join(",")
+}

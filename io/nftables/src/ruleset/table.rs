@@ -1,0 +1,354 @@
+//! A table with its chains and sets.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use ipnet::IpNet;
+
+use super::encode::{interface_name, named};
+use super::intervals::{Interval, end_of, octets};
+use super::statement::{End, Family, Field, Statement, Verdict};
+use crate::netlink::{Batch, Writer, uapi};
+
+/// How long the kernel waits between two searches for expired elements, in milliseconds. They match no longer from
+/// the moment they expire; this only frees memory, and with a million elements a search takes 60 ms.
+const COLLECT_MS: u32 = 10_000;
+
+/// Where a base chain listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hook {
+    pub(crate) number: u32,
+    pub(crate) priority: i32,
+    pub(crate) drop: bool,
+}
+
+/// A chain and its rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Chain {
+    pub(crate) name: String,
+    pub(crate) hook: Option<Hook>,
+    pub(crate) rules: Vec<Vec<Statement>>,
+}
+
+/// An element of a set that never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Element {
+    Interface(String),
+    Interval(Interval<Option<Verdict>>),
+}
+
+/// A set of entries: hashed, with timeout and counter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ElementSet {
+    pub(crate) fields: Vec<Field>,
+    pub(crate) size: u32,
+}
+
+/// What kind of set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SetKind {
+    /// Filled by the engine.
+    Entries(ElementSet),
+    /// Interface names.
+    Interfaces(Vec<String>),
+    /// Addresses.
+    Networks(Family, Vec<Interval<()>>),
+    /// Addresses with a verdict each.
+    Verdicts(Family, Vec<Interval<Verdict>>),
+}
+
+/// A named set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Set {
+    pub(crate) name: String,
+    pub(crate) kind: SetKind,
+}
+
+/// A table of family inet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Table {
+    pub(crate) name: String,
+    pub(crate) sets: Vec<Set>,
+    /// Those that others jump to come first.
+    pub(crate) chains: Vec<Chain>,
+}
+
+impl Table {
+    /// Adds messages that make this table's sets, chains and rules. The table itself exists; sets of entries for which
+    /// `keep` says true exist too.
+    pub(crate) fn create(&self, batch: &mut Batch, keep: impl Fn(&Set) -> bool) {
+        for chain in &self.chains {
+            batch.message(uapi::NEWCHAIN, uapi::NLM_F_CREATE, uapi::INET, |w| chain.encode(w, &self.name));
+        }
+        for (position, set) in self.sets.iter().enumerate() {
+            if keep(set) {
+                continue;
+            }
+            let id = u32::try_from(position).unwrap_or(u32::MAX).saturating_add(1);
+            batch.message(uapi::NEWSET, uapi::NLM_F_CREATE, uapi::INET, |w| set.encode(w, &self.name, id));
+            set.fill(batch, &self.name);
+        }
+        for chain in &self.chains {
+            for rule in &chain.rules {
+                let flags = uapi::NLM_F_CREATE | uapi::NLM_F_APPEND;
+                batch.message(uapi::NEWRULE, flags, uapi::INET, |writer| {
+                    writer.text(uapi::RULE_TABLE, &self.name);
+                    writer.text(uapi::RULE_CHAIN, &chain.name);
+                    writer.nest(uapi::RULE_EXPRESSIONS, |list| {
+                        rule.iter().for_each(|statement| statement.encode(list));
+                    });
+                });
+            }
+        }
+    }
+}
+
+impl Chain {
+    /// A chain that only other chains lead to.
+    pub(crate) fn inner(name: impl Into<String>, rules: Vec<Vec<Statement>>) -> Self {
+        Self { name: name.into(), hook: None, rules }
+    }
+
+    fn encode(&self, writer: &mut Writer, table: &str) {
+        writer.text(uapi::CHAIN_TABLE, table);
+        writer.text(uapi::CHAIN_NAME, &self.name);
+        let Some(hook) = self.hook else { return };
+        writer.text(uapi::CHAIN_TYPE, "filter");
+        writer.be32(uapi::CHAIN_POLICY, if hook.drop { uapi::DROP } else { uapi::ACCEPT });
+        writer.nest(uapi::CHAIN_HOOK, |nest| {
+            nest.be32(uapi::HOOK_HOOKNUM, hook.number);
+            nest.be32(uapi::HOOK_PRIORITY, u32::from_ne_bytes(hook.priority.to_ne_bytes()));
+        });
+    }
+}
+
+impl Set {
+    /// The set's flags, as the kernel reports them.
+    pub(crate) fn flags(&self) -> u32 {
+        match self.kind {
+            SetKind::Entries(_) => uapi::SET_F_TIMEOUT,
+            SetKind::Interfaces(_) => 0,
+            SetKind::Networks(..) => uapi::SET_F_INTERVAL,
+            SetKind::Verdicts(..) => uapi::SET_F_INTERVAL | uapi::SET_F_MAP,
+        }
+    }
+
+    /// The key's length in octets.
+    pub(crate) fn key_len(&self) -> u32 {
+        let octets = match &self.kind {
+            SetKind::Entries(entries) => entries.fields.iter().map(|field| field.width()).sum(),
+            SetKind::Interfaces(_) => 16,
+            SetKind::Networks(family, _) | SetKind::Verdicts(family, _) => family.width(),
+        };
+        u32::try_from(octets).unwrap_or(0)
+    }
+
+    /// The key's type in nft's numbering, which the kernel only stores for people's eyes.
+    pub(crate) fn key_type(&self) -> u32 {
+        match &self.kind {
+            SetKind::Entries(set) => set.fields.iter().fold(0, |all, field| all << 6 | field.data_type()),
+            SetKind::Interfaces(_) => 41,
+            SetKind::Networks(family, _) | SetKind::Verdicts(family, _) => {
+                Field::Address(*family, End::Source).data_type()
+            }
+        }
+    }
+
+    fn encode(&self, writer: &mut Writer, table: &str, id: u32) {
+        writer.text(uapi::SET_TABLE, table);
+        writer.text(uapi::SET_NAME, &self.name);
+        writer.be32(uapi::SET_FLAGS, self.flags());
+        writer.be32(uapi::SET_KEY_TYPE, self.key_type());
+        writer.be32(uapi::SET_KEY_LEN, self.key_len());
+        writer.be32(uapi::SET_ID, id);
+        match &self.kind {
+            SetKind::Entries(set) => {
+                writer.be32(uapi::SET_GC_INTERVAL, COLLECT_MS);
+                writer.nest(uapi::SET_DESC, |desc| desc.be32(uapi::SET_DESC_SIZE, set.size));
+                writer.nest(uapi::SET_EXPR, |counter| named(counter, "counter", |_| {}));
+            }
+            SetKind::Interfaces(_) | SetKind::Networks(..) => {}
+            SetKind::Verdicts(..) => writer.be32(uapi::SET_DATA_TYPE, uapi::DATA_TYPE_VERDICT),
+        }
+    }
+
+    /// Adds the elements of a set that never changes.
+    fn fill(&self, batch: &mut Batch, table: &str) {
+        let elements = self.elements();
+        for some in elements.chunks(400) {
+            batch.message(uapi::NEWSETELEM, uapi::NLM_F_CREATE, uapi::INET, |writer| {
+                writer.text(uapi::ELEM_LIST_TABLE, table);
+                writer.text(uapi::ELEM_LIST_SET, &self.name);
+                writer.nest(uapi::ELEM_LIST_ELEMENTS, |list| {
+                    some.iter().for_each(|element| self.encode_element(list, element));
+                });
+            });
+        }
+    }
+
+    fn elements(&self) -> Vec<Element> {
+        match &self.kind {
+            SetKind::Entries(_) => Vec::new(),
+            SetKind::Interfaces(names) => names.iter().cloned().map(Element::Interface).collect(),
+            SetKind::Networks(_, intervals) => intervals
+                .iter()
+                .map(|i| Element::Interval(Interval { first: i.first, last: i.last, value: None }))
+                .collect(),
+            SetKind::Verdicts(_, intervals) => intervals
+                .iter()
+                .map(|i| Interval { first: i.first, last: i.last, value: Some(i.value.clone()) })
+                .map(Element::Interval)
+                .collect(),
+        }
+    }
+
+    fn encode_element(&self, list: &mut Writer, element: &Element) {
+        match element {
+            Element::Interface(name) => {
+                list.nest(uapi::LIST_ELEM, |one| key(one, &interface_name(name)));
+            }
+            Element::Interval(interval) => {
+                let family = if self.key_len() == 4 { Family::V4 } else { Family::V6 };
+                list.nest(uapi::LIST_ELEM, |one| {
+                    key(one, &octets(family, interval.first));
+                    if let Some(verdict) = &interval.value {
+                        one.nest(uapi::ELEM_DATA, |data| verdict.encode(data));
+                    }
+                });
+                // An interval ends where the next address begins; the last address of all has no next one.
+                let next = interval.last.wrapping_add(1);
+                if next != end_of(family) {
+                    list.nest(uapi::LIST_ELEM, |one| {
+                        key(one, &octets(family, next));
+                        one.be32(uapi::ELEM_FLAGS, uapi::ELEM_F_INTERVAL_END);
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn key(element: &mut Writer, value: &[u8]) {
+    element.nest(uapi::ELEM_KEY, |key| key.bytes(uapi::DATA_VALUE, value));
+}
+
+impl Field {
+    /// Octets in a key: filled up to registers of four.
+    pub(crate) fn width(self) -> usize {
+        match self {
+            Self::Protocol | Self::Port(_) | Self::PortPair(_) => 4,
+            Self::Address(family, _) => family.width(),
+        }
+    }
+
+    fn data_type(self) -> u32 {
+        match self {
+            Self::Protocol => 12,
+            Self::Address(Family::V4, _) => 7,
+            Self::Address(Family::V6, _) => 8,
+            Self::Port(_) | Self::PortPair(_) => 13,
+        }
+    }
+
+    fn type_name(self) -> &'static str {
+        match self {
+            Self::Protocol => "inet_proto",
+            Self::Address(Family::V4, _) => "ipv4_addr",
+            Self::Address(Family::V6, _) => "ipv6_addr",
+            Self::Port(_) | Self::PortPair(_) => "inet_service",
+        }
+    }
+}
+
+/// The table in nft's language, without entries; `nft -f` accepts it.
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "table inet {} {{", self.name)?;
+        for set in &self.sets {
+            set.fmt(f)?;
+        }
+        for chain in &self.chains {
+            chain.fmt(f)?;
+        }
+        f.write_str("}\n")
+    }
+}
+
+impl fmt::Display for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if matches!(self.kind, SetKind::Verdicts(..)) { "map" } else { "set" };
+        writeln!(f, "\t{kind} {} {{", self.name)?;
+        match &self.kind {
+            SetKind::Entries(set) => {
+                let types: Vec<_> = set.fields.iter().map(|field| field.type_name()).collect();
+                writeln!(f, "\t\ttype {}\n\t\tsize {}", types.join(" . "), set.size)?;
+                writeln!(f, "\t\tflags timeout\n\t\tcounter\n\t\tgc-interval {}s", COLLECT_MS / 1000)?;
+            }
+            SetKind::Interfaces(names) => {
+                let names: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
+                writeln!(f, "\t\ttype ifname\n\t\telements = {{ {} }}", names.join(", "))?;
+            }
+            SetKind::Networks(family, intervals) => {
+                let all: Vec<_> = intervals.iter().map(|i| span(*family, i.first..=i.last)).collect();
+                let name = Field::Address(*family, End::Source).type_name();
+                writeln!(f, "\t\ttype {name}\n\t\tflags interval\n\t\telements = {{ {} }}", all.join(", "))?;
+            }
+            SetKind::Verdicts(family, intervals) => {
+                let one = |i: &Interval<Verdict>| format!("{} : {}", span(*family, i.first..=i.last), i.value);
+                let all: Vec<_> = intervals.iter().map(one).collect();
+                let name = Field::Address(*family, End::Source).type_name();
+                writeln!(f, "\t\ttype {name} : verdict\n\t\tflags interval")?;
+                writeln!(f, "\t\telements = {{ {} }}", all.join(", "))?;
+            }
+        }
+        f.write_str("\t}\n\n")
+    }
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\tchain {} {{", self.name)?;
+        if let Some(hook) = self.hook {
+            let policy = if hook.drop { "drop" } else { "accept" };
+            let name = hook_name(hook.number);
+            writeln!(f, "\t\ttype filter hook {name} priority {}; policy {policy};", hook.priority)?;
+        }
+        for rule in &self.rules {
+            let words: Vec<_> = rule.iter().map(Statement::to_string).collect();
+            writeln!(f, "\t\t{}", words.join(" "))?;
+        }
+        f.write_str("\t}\n\n")
+    }
+}
+
+/// A hook's name in nft's language.
+pub(crate) fn hook_name(number: u32) -> &'static str {
+    match number {
+        uapi::PRE_ROUTING => "prerouting",
+        uapi::LOCAL_IN => "input",
+        uapi::FORWARD => "forward",
+        uapi::LOCAL_OUT => "output",
+        uapi::POST_ROUTING => "postrouting",
+        _ => "unknown",
+    }
+}
+
+/// An interval as a network where it is one, else as a range.
+fn span(family: Family, interval: RangeInclusive<u128>) -> String {
+    let address = |number: u128| -> std::net::IpAddr {
+        match family {
+            Family::V4 => std::net::Ipv4Addr::from(u32::try_from(number).unwrap_or(u32::MAX)).into(),
+            Family::V6 => std::net::Ipv6Addr::from(number).into(),
+        }
+    };
+    let (first, last) = (address(*interval.start()), address(*interval.end()));
+    let bits = u8::try_from(family.width() * 8).unwrap_or(0);
+    let network = (0..=bits)
+        .filter_map(|length| IpNet::new(first, length).ok())
+        .find(|network| network.network() == first && network.broadcast() == last);
+    match network {
+        Some(network) if network.prefix_len() == bits => first.to_string(),
+        Some(network) => network.to_string(),
+        None => format!("{first}-{last}"),
+    }
+}
