@@ -100,11 +100,6 @@ pub enum Event {
         /// How many.
         entries: usize,
     },
-    /// An adopted entry found a rule that needs it.
-    OrphanTaken {
-        /// Which.
-        key: Key,
-    },
     /// Adopted entries that no rule needed were removed.
     OrphansRemoved {
         /// How many.

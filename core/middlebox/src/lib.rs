@@ -9,13 +9,20 @@
 //! has arrived, then call it. One batch is out at a time; what arrives meanwhile waits for its answer.
 
 pub mod authority;
+mod batch;
+mod elements;
 pub mod engine;
 pub mod entry;
 pub mod event;
 pub mod limits;
 pub mod memory;
 mod middlebox;
+mod queries;
 pub mod realm;
+mod repair;
+mod requests;
+mod rule;
+mod table;
 mod tuples;
 
 pub use authority::{AgentId, AgentPolicy, Authority, Opening, Permit, Policy};
@@ -23,4 +30,5 @@ pub use engine::{Drift, Engine};
 pub use entry::{Counter, EngineFailure, Entry, Key, Operation, PortBlock, Source, Transport};
 pub use event::{EndCause, Event};
 pub use middlebox::{BatchId, Config, Input, Middlebox, Output, RequestKind, SessionId};
+pub use queries::{RuleAction, RuleInfo, Status, Tally};
 pub use realm::{Realm, RealmError, Realms, ReversePath, Side, Zone};

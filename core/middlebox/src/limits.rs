@@ -23,3 +23,5 @@ pub const LIST_MAX: usize = 8191;
 pub const EXPIRY_LEAD: Duration = Duration::from_secs(2);
 /// How long after a failed removal it is tried again.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// For how long at most the removal of an entry that somebody else made is tried again.
+pub const FOREIGN_LIFETIME: Duration = Duration::from_secs(3600);

@@ -1,15 +1,21 @@
 //! The machine: inputs, outputs, and who handles what.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use machine::{Instant, Machine, Outbox};
-use midcom::{Failure, Notification, Prid, Reply, Request};
+use machine::{Instant, Machine, Outbox, Rng, Timers};
+use midcom::{Failure, Lifetime, Notification, Prid, Reply, Request};
 
-use crate::authority::{AgentId, Policy};
+use crate::authority::{AgentId, Authority, Policy};
+use crate::batch::Flight;
+use crate::elements::Elements;
 use crate::engine::Drift;
 use crate::entry::{EngineFailure, Entry, Key, Operation};
-use crate::event::Event;
+use crate::event::{EndCause, Event};
+use crate::limits;
+use crate::queries::Tally;
 use crate::realm::Realms;
+use crate::table::Table;
 
 /// Names a session; chosen by the runtime, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +44,21 @@ pub enum RequestKind {
     Status,
     /// PRL.
     List,
+}
+
+impl RequestKind {
+    fn of(request: &Request) -> Self {
+        match request {
+            Request::Reserve { .. } => Self::Reserve,
+            Request::Enable { .. } => Self::Enable,
+            Request::EnableReserved { .. } => Self::EnableReserved,
+            Request::Disable { .. } => Self::Disable,
+            Request::Lifetime { lifetime: Lifetime::END, .. } => Self::End,
+            Request::Lifetime { .. } => Self::Lifetime,
+            Request::Status { .. } => Self::Status,
+            Request::List => Self::List,
+        }
+    }
 }
 
 /// Everything a middlebox must know before it starts.
@@ -150,17 +171,204 @@ pub enum Output {
     ShutdownComplete,
 }
 
-/// The firewall side as one machine.
+/// Ties an answer to its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) session: SessionId,
+    pub(crate) agent: AgentId,
+    pub(crate) tid: u32,
+    pub(crate) kind: RequestKind,
+}
+
+/// What waits for its turn.
+#[derive(Debug, Clone)]
+pub(crate) enum Work {
+    /// An agent asks.
+    Request(Origin, Request),
+    /// A rule must end, though nobody asked for it on a session.
+    End(Prid, EndCause),
+    /// A new policy.
+    Policy(Box<Policy>),
+}
+
+/// What becomes due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// The lifetime of a rule is over (but for [`limits::EXPIRY_LEAD`]).
+    RuleEnds(Prid),
+    /// Agents had their chance to come back for what was found at start.
+    OrphansEnd,
+    /// Failed operations are tried again.
+    Retry,
+    /// A failed verification is tried again.
+    Verify,
+}
+
+/// How far a shutdown is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Not asked for. Leads to `Stopping`.
+    Running,
+    /// What had arrived is still being answered. Leads to `Stopped`.
+    Stopping,
+    /// Said so.
+    Stopped,
+}
+
+/// The firewall side as one machine. See the crate's first page for when to call what.
 #[derive(Debug)]
 pub struct Middlebox {
-    config: Config,
+    pub(crate) authority: Authority,
+    pub(crate) orphan_grace: Duration,
+    pub(crate) sessions: BTreeMap<SessionId, AgentId>,
+    pub(crate) table: Table,
+    pub(crate) elements: Elements,
+    /// In order of arrival; nothing overtakes.
+    pub(crate) queue: VecDeque<Work>,
+    pub(crate) flight: Flight,
+    pub(crate) batches: u64,
+    pub(crate) timers: Timers<Timer>,
+    /// Keys whose last operation failed and that are tried again.
+    pub(crate) retry: BTreeSet<Key>,
+    /// The engine is to be compared with the table as soon as nothing is in flight.
+    pub(crate) disturbed: bool,
+    pub(crate) stage: Stage,
+    pub(crate) tally: Tally,
+    /// When something was last heard: work that waits is due since then.
+    heard: Instant,
 }
 
 impl Middlebox {
-    /// A middlebox without rules.
+    /// A middlebox without rules. The seed makes identifiers and hash tables unguessable.
     #[must_use]
-    pub fn new(config: Config) -> Self {
-        Self { config }
+    pub fn new(config: Config, mut rng: Rng) -> Self {
+        Self {
+            authority: Authority::new(config.realms, config.policy, config.tcp),
+            orphan_grace: config.orphan_grace,
+            sessions: BTreeMap::new(),
+            table: Table::new(&mut rng),
+            elements: Elements::new(&mut rng),
+            queue: VecDeque::new(),
+            flight: Flight::Idle,
+            batches: 0,
+            timers: Timers::new(),
+            retry: BTreeSet::new(),
+            disturbed: false,
+            stage: Stage::Running,
+            tally: Tally::default(),
+            heard: Instant::ZERO,
+        }
+    }
+
+    fn opened(&mut self, session: SessionId, agent: AgentId, out: &mut Outbox<Output>) {
+        let known = self.authority.agent(agent).is_some();
+        if self.stage != Stage::Running || !known || self.sessions.len() >= limits::SESSIONS_MAX {
+            out.push(Output::Event(Event::SessionRefused { session, agent }));
+            out.push(Output::Terminate { session });
+            return;
+        }
+        self.sessions.insert(session, agent);
+        out.push(Output::Event(Event::SessionOpened { session, agent }));
+    }
+
+    //= RFC 5189 §2.2.4: a lost connection ends the session and nothing else; rules live on.
+    fn closed(&mut self, session: SessionId, out: &mut Outbox<Output>) {
+        if self.sessions.remove(&session).is_none() {
+            return;
+        }
+        // What nobody will hear of must not open anything; ending rules is always welcome.
+        self.queue.retain(|work| match work {
+            Work::Request(origin, _) => origin.session != session || origin.kind == RequestKind::End,
+            Work::End(..) | Work::Policy(_) => true,
+        });
+        out.push(Output::Event(Event::SessionClosed { session }));
+    }
+
+    fn requested(&mut self, session: SessionId, tid: u32, request: Request, out: &mut Outbox<Output>) {
+        let Some(agent) = self.sessions.get(&session).copied() else { return };
+        let origin = Origin { session, agent, tid, kind: RequestKind::of(&request) };
+        match self.stage {
+            Stage::Running if self.queue.len() < limits::QUEUE_MAX => {
+                self.queue.push_back(Work::Request(origin, request));
+            }
+            Stage::Running => self.refuse(origin, Failure::NoResources, out),
+            //= RFC 4540 §7: what arrives after the middlebox decided to end the session gets no answer.
+            Stage::Stopping | Stage::Stopped => {}
+        }
+    }
+
+    /// Answers a request, if its session is still there.
+    pub(crate) fn reply(&self, origin: Origin, reply: Reply, out: &mut Outbox<Output>) {
+        if self.sessions.contains_key(&origin.session) {
+            out.push(Output::Reply { session: origin.session, tid: origin.tid, result: Ok(reply) });
+        }
+    }
+
+    /// Refuses a request.
+    pub(crate) fn refuse(&mut self, origin: Origin, failure: Failure, out: &mut Outbox<Output>) {
+        self.tally.refused += 1;
+        let Origin { session, agent, tid, kind } = origin;
+        out.push(Output::Event(Event::RequestRefused { agent, request: kind, failure }));
+        if self.sessions.contains_key(&session) {
+            out.push(Output::Reply { session, tid, result: Err(failure) });
+        }
+    }
+
+    /// ARE to every session of the rule's owner but the one that has a reply.
+    pub(crate) fn notify(
+        &self,
+        owner: AgentId,
+        except: Option<SessionId>,
+        prid: Prid,
+        lifetime: Lifetime,
+        out: &mut Outbox<Output>,
+    ) {
+        //= RFC 4540 §8.9: all sessions authorised for the rule hear of it, the requester excepted.
+        let others =
+            self.sessions.iter().filter(|(session, agent)| **agent == owner && Some(**session) != except);
+        for (session, _) in others {
+            let notification = Notification::RuleEvent { prid, lifetime };
+            out.push(Output::Notify { session: *session, notification });
+        }
+    }
+
+    /// True if a batch could be made now.
+    fn has_work(&self) -> bool {
+        let waits = !self.queue.is_empty() || self.elements.touched() > 0 || self.disturbed;
+        waits && self.flight.is_idle()
+    }
+
+    /// Turns everything that waits into batches, as far as the engine is free.
+    pub(crate) fn pump(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        while self.has_work() {
+            match self.disturbed {
+                true => self.verify(out),
+                false => self.commit(now, out),
+            }
+        }
+        self.finish(out);
+    }
+
+    /// Says goodbye when all that had arrived is answered.
+    fn finish(&mut self, out: &mut Outbox<Output>) {
+        let busy = !self.flight.is_idle() || !self.queue.is_empty() || self.elements.touched() > 0;
+        if self.stage != Stage::Stopping || busy {
+            return;
+        }
+        self.stage = Stage::Stopped;
+        while let Some((session, _)) = self.sessions.pop_first() {
+            out.push(Output::Terminate { session });
+        }
+        out.push(Output::ShutdownComplete);
+    }
+
+    fn fire(&mut self, timer: Timer, out: &mut Outbox<Output>) {
+        match timer {
+            Timer::RuleEnds(prid) => self.queue.push_back(Work::End(prid, EndCause::Expired)),
+            Timer::OrphansEnd => self.drop_orphans(out),
+            Timer::Retry => self.elements.touch(std::mem::take(&mut self.retry)),
+            Timer::Verify => self.disturbed = true,
+        }
     }
 }
 
@@ -169,12 +377,42 @@ impl Machine for Middlebox {
     type Output = Output;
 
     fn handle(&mut self, now: Instant, input: Input, out: &mut Outbox<Output>) {
-        let _ = (now, input, out, &self.config);
+        self.heard = now;
+        match input {
+            Input::Opened { session, agent } => self.opened(session, agent, out),
+            Input::Closed { session } => self.closed(session, out),
+            Input::Request { session, tid, request } => self.requested(session, tid, request, out),
+            Input::Applied { batch, results } => self.applied(now, batch, &results, out),
+            Input::Adopted { entries } => self.adopt(now, &entries, out),
+            Input::Disturbed => self.disturbed = true,
+            Input::Verified { drift } => self.verified(now, drift, out),
+            Input::Policy(policy) => self.queue.push_back(Work::Policy(policy)),
+            Input::Revoke { prid } => self.queue.push_back(Work::End(prid, EndCause::Revoked)),
+            Input::Shutdown if self.stage == Stage::Running => self.stage = Stage::Stopping,
+            Input::Shutdown => {}
+        }
+        self.finish(out);
     }
 
-    fn handle_timeout(&mut self, _now: Instant, _out: &mut Outbox<Output>) {}
+    fn handle_timeout(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        while let Some(timer) = self.timers.pop(now) {
+            self.fire(timer, out);
+        }
+        self.pump(now, out);
+    }
 
     fn next_timeout(&self) -> Option<(Instant, &'static str)> {
-        None
+        if self.has_work() {
+            return Some((self.heard, "what has arrived becomes one batch"));
+        }
+        self.timers.next().map(|(at, timer)| {
+            let why = match timer {
+                Timer::RuleEnds(_) => "a rule's lifetime ends",
+                Timer::OrphansEnd => "the grace of adopted entries ends",
+                Timer::Retry => "failed operations are tried again",
+                Timer::Verify => "a failed verification is tried again",
+            };
+            (at, why)
+        })
     }
 }

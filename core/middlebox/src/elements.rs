@@ -1,0 +1,193 @@
+//! What the engine holds and which rules need it: an entry is the union of the rules that need it.
+//! `docs/pinholes.md` §4.
+//!
+//! Nothing here is a command. Rules come and go, what they touch is remembered, and [`Elements::plan`] compares what
+//! is wanted with what is installed: at most one operation per key, whatever happened in between.
+
+use std::collections::BTreeSet;
+
+use machine::map::{Map, Seeded};
+use machine::{Instant, Rng};
+use midcom::Prid;
+use smallvec::SmallVec;
+
+use crate::authority::Permit;
+use crate::entry::{Key, Operation};
+
+#[derive(Debug, Clone, Default)]
+struct Element {
+    /// The rules that need it, each with its deadline.
+    users: SmallVec<[(Prid, Instant); 1]>,
+    /// When the engine's entry ends by itself; `None` while there is none.
+    installed: Option<Instant>,
+}
+
+/// All elements.
+#[derive(Debug, Clone)]
+pub(crate) struct Elements {
+    elements: Map<Key, Element>,
+    /// Found at start and not yet needed by a rule; left alone until their grace ends.
+    orphans: BTreeSet<Key>,
+    /// What may differ from what is wanted.
+    touched: BTreeSet<Key>,
+}
+
+/// One operation and what it leads to.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// What the engine is asked.
+    pub(crate) operation: Operation,
+    /// When the entry then ends; `None` if it is then gone.
+    pub(crate) target: Option<Instant>,
+}
+
+impl Elements {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        let elements = Map::with_hasher(Seeded::new(rng));
+        Self { elements, orphans: BTreeSet::new(), touched: BTreeSet::new() }
+    }
+
+    /// How many entries the engine should hold now.
+    pub(crate) fn installed(&self) -> usize {
+        self.elements.values().filter(|element| element.installed.is_some()).count()
+    }
+
+    pub(crate) fn orphans(&self) -> usize {
+        self.orphans.len()
+    }
+
+    pub(crate) fn touched(&self) -> usize {
+        self.touched.len()
+    }
+
+    /// The keys the engine should hold, sorted.
+    pub(crate) fn expected(&self) -> Vec<Key> {
+        let held = self.elements.iter().filter(|(_, element)| element.installed.is_some());
+        let mut keys: Vec<_> = held.map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// The rules that need a key.
+    pub(crate) fn users(&self, key: &Key) -> impl Iterator<Item = Prid> + '_ {
+        self.elements.get(key).into_iter().flat_map(|element| element.users.iter().map(|(prid, _)| *prid))
+    }
+
+    /// When the engine's entry ends.
+    pub(crate) fn installed_until(&self, key: &Key) -> Option<Instant> {
+        self.elements.get(key).and_then(|element| element.installed)
+    }
+
+    /// A rule needs this key until `deadline`, newly or with a new deadline. True if it takes over an orphan.
+    pub(crate) fn need(&mut self, key: Key, prid: Prid, deadline: Instant) -> bool {
+        let element = self.elements.entry(key).or_default();
+        match element.users.iter_mut().find(|(user, _)| *user == prid) {
+            Some(user) => user.1 = deadline,
+            None => element.users.push((prid, deadline)),
+        }
+        self.touched.insert(key);
+        self.orphans.remove(&key)
+    }
+
+    /// A rule no longer needs this key.
+    pub(crate) fn release(&mut self, key: Key, prid: Prid) {
+        if let Some(element) = self.elements.get_mut(&key) {
+            element.users.retain(|(user, _)| *user != prid);
+            self.touched.insert(key);
+        }
+    }
+
+    /// Something was found in the engine: an orphan to be kept for a while.
+    pub(crate) fn adopt(&mut self, key: Key, until: Instant) {
+        let element = self.elements.entry(key).or_default();
+        element.installed = Some(until);
+        match element.users.is_empty() {
+            true => self.orphans.insert(key),
+            false => self.touched.insert(key),
+        };
+    }
+
+    /// Something was found in the engine that must go.
+    pub(crate) fn reject(&mut self, key: Key, until: Instant) {
+        self.elements.entry(key).or_default().installed = Some(until);
+        self.orphans.remove(&key);
+        self.touched.insert(key);
+    }
+
+    /// The engine has lost an entry. True if a rule needs it.
+    pub(crate) fn lost(&mut self, key: Key) -> bool {
+        let Some(element) = self.elements.get_mut(&key) else { return false };
+        element.installed = None;
+        self.touched.insert(key);
+        self.orphans.remove(&key);
+        !element.users.is_empty()
+    }
+
+    /// The grace of the orphans is over; says how many there were.
+    pub(crate) fn drop_orphans(&mut self) -> usize {
+        let orphans = std::mem::take(&mut self.orphans);
+        let count = orphans.len();
+        self.touched.extend(orphans);
+        count
+    }
+
+    /// Looks at these keys again next time.
+    pub(crate) fn touch(&mut self, keys: impl IntoIterator<Item = Key>) {
+        self.touched.extend(keys);
+    }
+
+    /// The engine has done a step.
+    pub(crate) fn done(&mut self, key: Key, target: Option<Instant>) {
+        if let Some(element) = self.elements.get_mut(&key) {
+            element.installed = target;
+            if element.installed.is_none() && element.users.is_empty() {
+                self.elements.remove(&key);
+            }
+        }
+    }
+
+    /// What the engine must do so that it holds what is wanted, in the order of the keys.
+    pub(crate) fn plan(&mut self, now: Instant, permit: impl Fn(Prid, Key) -> Option<Permit>) -> Vec<Step> {
+        let touched = std::mem::take(&mut self.touched);
+        let mut steps = Vec::with_capacity(touched.len());
+        for key in touched {
+            if self.orphans.contains(&key) {
+                continue;
+            }
+            let Some(element) = self.elements.get(&key) else { continue };
+            match step(key, element, now, &permit) {
+                Some(step) => steps.push(step),
+                None if element.users.is_empty() && element.installed.is_none() => {
+                    self.elements.remove(&key);
+                }
+                None => {}
+            }
+        }
+        steps
+    }
+}
+
+fn step(
+    key: Key,
+    element: &Element,
+    now: Instant,
+    permit: impl Fn(Prid, Key) -> Option<Permit>,
+) -> Option<Step> {
+    // The latest deadline counts; one that has passed is none.
+    let last =
+        element.users.iter().max_by_key(|(_, deadline)| *deadline).filter(|(_, deadline)| *deadline > now);
+    let wanted = last.and_then(|(prid, deadline)| Some((permit(*prid, key)?, *deadline)));
+    match (wanted, element.installed) {
+        (None, None) => None,
+        (None, Some(_)) => Some(Step { operation: Operation::Remove { key }, target: None }),
+        (Some((_, deadline)), Some(until)) if deadline == until => None,
+        (Some((permit, deadline)), installed) => {
+            let lifetime = deadline.since(now);
+            let operation = match installed.is_some_and(|until| until > now) {
+                true => Operation::Extend { permit, lifetime },
+                false => Operation::Add { permit, lifetime },
+            };
+            Some(Step { operation, target: Some(deadline) })
+        }
+    }
+}
