@@ -71,6 +71,17 @@ impl Middlebox {
         }
     }
 
+    /// True if the rule it is about has a change in flight. A rule that is new is in flight as well, but agents cannot
+    /// name what they have not been told.
+    fn is_blocked(&self, work: &Work) -> bool {
+        let phase = |prid: Prid| self.table.rule(prid).map(|rule| rule.phase);
+        match work {
+            Work::Request(_, request) => names(request).and_then(phase) == Some(Phase::Busy),
+            Work::End(prid, _) => matches!(phase(*prid), Some(Phase::Busy | Phase::New)),
+            Work::Policy(_) => false,
+        }
+    }
+
     fn request(
         &mut self,
         now: Instant,
