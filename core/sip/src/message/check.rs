@@ -6,7 +6,9 @@ use super::{Defect, Message, Method, Name, StartLine, header, limits};
 pub(super) fn message(message: &mut Message) -> Result<(), Defect> {
     singles(message)?;
     if !message.is_request() {
-        let value = message.header(Name::CSeq).ok_or(Defect::Missing(Name::CSeq))?;
+        let value = message
+            .header(Name::CSeq)
+            .ok_or(Defect::Missing(Name::CSeq))?;
         let (_, method) = header::cseq_parts(value).ok_or(Defect::Malformed(Name::CSeq))?;
         message.method = Method::of(method);
     }
@@ -40,12 +42,18 @@ fn from_and_to(message: &Message) -> Result<(), Defect> {
 }
 
 fn cseq(message: &Message) -> Result<(), Defect> {
-    let value = message.header(Name::CSeq).ok_or(Defect::Missing(Name::CSeq))?;
+    let value = message
+        .header(Name::CSeq)
+        .ok_or(Defect::Missing(Name::CSeq))?;
     let (_, method) = header::cseq_parts(value).ok_or(Defect::Malformed(Name::CSeq))?;
     //= RFC 3261 §8.1.1.5: the method of CSeq is that of the request. RFC 4475 §3.1.2.18 wants an unknown method to be
     // called unknown (501, by the TU) rather than mismatched.
     let differs = method != message.method.text() && !matches!(message.method, Method::Other(_));
-    if differs { Err(Defect::CSeqMethod) } else { Ok(()) }
+    if differs {
+        Err(Defect::CSeqMethod)
+    } else {
+        Ok(())
+    }
 }
 
 fn request(message: &Message) -> Result<(), Defect> {
@@ -62,7 +70,11 @@ fn request(message: &Message) -> Result<(), Defect> {
 fn body(message: &mut Message) -> Result<(), Defect> {
     let have = (message.body.end - message.body.start) as usize;
     let Some(told) = message.content_length()? else {
-        return if have > limits::BODY_LEN_MAX { Err(Defect::MessageTooLong) } else { Ok(()) };
+        return if have > limits::BODY_LEN_MAX {
+            Err(Defect::MessageTooLong)
+        } else {
+            Ok(())
+        };
     };
     if told > limits::BODY_LEN_MAX {
         return Err(Defect::MessageTooLong);

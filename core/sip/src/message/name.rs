@@ -111,14 +111,21 @@ impl Name {
     /// The name these bytes are, long or compact, in any case.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return Self::Other };
+        let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else {
+            return Self::Other;
+        };
         if bytes.len() == 1 {
-            return COMPACT.get(usize::from(first.to_ascii_lowercase())).copied().unwrap_or(Self::Other);
+            return COMPACT
+                .get(usize::from(first.to_ascii_lowercase()))
+                .copied()
+                .unwrap_or(Self::Other);
         }
         let mut slot = slot(bytes.len(), first, last);
         loop {
             let candidate = SLOTS[slot];
-            let Some(entry) = candidate.entry() else { return Self::Other };
+            let Some(entry) = candidate.entry() else {
+                return Self::Other;
+            };
             if entry.1.as_bytes().eq_ignore_ascii_case(bytes) {
                 return candidate;
             }
@@ -139,13 +146,21 @@ impl Name {
     }
 
     const fn entry(self) -> Option<&'static (Self, &'static str, u8, u8)> {
-        if (self as usize) < TABLE.len() { Some(&TABLE[self as usize]) } else { None }
+        if (self as usize) < TABLE.len() {
+            Some(&TABLE[self as usize])
+        } else {
+            None
+        }
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if *self == Self::Other { "unknown" } else { self.text() })
+        f.write_str(if *self == Self::Other {
+            "unknown"
+        } else {
+            self.text()
+        })
     }
 }
 
@@ -155,8 +170,9 @@ static SLOTS: [Name; SLOT_COUNT] = slots();
 static COMPACT: [Name; 128] = compact();
 
 const fn slot(len: usize, first: u8, last: u8) -> usize {
-    let mixed =
-        (first.to_ascii_lowercase() as usize) * 7 + (last.to_ascii_lowercase() as usize) * 31 + len * 13;
+    let mixed = (first.to_ascii_lowercase() as usize) * 7
+        + (last.to_ascii_lowercase() as usize) * 31
+        + len * 13;
     mixed % SLOT_COUNT
 }
 

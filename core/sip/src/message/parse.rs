@@ -15,14 +15,22 @@ impl Message {
     /// What is wrong with it, and the request as far as it was read if it can be answered.
     pub fn parse(bytes: Bytes) -> Result<Self, ParseError> {
         let mut message = Self {
-            start: StartLine::Response { status: 0, phrase: Span::default() },
+            start: StartLine::Response {
+                status: 0,
+                phrase: Span::default(),
+            },
             method: Method::Options,
             lines: Vec::new(),
             body: Span::default(),
             source: None,
             bytes: Bytes::new(),
         };
-        let outcome = Reader { bytes: &bytes, message: &mut message, first: None }.read();
+        let outcome = Reader {
+            bytes: &bytes,
+            message: &mut message,
+            first: None,
+        }
+        .read();
         message.bytes = bytes;
         match outcome.and_then(|()| check::message(&mut message)) {
             Ok(()) => Ok(message),
@@ -44,7 +52,11 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn read(mut self) -> Result<(), Defect> {
         //= RFC 3261 §7.5: line ends in front of the start line are ignored.
-        let start = self.bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).ok_or(Defect::Empty)?;
+        let start = self
+            .bytes
+            .iter()
+            .position(|byte| !matches!(byte, b'\r' | b'\n'))
+            .ok_or(Defect::Empty)?;
         let end = self.line_end(start)?;
         self.start_line(start, end)?;
         let body = self.header_lines(start, end + 2)?;
@@ -58,7 +70,8 @@ impl<'a> Reader<'a> {
 
     /// Where the CRLF of the line is that starts at `from`.
     fn line_end(&self, from: usize) -> Result<usize, Defect> {
-        let end = from + memchr::memchr2(b'\r', b'\n', &self.bytes[from..]).ok_or(Defect::Incomplete)?;
+        let end =
+            from + memchr::memchr2(b'\r', b'\n', &self.bytes[from..]).ok_or(Defect::Incomplete)?;
         match (self.bytes[end], self.bytes.get(end + 1)) {
             (b'\r', Some(b'\n')) => Ok(end),
             (b'\r', None) => Err(Defect::Incomplete),
@@ -72,9 +85,15 @@ impl<'a> Reader<'a> {
         if line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"SIP/") {
             return self.status_line(start, end);
         }
-        let method_len = line.iter().position(|&byte| !is_token(byte)).unwrap_or(line.len());
+        let method_len = line
+            .iter()
+            .position(|&byte| !is_token(byte))
+            .unwrap_or(line.len());
         let method = syntax::ascii(&line[..method_len]).unwrap_or_default();
-        if method.is_empty() || method_len > limits::METHOD_LEN_MAX || line.get(method_len) != Some(&b' ') {
+        if method.is_empty()
+            || method_len > limits::METHOD_LEN_MAX
+            || line.get(method_len) != Some(&b' ')
+        {
             return Err(Defect::StartLine);
         }
         let behind = &line[method_len + 1..];
@@ -92,7 +111,9 @@ impl<'a> Reader<'a> {
         } else if !rest[..uri_end].iter().all(u8::is_ascii_graphic) {
             self.note(Defect::RequestUri);
         }
-        self.message.start = StartLine::Request { uri: Span::new(uri) };
+        self.message.start = StartLine::Request {
+            uri: Span::new(uri),
+        };
         Ok(())
     }
 
@@ -102,11 +123,17 @@ impl<'a> Reader<'a> {
         self.version(&line[..version_len])?;
         let rest = &line[version_len + 1..];
         let (digits, phrase) = rest.split_at(memchr::memchr(b' ', rest).unwrap_or(rest.len()));
-        let status =
-            syntax::parse_number(digits).filter(|status| digits.len() == 3 && (100..700).contains(status));
-        let phrase = if phrase.is_empty() { end..end } else { end - phrase.len() + 1..end };
+        let status = syntax::parse_number(digits)
+            .filter(|status| digits.len() == 3 && (100..700).contains(status));
+        let phrase = if phrase.is_empty() {
+            end..end
+        } else {
+            end - phrase.len() + 1..end
+        };
         self.message.start = StartLine::Response {
-            status: status.and_then(|status| u16::try_from(status).ok()).ok_or(Defect::StatusCode)?,
+            status: status
+                .and_then(|status| u16::try_from(status).ok())
+                .ok_or(Defect::StatusCode)?,
             phrase: Span::new(phrase),
         };
         Ok(())
@@ -163,7 +190,10 @@ impl<'a> Reader<'a> {
         if line.len() > limits::LINE_LEN_MAX {
             return Err(Defect::LineTooLong);
         }
-        let name_len = line.iter().position(|&byte| !is_token(byte)).unwrap_or(line.len());
+        let name_len = line
+            .iter()
+            .position(|&byte| !is_token(byte))
+            .unwrap_or(line.len());
         //= RFC 3261 §7.3.1: white space may stand between the name and the colon.
         let mut colon = name_len;
         while let Some(b' ' | b'\t') = line.get(colon) {

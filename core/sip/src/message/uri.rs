@@ -50,7 +50,16 @@ impl<'a> Uri<'a> {
     }
 
     fn opaque(text: &'a str, scheme: Scheme<'a>) -> Self {
-        Self { text, scheme, user: None, password: None, host: None, port: None, params: "", headers: "" }
+        Self {
+            text,
+            scheme,
+            user: None,
+            password: None,
+            host: None,
+            port: None,
+            params: "",
+            headers: "",
+        }
     }
 
     /// The scheme.
@@ -127,14 +136,20 @@ impl fmt::Display for Uri<'_> {
 }
 
 fn parse_scheme(text: &str) -> Option<Scheme<'_>> {
-    for (name, scheme) in [("sip", Scheme::Sip), ("sips", Scheme::Sips), ("tel", Scheme::Tel)] {
+    for (name, scheme) in [
+        ("sip", Scheme::Sip),
+        ("sips", Scheme::Sips),
+        ("tel", Scheme::Tel),
+    ] {
         if text.eq_ignore_ascii_case(name) {
             return Some(scheme);
         }
     }
     let (first, rest) = text.as_bytes().split_first()?;
     let valid = first.is_ascii_alphabetic()
-        && rest.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+        && rest
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
     valid.then_some(Scheme::Other(text))
 }
 
@@ -143,8 +158,12 @@ fn sip<'a>(text: &'a str, scheme: Scheme<'a>, rest: &'a str) -> Option<Uri<'a>> 
         Some((userinfo, rest)) => (Some(userinfo), rest),
         None => (None, rest),
     };
-    let (rest, headers) = rest.split_once('?').map_or((rest, None), |(rest, headers)| (rest, Some(headers)));
-    let (hostport, params) = rest.split_once(';').map_or((rest, None), |(host, params)| (host, Some(params)));
+    let (rest, headers) = rest
+        .split_once('?')
+        .map_or((rest, None), |(rest, headers)| (rest, Some(headers)));
+    let (hostport, params) = rest
+        .split_once(';')
+        .map_or((rest, None), |(host, params)| (host, Some(params)));
     let (host, port) = Host::split_port(hostport);
     let (user, password) = match userinfo {
         Some(userinfo) => split_userinfo(userinfo)?,
@@ -158,21 +177,29 @@ fn sip<'a>(text: &'a str, scheme: Scheme<'a>, rest: &'a str) -> Option<Uri<'a>> 
         host: Some(Host::parse(host)?),
         port: port.map(parse_port).transpose().ok()?,
         params: params.map_or(Some(""), |params| are_pairs(params, ';').then_some(params))?,
-        headers: headers.map_or(Some(""), |headers| are_pairs(headers, '&').then_some(headers))?,
+        headers: headers.map_or(Some(""), |headers| {
+            are_pairs(headers, '&').then_some(headers)
+        })?,
     })
 }
 
 fn tel<'a>(text: &'a str, rest: &'a str) -> Option<Uri<'a>> {
-    let (number, params) =
-        rest.split_once(';').map_or((rest, None), |(number, params)| (number, Some(params)));
+    let (number, params) = rest
+        .split_once(';')
+        .map_or((rest, None), |(number, params)| (number, Some(params)));
     let valid = !number.is_empty() && is_opaque(number);
     let params = params.map_or(Some(""), |params| are_pairs(params, ';').then_some(params))?;
-    valid.then_some(Uri { user: Some(number), params, ..Uri::opaque(text, Scheme::Tel) })
+    valid.then_some(Uri {
+        user: Some(number),
+        params,
+        ..Uri::opaque(text, Scheme::Tel)
+    })
 }
 
 fn split_userinfo(userinfo: &str) -> Option<(Option<&str>, Option<&str>)> {
-    let (user, password) =
-        userinfo.split_once(':').map_or((userinfo, None), |(user, password)| (user, Some(password)));
+    let (user, password) = userinfo
+        .split_once(':')
+        .map_or((userinfo, None), |(user, password)| (user, Some(password)));
     let valid = !user.is_empty()
         && is_escaped(user, is_user)
         && password.is_none_or(|text| is_escaped(text, is_user));
@@ -181,7 +208,11 @@ fn split_userinfo(userinfo: &str) -> Option<(Option<&str>, Option<&str>)> {
 
 fn parse_port(text: &str) -> Result<u16, Defect> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if digits { text.parse().map_err(|_| Defect::Uri) } else { Err(Defect::Uri) }
+    if digits {
+        text.parse().map_err(|_| Defect::Uri)
+    } else {
+        Err(Defect::Uri)
+    }
 }
 
 /// Pairs of `name [ "=" value ]`, none empty, names and values well escaped.
@@ -190,8 +221,14 @@ fn are_pairs(text: &str, separator: char) -> bool {
 }
 
 fn pairs(text: &str, separator: char) -> impl Iterator<Item = (&str, Option<&str>)> {
-    let parts = (!text.is_empty()).then(|| text.split(separator)).into_iter().flatten();
-    parts.map(|part| part.split_once('=').map_or((part, None), |(name, value)| (name, Some(value))))
+    let parts = (!text.is_empty())
+        .then(|| text.split(separator))
+        .into_iter()
+        .flatten();
+    parts.map(|part| {
+        part.split_once('=')
+            .map_or((part, None), |(name, value)| (name, Some(value)))
+    })
 }
 
 fn is_opaque(text: &str) -> bool {
@@ -203,7 +240,11 @@ fn is_escaped(text: &str, is_allowed: fn(u8) -> bool) -> bool {
     let mut bytes = text.as_bytes();
     while let [first, rest @ ..] = bytes {
         bytes = match (first, rest) {
-            (b'%', [high, low, rest @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
+            (b'%', [high, low, rest @ ..])
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                rest
+            }
             (b'%', _) => return false,
             (&byte, rest) if is_allowed(byte) => rest,
             (_, _) => return false,
@@ -218,5 +259,9 @@ fn is_visible(byte: u8) -> bool {
 
 /// Wider than `user-unreserved` by the `#` that dial strings carry unescaped.
 fn is_user(byte: u8) -> bool {
-    is_visible(byte) && !matches!(byte, b'[' | b']' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b':')
+    is_visible(byte)
+        && !matches!(
+            byte,
+            b'[' | b']' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b':'
+        )
 }

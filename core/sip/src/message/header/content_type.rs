@@ -18,7 +18,8 @@ impl ContentType<'_> {
     /// True for this type and subtype, in any case, whatever the parameters: `is("application", "sdp")`.
     #[must_use]
     pub fn is(&self, media_type: &str, subtype: &str) -> bool {
-        self.media_type.eq_ignore_ascii_case(media_type) && self.subtype.eq_ignore_ascii_case(subtype)
+        self.media_type.eq_ignore_ascii_case(media_type)
+            && self.subtype.eq_ignore_ascii_case(subtype)
     }
 }
 
@@ -28,8 +29,12 @@ impl Message {
     /// # Errors
     /// [`Defect::Malformed`].
     pub fn content_type(&self) -> Result<Option<ContentType<'_>>, Defect> {
-        let Some(value) = self.header(Name::ContentType) else { return Ok(None) };
-        read(value).map(Some).ok_or(Defect::Malformed(Name::ContentType))
+        let Some(value) = self.header(Name::ContentType) else {
+            return Ok(None);
+        };
+        read(value)
+            .map(Some)
+            .ok_or(Defect::Malformed(Name::ContentType))
     }
 
     /// The body if it is SDP: not empty, and of type `application/sdp`.
@@ -45,7 +50,11 @@ fn read(value: &[u8]) -> Option<ContentType<'_>> {
     let media_type = cursor.token()?;
     cursor.eat_spaced(b'/').then_some(())?;
     let subtype = cursor.token()?;
-    Some(ContentType { media_type, subtype, params: Params::parse(cursor)? })
+    Some(ContentType {
+        media_type,
+        subtype,
+        params: Params::parse(cursor)?,
+    })
 }
 
 #[cfg(test)]

@@ -18,9 +18,13 @@ impl Message {
     /// # Errors
     /// [`Defect::Malformed`].
     pub fn event(&self) -> Result<Option<Event<'_>>, Defect> {
-        let Some(value) = self.header(Name::Event) else { return Ok(None) };
+        let Some(value) = self.header(Name::Event) else {
+            return Ok(None);
+        };
         let mut cursor = Cursor::new(value);
         let event = cursor.token().zip(Params::parse(cursor));
-        event.map(|(package, params)| Some(Event { package, params })).ok_or(Defect::Malformed(Name::Event))
+        event
+            .map(|(package, params)| Some(Event { package, params }))
+            .ok_or(Defect::Malformed(Name::Event))
     }
 }

@@ -23,7 +23,9 @@ impl Message {
     /// # Errors
     /// [`Defect::Malformed`].
     pub fn rack(&self) -> Result<Option<RAck>, Defect> {
-        let Some(value) = self.header(Name::RAck) else { return Ok(None) };
+        let Some(value) = self.header(Name::RAck) else {
+            return Ok(None);
+        };
         read(value).map(Some).ok_or(Defect::Malformed(Name::RAck))
     }
 }
@@ -35,7 +37,11 @@ fn read(value: &[u8]) -> Option<RAck> {
     cursor.skip_space();
     (cursor.rest.len() < before).then_some(())?;
     let (cseq, method) = cseq::parts(cursor.rest)?;
-    Some(RAck { rseq, cseq, method: Method::of(method) })
+    Some(RAck {
+        rseq,
+        cseq,
+        method: Method::of(method),
+    })
 }
 
 impl fmt::Display for RAck {
@@ -51,7 +57,14 @@ mod tests {
     #[test]
     fn two_numbers_and_a_method_are_read() {
         let rack = read(b"776656 \r\n 1 INVITE").unwrap();
-        assert_eq!(rack, RAck { rseq: 776_656, cseq: 1, method: Method::Invite });
+        assert_eq!(
+            rack,
+            RAck {
+                rseq: 776_656,
+                cseq: 1,
+                method: Method::Invite
+            }
+        );
         assert_eq!(rack.to_string(), "776656 1 INVITE");
         for broken in [&b"0 1 INVITE"[..], b"1 INVITE", b"1 1", b"1,1 INVITE", b""] {
             assert_eq!(read(broken), None);

@@ -29,8 +29,12 @@ impl Message {
     /// # Errors
     /// [`Defect::Malformed`].
     pub fn session_expires(&self) -> Result<Option<SessionExpires>, Defect> {
-        let Some(value) = self.header(Name::SessionExpires) else { return Ok(None) };
-        read(value).map(Some).ok_or(Defect::Malformed(Name::SessionExpires))
+        let Some(value) = self.header(Name::SessionExpires) else {
+            return Ok(None);
+        };
+        read(value)
+            .map(Some)
+            .ok_or(Defect::Malformed(Name::SessionExpires))
     }
 
     /// Min-SE, seconds.
@@ -38,7 +42,9 @@ impl Message {
     /// # Errors
     /// [`Defect::Malformed`].
     pub fn min_se(&self) -> Result<Option<u32>, Defect> {
-        let Some(value) = self.header(Name::MinSe) else { return Ok(None) };
+        let Some(value) = self.header(Name::MinSe) else {
+            return Ok(None);
+        };
         let interval = seconds(value).map(|(interval_s, _)| interval_s);
         interval.map(Some).ok_or(Defect::Malformed(Name::MinSe))
     }
@@ -52,7 +58,10 @@ fn read(value: &[u8]) -> Option<SessionExpires> {
         Some(_) => return None,
         None => None,
     };
-    Some(SessionExpires { interval_s, refresher })
+    Some(SessionExpires {
+        interval_s,
+        refresher,
+    })
 }
 
 fn seconds(value: &[u8]) -> Option<(u32, Params<'_>)> {
@@ -80,7 +89,10 @@ mod tests {
         for text in ["1800", "90;refresher=uac", "4000;refresher=uas"] {
             assert_eq!(read(text.as_bytes()).unwrap().to_string(), text);
         }
-        assert_eq!(read(b"90 ; x=1 ; Refresher = UAC").unwrap().refresher, Some(Refresher::Uac));
+        assert_eq!(
+            read(b"90 ; x=1 ; Refresher = UAC").unwrap().refresher,
+            Some(Refresher::Uac)
+        );
         for broken in ["", "x", "90;refresher=me", "-1"] {
             assert_eq!(read(broken.as_bytes()), None, "{broken}");
         }

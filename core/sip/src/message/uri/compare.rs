@@ -9,7 +9,9 @@ pub(super) fn is_equivalent(left: &Uri<'_>, right: &Uri<'_>) -> bool {
     match (left.scheme, right.scheme) {
         (Scheme::Sip, Scheme::Sip) | (Scheme::Sips, Scheme::Sips) => is_same_sip(left, right),
         (Scheme::Tel, Scheme::Tel) => is_same_tel(left, right),
-        (Scheme::Sip | Scheme::Sips | Scheme::Tel | Scheme::Other(_), _) => is_same_text(left, right),
+        (Scheme::Sip | Scheme::Sips | Scheme::Tel | Scheme::Other(_), _) => {
+            is_same_text(left, right)
+        }
     }
 }
 
@@ -32,9 +34,14 @@ fn is_same_sip(left: &Uri<'_>, right: &Uri<'_>) -> bool {
 /// Every parameter of `left` that `right` has too is the same there, and none that counts is missing there.
 fn are_params_compatible(left: &Uri<'_>, right: &Uri<'_>) -> bool {
     left.params().all(|(name, value)| {
-        match right.params().find(|(other, _)| same_without_case(name, other)) {
+        match right
+            .params()
+            .find(|(other, _)| same_without_case(name, other))
+        {
             Some((_, other)) => is_same_optional(value, other, same_without_case),
-            None => !COUNTING.iter().any(|counting| counting.eq_ignore_ascii_case(name)),
+            None => !COUNTING
+                .iter()
+                .any(|counting| counting.eq_ignore_ascii_case(name)),
         }
     })
 }
@@ -59,7 +66,8 @@ fn is_same_tel(left: &Uri<'_>, right: &Uri<'_>) -> bool {
     let covers = |left: &Uri<'_>, right: &Uri<'_>| {
         left.params().all(|(name, value)| {
             right.params().any(|(other_name, other)| {
-                same_without_case(name, other_name) && is_same_optional(value, other, same_without_case)
+                same_without_case(name, other_name)
+                    && is_same_optional(value, other, same_without_case)
             })
         })
     };
@@ -68,7 +76,9 @@ fn is_same_tel(left: &Uri<'_>, right: &Uri<'_>) -> bool {
 
 fn is_same_text(left: &Uri<'_>, right: &Uri<'_>) -> bool {
     let split = |uri: &Uri<'_>| {
-        uri.text.split_once(':').map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest.to_owned()))
+        uri.text
+            .split_once(':')
+            .map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest.to_owned()))
     };
     split(left) == split(right)
 }
@@ -86,7 +96,9 @@ fn same_exactly(left: &str, right: &str) -> bool {
 }
 
 fn same_without_case(left: &str, right: &str) -> bool {
-    unescaped(left).map(lowered).eq(unescaped(right).map(lowered))
+    unescaped(left)
+        .map(lowered)
+        .eq(unescaped(right).map(lowered))
 }
 
 fn lowered((byte, escaped): (u8, bool)) -> (u8, bool) {
@@ -101,7 +113,8 @@ fn unescaped(text: &str) -> impl Iterator<Item = (u8, bool)> + '_ {
     std::iter::from_fn(move || {
         let (&first, after) = rest.split_first()?;
         if let (b'%', [high, low, after @ ..]) = (first, after)
-            && let (Some(high), Some(low)) = ((*high as char).to_digit(16), (*low as char).to_digit(16))
+            && let (Some(high), Some(low)) =
+                ((*high as char).to_digit(16), (*low as char).to_digit(16))
         {
             rest = after;
             let byte = (high * 16 + low) as u8;
@@ -113,5 +126,8 @@ fn unescaped(text: &str) -> impl Iterator<Item = (u8, bool)> + '_ {
 }
 
 fn is_reserved(byte: u8) -> bool {
-    matches!(byte, b';' | b'/' | b'?' | b':' | b'@' | b'&' | b'=' | b'+' | b'$' | b',')
+    matches!(
+        byte,
+        b';' | b'/' | b'?' | b':' | b'@' | b'&' | b'=' | b'+' | b'$' | b','
+    )
 }
