@@ -1,7 +1,11 @@
 //! SIP without I/O: messages, transactions, dialogs, endpoint.
 //!
 //! [`message`] turns bytes into messages and messages into bytes; nothing in it knows of time or of the network.
-//! [`transport`] names where a message came from and where it goes.
+//! [`transaction`] has the state machines of §17, [`endpoint`] puts them to work between the network and a transaction
+//! user, [`dialog`] is what two user agents share. [`transport`] names where a message came from and where it goes.
 
+pub mod dialog;
+pub mod endpoint;
 pub mod message;
+pub mod transaction;
 pub mod transport;

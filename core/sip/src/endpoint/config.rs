@@ -1,0 +1,62 @@
+//! What an endpoint is told at its start.
+
+use std::net::SocketAddr;
+
+use crate::message::Host;
+use crate::transaction::TimerValues;
+use crate::transport::{ListenerId, Protocol};
+
+/// What an endpoint is told at its start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The values of all timers.
+    pub timers: TimerValues,
+    /// Our addresses.
+    pub listeners: Vec<Listener>,
+    /// Put into every branch behind the cookie: letters and digits that tell this shard's branches from others'.
+    pub branch_prefix: String,
+    /// How much of everything.
+    pub limits: Limits,
+}
+
+/// One of our addresses.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Its number.
+    pub id: ListenerId,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Where it is bound.
+    pub address: SocketAddr,
+    /// What stands in our Via and Contact: `host` or `host:port`.
+    pub sent_by: String,
+}
+
+impl Listener {
+    /// True if this `host` and `port` of a Via are the ones we write here.
+    pub(super) fn is_sent_by(&self, host: Host<'_>, port: Option<u16>) -> bool {
+        let (own_host, own_port) = Host::split_port(&self.sent_by);
+        let own_port = own_port.and_then(|port| port.parse().ok()).unwrap_or(PORT);
+        Host::parse(own_host).is_some_and(|own| own.is_equivalent(&host)) && port.unwrap_or(PORT) == own_port
+    }
+}
+
+//= RFC 3261 §18.1.1: the port of a sent-by that names none, over UDP and TCP.
+pub(super) const PORT: u16 = 5060;
+
+/// How much of everything an endpoint holds, and what happens beyond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Transactions of both kinds together, those that only absorb repetitions included. At this number a request
+    /// that would need another one is answered 503 with Retry-After, without state; BYE is let in up to an eighth
+    /// above it, because it ends something.
+    pub transactions_max: usize,
+    /// The Retry-After of that 503, in seconds.
+    pub retry_after_s: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { transactions_max: 1_000_000, retry_after_s: 5 }
+    }
+}
