@@ -87,19 +87,22 @@ impl Requests {
 
     /// Takes the request that a positive reply answers.
     pub(super) fn answered(&mut self, tid: u32, reply: &Reply) -> Result<Owner, Misfit> {
-        let (owner, asked) = self.take(tid).ok_or(Misfit::UnknownTid)?;
-        if asked.fits(reply) { Ok(owner) } else { Err(Misfit::WrongKind) }
+        let open = self.open.get(&tid).map(|(_, asked, _)| *asked);
+        let asked =
+            open.or_else(|| self.late.get(&tid).map(|(asked, _)| *asked)).ok_or(Misfit::UnknownTid)?;
+        // What does not fit is no answer: the request stays open and fails with the session.
+        if asked.fits(reply) { self.take(tid) } else { Err(Misfit::WrongKind) }
     }
 
     /// Takes the request that a negative reply answers.
     pub(super) fn refused(&mut self, tid: u32) -> Result<Owner, Misfit> {
-        self.take(tid).map(|(owner, _)| owner).ok_or(Misfit::UnknownTid)
+        self.take(tid)
     }
 
-    fn take(&mut self, tid: u32) -> Option<(Owner, Asked)> {
+    fn take(&mut self, tid: u32) -> Result<Owner, Misfit> {
         match self.open.remove(&tid) {
-            Some((id, asked, _)) => Some((Owner::Open(id), asked)),
-            None => self.late.remove(&tid).map(|(asked, _)| (Owner::Late, asked)),
+            Some((id, _, _)) => Ok(Owner::Open(id)),
+            None => self.late.remove(&tid).map(|_| Owner::Late).ok_or(Misfit::UnknownTid),
         }
     }
 

@@ -52,6 +52,8 @@ enum Ending {
     Reply { tid: u32 },
     /// With AST.
     Notification,
+    /// With BFM, then AST.
+    BadlyFormed,
 }
 
 /// The middlebox's end of one connection.
@@ -117,7 +119,7 @@ impl Session {
     /// Answers a request. A `tid` that is not open (the session ended meanwhile) is ignored.
     pub fn reply(
         &mut self,
-        now: Instant,
+        _now: Instant,
         tid: u32,
         result: Result<Reply, Failure>,
         out: &mut Outbox<Output>,
@@ -127,7 +129,7 @@ impl Session {
             Ok(reply) => self.send_reply(tid, asked, reply),
             Err(failure) => MiddleboxMessage::Negative(failure).encode(tid, &mut self.outgoing),
         }
-        self.finish_if_drained(now, out);
+        self.finish_if_drained(out);
         self.flush(out);
     }
 
@@ -248,12 +250,13 @@ impl Session {
 
     /// Sends BFM and ends the session: nobody knows where the next message would begin.
     fn badly_formed(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        let exchange = match self.state {
+            State::Closed => Exchange::EstablishmentFailed,
+            State::NoAuth => Exchange::AuthenticationFailed,
+            State::Open => return self.end_with(now, Ending::BadlyFormed, out),
+        };
         self.send_unasked(&MiddleboxMessage::BadlyFormedMessage);
-        match self.state {
-            State::Closed => self.close(Exchange::EstablishmentFailed, out),
-            State::NoAuth => self.close(Exchange::AuthenticationFailed, out),
-            State::Open => self.end_with_notification(now, out),
-        }
+        self.close(exchange, out);
     }
 
     fn end_with_notification(&mut self, now: Instant, out: &mut Outbox<Output>) {
@@ -267,14 +270,15 @@ impl Session {
         }
     }
 
-    //= RFC 4540 §7.5: requests in work are answered first, so that the agent knows which rules there are.
+    //= RFC 4540 §7.5: requests in work are answered first, so that the agent knows which rules there are. That holds for
+    // BFM too: an agent gives up all open requests when it sees one.
     fn end_with(&mut self, now: Instant, ending: Ending, out: &mut Outbox<Output>) {
         self.framer.clear();
         self.ending = Some((ending, now + self.config.drain_max));
-        self.finish_if_drained(now, out);
+        self.finish_if_drained(out);
     }
 
-    fn finish_if_drained(&mut self, _now: Instant, out: &mut Outbox<Output>) {
+    fn finish_if_drained(&mut self, out: &mut Outbox<Output>) {
         if self.open.is_empty() {
             self.finish(out);
         }
@@ -282,17 +286,18 @@ impl Session {
 
     /// Sends the last message of an ending session.
     fn finish(&mut self, out: &mut Outbox<Output>) {
-        match self.ending.take() {
-            Some((Ending::Reply { tid }, _)) => {
+        let Some((ending, _)) = self.ending.take() else { return };
+        match ending {
+            Ending::Reply { tid } => {
                 MiddleboxMessage::Terminated.encode(tid, &mut self.outgoing);
-                self.close(Exchange::Terminated, out);
+                return self.close(Exchange::Terminated, out);
             }
-            Some((Ending::Notification, _)) => {
-                self.send_unasked(&MiddleboxMessage::Notification(Notification::SessionTermination));
-                self.close(Exchange::Ended, out);
-            }
-            None => {}
+            //= RFC 4540 §6: where a session is established, AST follows BFM.
+            Ending::BadlyFormed => self.send_unasked(&MiddleboxMessage::BadlyFormedMessage),
+            Ending::Notification => {}
         }
+        self.send_unasked(&MiddleboxMessage::Notification(Notification::SessionTermination));
+        self.close(Exchange::Ended, out);
     }
 
     fn send_unasked(&mut self, message: &MiddleboxMessage<'_>) {

@@ -112,6 +112,8 @@ impl Session {
     fn open(&mut self, tid: u32, exchange: Exchange, out: &mut Outbox<Output>) {
         MiddleboxMessage::Established(self.config.capabilities).encode(tid, &mut self.outgoing);
         self.advance(exchange);
+        // The SE reply must be on its way before anything that the news sets off.
+        self.flush(out);
         out.push(Output::Opened);
     }
 
