@@ -91,3 +91,130 @@ pub(super) fn is_answerable(message: &Message) -> bool {
     let is_request = matches!(message.start, StartLine::Request { .. });
     is_request && message.method != Method::Ack && message.header(Name::Via).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::ParseError;
+    use super::*;
+
+    const REQUEST: &str = "OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:a@h>;tag=1\r\n\
+        To: <sip:b@h>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 4\r\n\r\nbody";
+
+    fn refusal(text: &str) -> ParseError {
+        Message::parse(Bytes::from(text.to_owned())).expect_err(text)
+    }
+
+    #[test]
+    fn each_mandatory_field_is_missed_by_name() {
+        for name in [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq] {
+            let start = REQUEST.find(&format!("\r\n{name}")).unwrap() + 2;
+            let end = start + REQUEST[start..].find("\r\n").unwrap() + 2;
+            let error = refusal(&format!("{}{}", &REQUEST[..start], &REQUEST[end..]));
+            assert_eq!(error.what, Defect::Missing(name));
+            assert_eq!(
+                error.partial.is_some(),
+                name != Name::Via,
+                "answerable if there is a Via: {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_single_field_is_refused_twice() {
+        for field in [
+            "f: <sip:x@h>",
+            "To: <sip:x@h>",
+            "i: d",
+            "CSeq: 2 OPTIONS",
+            "Max-Forwards: 1",
+            "l: 4",
+            "c: a/b\r\nc: a/b",
+        ] {
+            let error = refusal(&REQUEST.replace("\r\n\r\n", &format!("\r\n{field}\r\n\r\n")));
+            let name = Name::of(field.split(':').next().unwrap().as_bytes());
+            assert_eq!((error.what, error.status()), (Defect::Duplicate(name), 400));
+            assert_eq!(error.to_string(), format!("Duplicate {name} Header"));
+        }
+    }
+
+    #[test]
+    fn several_values_of_a_list_are_no_duplicate() {
+        let text = REQUEST.replace(
+            "Via:",
+            "Via: SIP/2.0/UDP g\r\nAllow: BYE\r\nAllow: ACK\r\nVia:",
+        );
+        assert!(Message::parse(text.into()).is_ok());
+    }
+
+    #[test]
+    fn what_every_element_reads_is_checked_at_once() {
+        for (from, to, what) in [
+            ("CSeq: 1 OPTIONS", "CSeq: 1 BYE", Defect::CSeqMethod),
+            (
+                "CSeq: 1 OPTIONS",
+                "CSeq: OPTIONS",
+                Defect::Malformed(Name::CSeq),
+            ),
+            (
+                "Max-Forwards: 70",
+                "Max-Forwards: 256",
+                Defect::Malformed(Name::MaxForwards),
+            ),
+            (
+                "Call-ID: c",
+                "Call-ID: c d",
+                Defect::Malformed(Name::CallId),
+            ),
+            ("Call-ID: c", "Call-ID:", Defect::Malformed(Name::CallId)),
+            ("<sip:b@h>", "<sip:b@h", Defect::Malformed(Name::To)),
+            ("UDP h", "UDP", Defect::Malformed(Name::Via)),
+            ("sip:h S", "sip:h?a=b S", Defect::RequestUri),
+            (
+                "Length: 4",
+                "Length: -4",
+                Defect::Malformed(Name::ContentLength),
+            ),
+        ] {
+            assert_eq!(refusal(&REQUEST.replace(from, to)).what, what, "{to}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_cut_to_its_length_and_never_stretched() {
+        //= test RFC 3261 §18.3: longer is cut, shorter is refused, untold takes all.
+        for (length, body) in [("4", "body"), ("3", "bod"), ("0", "")] {
+            let message = Message::parse(
+                REQUEST
+                    .replace("Length: 4", &format!("Length: {length}"))
+                    .into(),
+            )
+            .unwrap();
+            assert_eq!(message.body(), body.as_bytes());
+        }
+        assert_eq!(
+            refusal(&REQUEST.replace("Length: 4", "Length: 5")).what,
+            Defect::BodyTruncated
+        );
+        let untold = Message::parse(REQUEST.replace("Content-Length: 4\r\n", "").into()).unwrap();
+        assert_eq!(untold.body(), b"body");
+        let huge = refusal(&REQUEST.replace(
+            "Length: 4",
+            &format!("Length: {}", limits::BODY_LEN_MAX + 1),
+        ));
+        assert_eq!((huge.what, huge.status()), (Defect::MessageTooLong, 513));
+    }
+
+    #[test]
+    fn acks_and_responses_are_never_answered() {
+        let ack = REQUEST
+            .replace("OPTIONS", "ACK")
+            .replace("Call-ID: c\r\n", "");
+        assert!(refusal(&ack).partial.is_none());
+        let response = REQUEST
+            .replace("OPTIONS sip:h SIP/2.0", "SIP/2.0 200 OK")
+            .replace("To:", "X-To:");
+        assert!(refusal(&response).partial.is_none());
+    }
+}

@@ -213,3 +213,169 @@ impl<'a> Reader<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINES: &str = "Via: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>\r\nCall-ID: c\r\n\
+        CSeq: 1 OPTIONS\r\n";
+
+    fn with_start(start: &str) -> Result<Message, ParseError> {
+        Message::parse(format!("{start}\r\n{LINES}\r\n").into())
+    }
+
+    fn with_lines(lines: &str) -> Result<Message, ParseError> {
+        Message::parse(format!("OPTIONS sip:h SIP/2.0\r\n{LINES}{lines}\r\n").into())
+    }
+
+    fn defect(parsed: Result<Message, ParseError>) -> Option<Defect> {
+        parsed.err().map(|error| error.what)
+    }
+
+    #[test]
+    fn start_lines_are_told_apart() {
+        let request = with_start("OPTIONS sip:h sip/2.0").unwrap();
+        assert_eq!(
+            (
+                request.is_request(),
+                request.status(),
+                request.request_uri()
+            ),
+            (true, 0, "sip:h")
+        );
+        let response = with_start("SIP/2.0 200 All  right").unwrap();
+        assert_eq!((response.is_request(), response.status()), (false, 200));
+        assert_eq!(
+            (response.reason_phrase(), response.method()),
+            (&b"All  right"[..], &Method::Options)
+        );
+        for start in ["SIP/2.0 100 ", "SIP/2.0 100"] {
+            assert_eq!(
+                with_start(start).unwrap().reason_phrase(),
+                b"",
+                "the liberal reading of RFC 4475 §3.1.1.13"
+            );
+        }
+    }
+
+    #[test]
+    fn broken_start_lines_are_refused() {
+        for (start, what) in [
+            ("OPTIONS", Defect::StartLine),
+            ("OPTIONS sip:h", Defect::StartLine),
+            ("OPTIONS  sip:h SIP/2.0", Defect::StartLine),
+            ("OPTIONS sip:h SIP/2.0 ", Defect::StartLine),
+            ("OPTIONS sip:h SIP/2", Defect::StartLine),
+            ("OPTIONS sip:h HTTP/1.1", Defect::StartLine),
+            ("OPT:IONS sip:h SIP/2.0", Defect::StartLine),
+            ("OPTIONS sip:h SIP/3.1", Defect::Version),
+            ("OPTIONS h SIP/2.0", Defect::RequestUri),
+            ("OPTIONS sip:h\tx SIP/2.0", Defect::RequestUri),
+            ("SIP/2.0 20 OK", Defect::StatusCode),
+            ("SIP/2.0 099 OK", Defect::StatusCode),
+            ("SIP/2.0 700 OK", Defect::StatusCode),
+            ("SIP/2.0  200 OK", Defect::StatusCode),
+            ("SIP/3.0 200 OK", Defect::Version),
+        ] {
+            assert_eq!(defect(with_start(start)), Some(what), "{start}");
+        }
+    }
+
+    #[test]
+    fn header_fields_are_found_folded_compact_and_unknown() {
+        let message = with_lines("s : a\r\n  b \r\nX-Y:z\r\nSupported:\r\nk: c, d\r\n").unwrap();
+        assert_eq!(message.header(Name::Subject), Some(&b"a\r\n  b"[..]));
+        assert_eq!(message.header_called("x-y"), Some(&b"z"[..]));
+        assert_eq!(
+            message.values(Name::Supported).collect::<Vec<_>>(),
+            [b"c", b"d"]
+        );
+        let last = message.headers().last().unwrap();
+        assert_eq!((last.raw_name, last.line), (&b"k"[..], &b"k: c, d\r\n"[..]));
+    }
+
+    #[test]
+    fn line_ends_in_front_are_skipped_and_nothing_else_is_empty() {
+        assert!(with_start("\r\n\r\nOPTIONS sip:h SIP/2.0").is_ok());
+        for keep_alive in ["", "\r\n\r\n", "\r\n"] {
+            assert_eq!(
+                defect(Message::parse(keep_alive.into())),
+                Some(Defect::Empty)
+            );
+        }
+    }
+
+    #[test]
+    fn bare_line_breaks_are_refused() {
+        for lines in ["X: a\nY: b\r\n", "X: a\rY: b\r\n", "X: a\n", "X: a\r\r\n"] {
+            assert_eq!(
+                defect(with_lines(lines)),
+                Some(Defect::BareLineBreak),
+                "{lines:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn lines_that_are_no_fields_are_refused_but_answered() {
+        for lines in ["nonsense\r\n", ": x\r\n", "a b: c\r\n", "\u{e9}: x\r\n"] {
+            let error = with_lines(lines).unwrap_err();
+            assert_eq!(error.what, Defect::HeaderLine, "{lines:?}");
+            assert!(error.partial.is_some());
+        }
+    }
+
+    #[test]
+    fn half_a_message_is_incomplete() {
+        let whole = format!("OPTIONS sip:h SIP/2.0\r\n{LINES}\r\n");
+        for len in 1..whole.len() {
+            assert_eq!(
+                defect(Message::parse(whole[..len].to_owned().into())),
+                Some(Defect::Incomplete),
+                "{len}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_limit_has_its_answer() {
+        let field = |len: usize| format!("X-X: {}\r\n", "x".repeat(len - 5));
+        let many = |count: usize, len: usize| (0..count).map(|_| field(len)).collect::<String>();
+        let uri = |len: usize| format!("OPTIONS sip:{} SIP/2.0", "h".repeat(len - 4));
+        let refusals = [
+            (
+                with_lines(&field(limits::LINE_LEN_MAX + 1)),
+                Defect::LineTooLong,
+                513,
+            ),
+            (
+                with_lines(&many(limits::LINE_COUNT_MAX, 6)),
+                Defect::TooManyLines,
+                513,
+            ),
+            (
+                with_lines(&many(5, limits::LINE_LEN_MAX)),
+                Defect::HeadTooLong,
+                513,
+            ),
+            (
+                with_start(&uri(limits::REQUEST_URI_LEN_MAX + 1)),
+                Defect::RequestUriTooLong,
+                414,
+            ),
+        ];
+        for (parsed, what, status) in refusals {
+            let error = parsed.unwrap_err();
+            assert_eq!((error.what, error.status()), (what, status));
+            assert!(error.partial.is_some(), "{what}");
+        }
+        let method = "M".repeat(limits::METHOD_LEN_MAX + 1);
+        assert_eq!(
+            defect(with_start(&format!("{method} sip:h SIP/2.0"))),
+            Some(Defect::StartLine)
+        );
+        assert!(with_lines(&field(limits::LINE_LEN_MAX)).is_ok());
+        assert!(with_lines(&many(limits::LINE_COUNT_MAX - 5, 6)).is_ok());
+    }
+}

@@ -217,7 +217,9 @@ fn parse_port(text: &str) -> Result<u16, Defect> {
 
 /// Pairs of `name [ "=" value ]`, none empty, names and values well escaped.
 fn are_pairs(text: &str, separator: char) -> bool {
-    is_escaped(text, is_visible) && pairs(text, separator).all(|(name, _)| !name.is_empty())
+    !text.is_empty()
+        && is_escaped(text, is_visible)
+        && pairs(text, separator).all(|(name, _)| !name.is_empty())
 }
 
 fn pairs(text: &str, separator: char) -> impl Iterator<Item = (&str, Option<&str>)> {
@@ -264,4 +266,85 @@ fn is_user(byte: u8) -> bool {
             byte,
             b'[' | b']' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b':'
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_is_found() {
+        let uri =
+            Uri::parse("SIPS:al;x=?ice:pa&ss@[2001:db8::1]:5061;lr;transport=tcp?a=b&c=").unwrap();
+        assert_eq!(uri.scheme(), Scheme::Sips);
+        assert_eq!(
+            (uri.user(), uri.password()),
+            (Some("al;x=?ice"), Some("pa&ss"))
+        );
+        assert_eq!(
+            (uri.host().unwrap().to_string(), uri.port()),
+            ("[2001:db8::1]".to_owned(), Some(5061))
+        );
+        assert!(uri.is_loose_router());
+        assert_eq!(
+            (uri.param("Transport"), uri.param("ttl")),
+            (Some("tcp"), None)
+        );
+        assert_eq!(
+            uri.headers().collect::<Vec<_>>(),
+            [("a", Some("b")), ("c", Some(""))]
+        );
+    }
+
+    #[test]
+    fn numbers_and_unknown_schemes_are_read() {
+        let tel = Uri::parse("tel:+1-201;phone-context=example.org").unwrap();
+        assert_eq!(
+            (tel.user(), tel.param("phone-context")),
+            (Some("+1-201"), Some("example.org"))
+        );
+        assert_eq!(
+            Uri::parse("soap.beep://192.0.2.103:3002").unwrap().scheme(),
+            Scheme::Other("soap.beep")
+        );
+        assert_eq!(Uri::parse("x:").unwrap().host(), None);
+    }
+
+    #[test]
+    fn dial_strings_keep_their_hash() {
+        assert_eq!(Uri::parse("sip:*21*5#@h").unwrap().user(), Some("*21*5#"));
+    }
+
+    #[test]
+    fn broken_uris_are_refused() {
+        for text in [
+            "",
+            "sip",
+            "sip:",
+            "sip:@h",
+            "sip:a@",
+            "sip:a@b@c",
+            "sip:h:",
+            "sip:h:x",
+            "sip:h:65536",
+            "sip:h:+1",
+            "sip:a%4@h",
+            "sip:a%zz@h",
+            "sip:a b@h",
+            "sip:h;",
+            "sip:h;;lr",
+            "sip:h;=x",
+            "sip:h?",
+            "sip:h??",
+            "sip:2001:db8::1",
+            "sip:[::1",
+            "1:x",
+            "sip:\u{e9}@h",
+            "<sip:h>",
+            "tel:",
+            "tel:1;",
+        ] {
+            assert!(Uri::parse(text).is_err(), "{text}");
+        }
+    }
 }

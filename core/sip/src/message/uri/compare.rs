@@ -131,3 +131,94 @@ fn is_reserved(byte: u8) -> bool {
         b';' | b'/' | b'?' | b':' | b'@' | b'&' | b'=' | b'+' | b'$' | b','
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn same(left: &str, right: &str) -> bool {
+        let (left, right) = (Uri::parse(left).unwrap(), Uri::parse(right).unwrap());
+        assert_eq!(
+            left.is_equivalent(&right),
+            right.is_equivalent(&left),
+            "{left} {right}"
+        );
+        left.is_equivalent(&right)
+    }
+
+    #[test]
+    fn the_equivalent_sets_of_rfc_3261_are_equivalent() {
+        //= test RFC 3261 §19.1.4: its own examples.
+        for (left, right) in [
+            (
+                "sip:%61lice@atlanta.com;transport=TCP",
+                "sip:alice@AtLanTa.CoM;Transport=tcp",
+            ),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com;security=on"),
+            (
+                "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
+                "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
+            ),
+            (
+                "sip:alice@atlanta.com?subject=project%20x&priority=urgent",
+                "sip:alice@atlanta.com?priority=urgent&subject=project%20x",
+            ),
+        ] {
+            assert!(same(left, right), "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn the_different_sets_of_rfc_3261_differ() {
+        //= test RFC 3261 §19.1.4: its own examples, and sip against sips.
+        for (left, right) in [
+            (
+                "SIP:ALICE@AtLanTa.CoM;Transport=udp",
+                "sip:alice@AtLanTa.CoM;Transport=UDP",
+            ),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp"),
+            (
+                "sip:bob@biloxi.com",
+                "sip:bob@biloxi.com:6000;transport=tcp",
+            ),
+            (
+                "sip:carol@chicago.com",
+                "sip:carol@chicago.com?Subject=next%20meeting",
+            ),
+            ("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4"),
+            (
+                "sip:carol@chicago.com;security=on",
+                "sip:carol@chicago.com;security=off",
+            ),
+            ("sip:carol@chicago.com", "sips:carol@chicago.com"),
+            (
+                "sip:carol@chicago.com",
+                "sip:carol@chicago.com;maddr=192.0.2.1",
+            ),
+            ("sip:carol:a@chicago.com", "sip:carol:b@chicago.com"),
+            ("sip:chicago.com", "sip:carol@chicago.com"),
+        ] {
+            assert!(!same(left, right), "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn an_escaped_reserved_character_is_not_the_character() {
+        assert!(!same("sip:a%2Bb@h", "sip:a+b@h"));
+        assert!(same("sip:a%2Bb@h", "sip:a%2bb@h"));
+        assert!(
+            !same("sip:h;n%61me=v%61lue%25%34%31", "sip:h;name=valueA"),
+            "RFC 4475 §3.1.1.3: resolved once"
+        );
+    }
+
+    #[test]
+    fn numbers_and_other_schemes_compare_too() {
+        assert!(same("tel:+1-201-555-0123", "tel:+1(201)5550123"));
+        assert!(!same("tel:5550123;phone-context=a.org", "tel:5550123"));
+        assert!(same("MAILTO:a", "mailto:a"));
+        assert!(!same("mailto:a", "mailto:A"));
+    }
+}
