@@ -17,13 +17,27 @@
 //! makes its own; all later ones join the group of that first reply. If that group has ended meanwhile, the
 //! request is sent once more without.
 
+mod ask;
+mod exchange;
+mod pinhole;
+mod plan;
+mod replies;
+mod rule;
 mod terms;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+
+use std::time::Duration;
 
 use machine::{Instant, Outbox};
-use midcom::{Failure, Lifetime, MiddleboxId, Prid, Reply, RequestId};
-use sdp::{Refusal, Session};
+use midcom::{Direction, Failure, Gid, Lifetime, MiddleboxId, Prid, Reply, RequestId, Tuple};
+use sdp::{Flows, Media, MediaFlow, Refusal, Session};
+use smallvec::SmallVec;
 
-use crate::side::Side;
+use self::exchange::Exchange;
+use self::rule::{Rule, State};
+use crate::side::{Side, Sides};
 
 pub use terms::{Crossing, LedgerRequest, MediaPath, Realm, RequestIds, SourcePolicy, Terms};
 
@@ -82,27 +96,74 @@ pub enum EventEffect {
     Lost(Loss),
 }
 
+/// What a rule is doing, for people who look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleState {
+    /// Asked for, not yet confirmed.
+    Asked,
+    /// Reserved: lets nothing pass.
+    Reserved,
+    /// Lets packets pass.
+    Enabled,
+    /// Being closed, or not known to exist.
+    Closing,
+}
+
+/// One rule, as `call ID` and `pinholes` show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuleInfo {
+    /// The middlebox that has it.
+    pub middlebox: MiddleboxId,
+    /// Its identifier, once confirmed.
+    pub prid: Option<Prid>,
+    /// The m-line it serves.
+    pub stream: u16,
+    /// The side that receives.
+    pub toward: Side,
+    /// What it is doing.
+    pub state: RuleState,
+    /// Which way packets go.
+    pub direction: Direction,
+    /// A0.
+    pub internal: Tuple,
+    /// A3.
+    pub external: Tuple,
+    /// When the middlebox ends it unless it is extended.
+    pub deadline: Instant,
+}
+
 /// The rules of one call.
 #[derive(Debug)]
 pub struct Ledger {
     terms: Terms,
+    /// Beside each middlebox of the path.
+    sites: SmallVec<[Site; 1]>,
+    /// The descriptions of the exchange that was completed last.
+    agreed: Sides<Flows>,
+    exchange: Option<Box<Exchange>>,
+    rules: Vec<Rule>,
+    over: bool,
 }
 
-#[allow(
-    clippy::unused_self,
-    unused_variables,
-    clippy::missing_const_for_fn,
-    reason = "filled in by the next commits"
-)]
+/// What is known of one middlebox on the path.
+#[derive(Debug, Clone, Copy)]
+struct Site {
+    /// The group of the call's rules there.
+    group: Option<Gid>,
+    /// False while the session is gone.
+    up: bool,
+}
+
 impl Ledger {
     /// A ledger without rules.
     #[must_use]
     pub fn new(terms: Terms) -> Self {
-        Self { terms }
+        let sites = terms.path.iter().map(|_| Site { group: None, up: true }).collect();
+        Self { terms, sites, agreed: Sides::default(), exchange: None, rules: Vec::new(), over: false }
     }
 
     /// `by` offers. Opens what lets media travel to `by`, from anywhere in the other realm, since the peer's address
-    /// is not known yet. Call it before the offer travels on.
+    /// is not known yet. Call it before the offer travels on. On a closed ledger it waits for ever.
     ///
     /// # Errors
     /// The description names media that must not be let through: answer 488; nothing has been asked.
@@ -114,7 +175,10 @@ impl Ledger {
         ids: &mut RequestIds,
         out: Out<'_>,
     ) -> Result<Step, Refusal> {
-        Ok(Step::Ready)
+        match self.over {
+            true => Ok(Step::Wait),
+            false => self.on_offer(now, by, offer, ids, out),
+        }
     }
 
     /// `by` answers the open offer. Opens what lets media travel to `by`, and whatever the offerer still lacks.
@@ -129,7 +193,10 @@ impl Ledger {
         ids: &mut RequestIds,
         out: Out<'_>,
     ) -> Result<Step, Refusal> {
-        Ok(Step::Ready)
+        match self.over {
+            true => Ok(Step::Wait),
+            false => self.on_answer(now, by, answer, false, ids, out),
+        }
     }
 
     /// `by` shows in an unreliable 18x what it will probably answer. As [`Ledger::answered`], but the exchange stays
@@ -145,17 +212,32 @@ impl Ledger {
         ids: &mut RequestIds,
         out: Out<'_>,
     ) -> Result<Step, Refusal> {
-        Ok(Step::Ready)
+        match self.over {
+            true => Ok(Step::Wait),
+            false => self.on_answer(now, by, answer, true, ids, out),
+        }
     }
 
     /// The answer has been sent on: its rules are the call's now, others are closed, wide ones narrowed.
-    pub fn completed(&mut self, now: Instant, ids: &mut RequestIds, out: Out<'_>) {}
+    pub fn completed(&mut self, now: Instant, ids: &mut RequestIds, out: Out<'_>) {
+        self.on_completed(now, ids, out);
+    }
 
     /// The exchange came to nothing: its new rules are closed, those of the exchange before stay.
-    pub fn abandoned(&mut self, now: Instant, ids: &mut RequestIds, out: Out<'_>) {}
+    pub fn abandoned(&mut self, now: Instant, ids: &mut RequestIds, out: Out<'_>) {
+        self.exchange = None;
+        self.close_where(now, |rule| !rule.marks.current, ids, out);
+        for rule in &mut self.rules {
+            rule.marks.held = false;
+        }
+    }
 
     /// The call is over: every rule is closed, and those still being made will be as soon as they are confirmed.
-    pub fn close(&mut self, now: Instant, ids: &mut RequestIds, out: Out<'_>) {}
+    pub fn close(&mut self, now: Instant, ids: &mut RequestIds, out: Out<'_>) {
+        self.over = true;
+        self.exchange = None;
+        self.close_where(now, |_| true, ids, out);
+    }
 
     /// A middlebox answered, or will not.
     pub fn replied(
@@ -166,7 +248,7 @@ impl Ledger {
         ids: &mut RequestIds,
         out: Out<'_>,
     ) -> Progress {
-        Progress::Pending
+        self.on_reply(now, id, result, ids, out)
     }
 
     /// A middlebox says that a rule's lifetime changed (ARE).
@@ -179,11 +261,15 @@ impl Ledger {
         ids: &mut RequestIds,
         out: Out<'_>,
     ) -> EventEffect {
-        EventEffect::Ignored
+        self.on_rule_event(now, middlebox, prid, lifetime, ids, out)
     }
 
     /// The session with a middlebox is gone. Rules live on.
-    pub fn session_down(&mut self, now: Instant, middlebox: MiddleboxId) {}
+    pub fn session_down(&mut self, middlebox: MiddleboxId) {
+        for (site, crossing) in self.sites.iter_mut().zip(&self.terms.path) {
+            site.up &= crossing.middlebox != middlebox;
+        }
+    }
 
     /// The session is back, and the middlebox has listed its rules: `known`, ascending. What is missing is made
     /// again; how that ends comes through [`Ledger::replied`].
@@ -195,28 +281,69 @@ impl Ledger {
         ids: &mut RequestIds,
         out: Out<'_>,
     ) {
+        self.on_session_up(now, middlebox, known, ids, out);
     }
 
     /// Extends rules, repeats closes. Call it again as long as it tells of a loss.
     pub fn handle_timeout(&mut self, now: Instant, ids: &mut RequestIds, out: Out<'_>) -> Option<Loss> {
-        None
+        self.on_timeout(now, ids, out)
     }
 
     /// When [`Ledger::handle_timeout`] is next worth calling, and why.
     #[must_use]
     pub fn next_timeout(&self) -> Option<(Instant, &'static str)> {
-        None
+        self.first_due()
     }
 
-    /// True when the call is over and no rule of it can be alive.
+    /// True when the call is over and no rule of it can be alive: each one that was ever confirmed has been
+    /// confirmed gone, or its lifetime has run out.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.terms.path.is_empty()
+        self.over && self.rules.is_empty()
     }
 
-    /// How many rules are or may be alive.
+    /// How many rules are or may be alive, reservations and those being closed included.
     #[must_use]
     pub fn open_rules(&self) -> usize {
-        0
+        self.rules.len()
     }
+
+    /// The rules, in the order in which they were asked for.
+    pub fn rules(&self) -> impl Iterator<Item = RuleInfo> {
+        self.rules.iter().map(|rule| self.info(rule))
+    }
+
+    fn info(&self, rule: &Rule) -> RuleInfo {
+        let Crossing { middlebox, inside, .. } = *self.crossing(rule.crossing);
+        let (direction, internal, external) = rule.pinhole.tuples(inside);
+        let state = match rule.state {
+            State::Asked(_) | State::Reserving(_) | State::Enabling(..) => RuleState::Asked,
+            State::Reserved(_) => RuleState::Reserved,
+            State::Enabled(_) => RuleState::Enabled,
+            State::Doomed(..) | State::Closing { .. } | State::Unanswered => RuleState::Closing,
+        };
+        let (stream, toward) = (rule.pinhole.stream, rule.pinhole.toward);
+        let (prid, deadline) = (rule.state.prid(), rule.deadline);
+        RuleInfo { middlebox, prid, stream, toward, state, direction, internal, external, deadline }
+    }
+
+    fn crossing(&self, position: u8) -> &Crossing {
+        &self.terms.path[usize::from(position)]
+    }
+
+    /// True if the call ends with this stream: the first audio m-line, or any where there is no audio.
+    fn is_crucial(&self, stream: u16) -> bool {
+        let offer = self.exchange.iter().flat_map(|exchange| &exchange.offer);
+        let mut audio = offer.chain(&self.agreed.a).chain(&self.agreed.b).filter(is_audio);
+        audio.next().is_none_or(|flow| flow.stream == stream)
+    }
+}
+
+fn is_audio(flow: &&MediaFlow) -> bool {
+    flow.media == Media::Audio
+}
+
+/// When a lifetime that begins now ends.
+fn after(now: Instant, lifetime: Lifetime) -> Instant {
+    now + Duration::from_secs(u64::from(lifetime.0))
 }

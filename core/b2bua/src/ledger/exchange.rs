@@ -1,0 +1,328 @@
+//! Offers and answers as they pass: which rules they need, and which they no longer need.
+
+use machine::Instant;
+use sdp::{Flows, MediaFlow, Refusal, Session, Why};
+use smallvec::SmallVec;
+
+use super::pinhole::Pinhole;
+use super::plan::{Pinholes, agree, counterparts, desired, from_networks, is_supported, places};
+use super::rule::{Marks, Rule, State};
+use super::{Ledger, Out, RequestIds, Step};
+use crate::side::{Side, Sides};
+
+/// An exchange under way.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// Who offers.
+    pub(super) by: Side,
+    pub(super) offer: Flows,
+    /// The answer, or the last preview of it.
+    pub(super) answer: Option<Flows>,
+}
+
+/// Rules to be made: at which middlebox, and what.
+type Missing = SmallVec<[(u8, Pinhole); 4]>;
+
+impl Ledger {
+    /// Reads and checks a description of one side.
+    fn read(&self, by: Side, description: &Session<'_>) -> Result<Flows, Refusal> {
+        let flows = sdp::flows(description)?;
+        sdp::check(&flows, &self.terms.realms[by].media)?;
+        let networks = &self.terms.realms[by.other()].media.networks;
+        let hopeless = |flow: &&MediaFlow| {
+            let reachable = |place| from_networks(flow.stream, by, place, networks).next().is_some();
+            !flow.is_held() && !places(flow).into_iter().all(reachable)
+        };
+        match flows.iter().find(hopeless) {
+            Some(flow) => Err(Refusal { stream: Some((flow.stream, flow.media)), why: Why::NoPeerNetwork }),
+            None => Ok(flows),
+        }
+    }
+
+    pub(super) fn on_offer(
+        &mut self,
+        now: Instant,
+        by: Side,
+        offer: &Session<'_>,
+        ids: &mut RequestIds,
+        out: Out<'_>,
+    ) -> Result<Step, Refusal> {
+        let offer = self.read(by, offer)?;
+        let missing = self.missing_before_answer(by, &offer);
+        self.has_room(missing.len())?;
+        for rule in &mut self.rules {
+            rule.marks.preview = false;
+        }
+        self.exchange = Some(Box::new(Exchange { by, offer, answer: None }));
+        for (crossing, pinhole) in missing {
+            let marks = Marks { held: true, ..Marks::default() };
+            self.add(now, crossing, pinhole, marks, ids, out);
+        }
+        Ok(self.step())
+    }
+
+    /// Before the answer: a way to each place of the offer, from anywhere in the other realm.
+    fn missing_before_answer(&self, by: Side, offer: &Flows) -> Missing {
+        let networks = &self.terms.realms[by.other()].media.networks;
+        let mut missing = Missing::new();
+        for crossing in 0..self.terms.path.len() as u8 {
+            for flow in offer.iter().filter(|flow| !flow.is_held()) {
+                for place in places(&self.as_agreed_before(by, *flow)) {
+                    let mut wide = from_networks(flow.stream, by, place, networks).peekable();
+                    // An unchanged place keeps the rules it has, wide or narrow.
+                    if wide.peek().is_some_and(|pinhole| !self.leads_to(crossing, pinhole)) {
+                        missing.extend(wide.map(|pinhole| (crossing, pinhole)));
+                    }
+                }
+            }
+        }
+        missing
+    }
+
+    /// A stream that has agreed on `rtcp-mux` and offers it again on the same port needs no port for RTCP unless
+    /// the answer says otherwise.
+    fn as_agreed_before(&self, by: Side, flow: MediaFlow) -> MediaFlow {
+        let same = |old: &&MediaFlow| old.stream == flow.stream && old.destination() == flow.destination();
+        let muxed = |old: &MediaFlow| old.rtcp_mux && old.rtcp.is_none();
+        match flow.rtcp_mux && self.agreed[by].iter().find(same).is_some_and(muxed) {
+            true => MediaFlow { rtcp: None, ..flow },
+            false => flow,
+        }
+    }
+
+    pub(super) fn on_answer(
+        &mut self,
+        now: Instant,
+        by: Side,
+        answer: &Session<'_>,
+        preview: bool,
+        ids: &mut RequestIds,
+        out: Out<'_>,
+    ) -> Result<Step, Refusal> {
+        let answer = self.read(by, answer)?;
+        let offer = match &self.exchange {
+            Some(exchange) if exchange.by == by.other() => exchange.offer.clone(),
+            // An answer that nobody asked for speaks of the other side's last description.
+            Some(_) | None => self.agreed[by.other()].clone(),
+        };
+        let agreed = agree(by.other(), &offer, &answer);
+        let desired = self.all_desired(&agreed);
+        let missing: Missing = desired
+            .iter()
+            .filter(|(crossing, pinhole)| self.is_missing(*crossing, pinhole))
+            .copied()
+            .collect();
+        self.has_room(missing.len())?;
+        self.exchange = Some(Box::new(Exchange { by: by.other(), offer, answer: Some(answer) }));
+        let marks = Marks { held: true, preview, ..Marks::default() };
+        for (crossing, pinhole) in missing {
+            self.fill(now, crossing, pinhole, marks, ids, out);
+        }
+        if preview {
+            for rule in &mut self.rules {
+                rule.marks.preview |= desired.contains(&(rule.crossing, rule.pinhole));
+            }
+        }
+        Ok(self.step())
+    }
+
+    /// Makes a reservation into the pinhole if there is one, or adds a rule.
+    fn fill(
+        &mut self,
+        now: Instant,
+        crossing: u8,
+        pinhole: Pinhole,
+        marks: Marks,
+        ids: &mut RequestIds,
+        out: Out<'_>,
+    ) {
+        let reservation = self.reservation(crossing, &pinhole).map(|index| (index, self.rules[index].state));
+        if let Some((index, State::Reserved(prid))) = reservation
+            && self.may_open(crossing, &pinhole)
+        {
+            self.rules[index].marks.held = true;
+            return self.enable_reserved(index, prid, pinhole, ids, out);
+        }
+        self.add(now, crossing, pinhole, marks, ids, out);
+    }
+
+    /// The answer has left: its rules are the call's, others close, wide ones are narrowed.
+    pub(super) fn on_completed(&mut self, now: Instant, ids: &mut RequestIds, out: Out<'_>) {
+        let Some(exchange) = self.exchange.take() else {
+            return;
+        };
+        let Exchange { by, offer, answer: Some(answer) } = *exchange else {
+            return self.close_where(now, |rule| !rule.marks.current, ids, out);
+        };
+        self.agreed = agree(by, &offer, &answer);
+        let desired = self.all_desired(&self.agreed);
+        let agreed = std::mem::take(&mut self.agreed);
+        for rule in self.rules.iter_mut().filter(|rule| rule.is_wanted()) {
+            let needed = |(crossing, pinhole): &(u8, Pinhole)| {
+                *crossing == rule.crossing
+                    && match rule.is_reservation() {
+                        true => rule.pinhole == *pinhole,
+                        false => rule.pinhole.overlaps(pinhole),
+                    }
+            };
+            let held = is_held(&agreed, rule.pinhole.stream);
+            rule.marks.current = rule.marks.preview || held || desired.iter().any(needed);
+            rule.marks.held = false;
+        }
+        self.agreed = agreed;
+        self.close_where(now, |rule| !rule.marks.current, ids, out);
+        self.narrow(now, &desired, ids, out);
+        self.rules.shrink_to_fit();
+    }
+
+    /// Asks for the exact pinholes of which only wider ones are there. Nothing waits for the replies.
+    fn narrow(&mut self, now: Instant, desired: &Missing, ids: &mut RequestIds, out: Out<'_>) {
+        for (crossing, pinhole) in desired {
+            let at = |rule: &&Rule| rule.crossing == *crossing && rule.admits();
+            let exact = self.rules.iter().filter(at).any(|rule| rule.pinhole == *pinhole);
+            let wide = self.rules.iter().filter(at).any(|rule| rule.pinhole.covers(pinhole));
+            if !exact && wide && self.has_room(1).is_ok() {
+                let marks = Marks { narrow: true, current: true, ..Marks::default() };
+                self.add(now, *crossing, *pinhole, marks, ids, out);
+            }
+        }
+        // Where every exact rule is there already, the wide ones beside it can go at once.
+        for (crossing, pinhole) in desired {
+            self.settle(now, *crossing, pinhole, ids, out);
+        }
+    }
+
+    /// Closes what is wider than needed beside a pinhole, once every exact rule there is confirmed.
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        crossing: u8,
+        beside: &Pinhole,
+        ids: &mut RequestIds,
+        out: Out<'_>,
+    ) {
+        if is_held(&self.agreed, beside.stream) {
+            return;
+        }
+        let needed: Pinholes = self
+            .all_desired(&self.agreed)
+            .into_iter()
+            .filter(|(at, pinhole)| *at == crossing && pinhole.is_beside(beside))
+            .map(|(_, pinhole)| pinhole)
+            .collect();
+        let confirmed = |pinhole: &Pinhole| {
+            let is_it = |rule: &Rule| {
+                rule.crossing == crossing
+                    && rule.pinhole == *pinhole
+                    && matches!(rule.state, State::Enabled(_))
+            };
+            self.rules.iter().any(is_it)
+        };
+        if needed.is_empty() || !needed.iter().all(confirmed) {
+            return;
+        }
+        let too_wide = |rule: &Rule| {
+            rule.crossing == crossing
+                && rule.marks.current
+                && !rule.marks.preview
+                && rule.pinhole.is_beside(beside)
+                && needed.iter().any(|pinhole| rule.pinhole.covers(pinhole) && rule.pinhole != *pinhole)
+        };
+        self.close_where(now, too_wide, ids, out);
+    }
+
+    /// Everything two agreed descriptions need, at every middlebox.
+    pub(super) fn all_desired(&self, agreed: &Sides<Flows>) -> Missing {
+        let mut all = Missing::new();
+        for (at, crossing) in self.terms.path.iter().enumerate() {
+            for toward in [Side::A, Side::B] {
+                let policy = self.terms.realms[toward].source;
+                for (flow, peer) in counterparts(&agreed[toward], &agreed[toward.other()]) {
+                    if flow.is_held() {
+                        continue;
+                    }
+                    let pinholes = desired(&self.terms, crossing, toward, flow, Some(peer), policy);
+                    // A peer on hold shows no address: what leads here already is enough.
+                    let first_is_led =
+                        pinholes.first().is_some_and(|pinhole| self.leads_to(at as u8, pinhole));
+                    if peer.is_held() && first_is_led {
+                        continue;
+                    }
+                    all.extend(pinholes.into_iter().map(|pinhole| (at as u8, pinhole)));
+                }
+            }
+        }
+        all
+    }
+
+    /// The flow a pinhole serves and its counterpart, as far as they are known.
+    pub(super) fn flows_of(&self, pinhole: &Pinhole) -> Option<(MediaFlow, MediaFlow)> {
+        let agreed = match self.exchange.as_deref() {
+            Some(Exchange { by, offer, answer: Some(answer) }) => &agree(*by, offer, answer),
+            Some(Exchange { answer: None, .. }) | None => &self.agreed,
+        };
+        let serves = |flow: &MediaFlow| {
+            flow.stream == pinhole.stream && places(flow).iter().any(|place| place.covers(pinhole.place))
+        };
+        let mut pairs = counterparts(&agreed[pinhole.toward], &agreed[pinhole.toward.other()]);
+        pairs.find(|(flow, peer)| serves(flow) && !peer.is_held()).map(|(flow, peer)| (*flow, *peer))
+    }
+
+    /// True if no rule lets the pinhole's packets pass, or will.
+    fn is_missing(&self, crossing: u8, pinhole: &Pinhole) -> bool {
+        let serves = |rule: &Rule| rule.crossing == crossing && rule.admits() && rule.pinhole.covers(pinhole);
+        !self.rules.iter().any(serves)
+    }
+
+    /// True if some rule leads to the pinhole's place, from wherever.
+    fn leads_to(&self, crossing: u8, pinhole: &Pinhole) -> bool {
+        let leads = |rule: &Rule| {
+            rule.crossing == crossing
+                && rule.is_wanted()
+                && rule.pinhole.is_beside(pinhole)
+                && rule.pinhole.place.covers(pinhole.place)
+        };
+        self.rules.iter().any(leads)
+    }
+
+    /// The reservation of a pinhole's place.
+    pub(super) fn reservation(&self, crossing: u8, pinhole: &Pinhole) -> Option<usize> {
+        let is_it = |rule: &Rule| {
+            rule.crossing == crossing
+                && rule.is_reservation()
+                && rule.pinhole.is_beside(pinhole)
+                && rule.pinhole.place == pinhole.place
+        };
+        self.rules.iter().position(is_it)
+    }
+
+    /// Whether PER may be asked for, or only PRR: no such wildcard at this middlebox, or no early media.
+    pub(super) fn may_open(&self, crossing: u8, pinhole: &Pinhole) -> bool {
+        let unanswered = |exchange: &Exchange| exchange.answer.is_none() && exchange.by == pinhole.toward;
+        let early = pinhole.wildcards_address() && self.exchange.as_deref().is_some_and(unanswered);
+        let allowed = self.terms.realms[pinhole.toward].early_media || !early;
+        allowed && is_supported(self.crossing(crossing), pinhole)
+    }
+
+    /// Refuses what would be more rules than a call may have.
+    fn has_room(&self, more: usize) -> Result<(), Refusal> {
+        match self.rules.len() + more > usize::from(self.terms.rules_max) {
+            true => Err(Refusal { stream: None, why: Why::TooManyStreams }),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the held message may go on.
+    fn step(&self) -> Step {
+        match self.rules.iter().any(Rule::is_awaited) {
+            true => Step::Wait,
+            false => Step::Ready,
+        }
+    }
+}
+
+/// True if a side has put the stream on hold by an unspecified address: its rules stay.
+fn is_held(agreed: &Sides<Flows>, stream: u16) -> bool {
+    let held = |flow: &MediaFlow| flow.stream == stream && flow.is_held();
+    agreed.a.iter().chain(&agreed.b).any(held)
+}

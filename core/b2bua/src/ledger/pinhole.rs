@@ -1,0 +1,87 @@
+//! What one rule lets pass, and how that is written as a MIDCOM rule: the table of `docs/calls.md` §2.
+
+use std::net::IpAddr;
+
+use midcom::{Direction, Network, Protocol, Tuple};
+
+use crate::side::Side;
+
+/// One way through, for one stream: whoever is in `source` may send to these ports. Always UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pinhole {
+    /// The m-line it serves.
+    pub(super) stream: u16,
+    /// The side that receives.
+    pub(super) toward: Side,
+    /// Where it receives.
+    pub(super) place: Place,
+    /// Who may send: one host, or a network.
+    pub(super) source: Network,
+    /// From which port on, as many as the place has; 0 for any.
+    pub(super) source_port: u16,
+}
+
+/// One port of a host, or an even port and the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) address: IpAddr,
+    pub(super) port: u16,
+    /// 1 or 2.
+    pub(super) range: u16,
+}
+
+impl Place {
+    /// True if every port of `other` is one of ours.
+    pub(super) fn covers(self, other: Self) -> bool {
+        self.address == other.address
+            && self.port <= other.port
+            && u32::from(other.port) + u32::from(other.range) <= u32::from(self.port) + u32::from(self.range)
+    }
+
+    fn overlaps(self, other: Self) -> bool {
+        self.address == other.address
+            && u32::from(self.port) < u32::from(other.port) + u32::from(other.range)
+            && u32::from(other.port) < u32::from(self.port) + u32::from(self.range)
+    }
+}
+
+impl Pinhole {
+    /// True if both serve the same stream in the same direction.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        self.stream == other.stream && self.toward == other.toward
+    }
+
+    /// True if every packet that `other` lets pass passes here too.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let offset = other.place.port.wrapping_sub(self.place.port);
+        let ports = self.source_port == 0
+            || (other.source_port != 0 && other.source_port == self.source_port.wrapping_add(offset));
+        self.is_beside(other)
+            && self.place.covers(other.place)
+            && self.source.contains(&other.source)
+            && ports
+    }
+
+    /// True if some packet may pass both.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let sources = self.source.contains(&other.source) || other.source.contains(&self.source);
+        self.is_beside(other) && self.place.overlaps(other.place) && sources
+    }
+
+    /// True if more than one host may send: an address wildcard.
+    pub(super) fn wildcards_address(&self) -> bool {
+        self.source.prefix_len() < self.source.max_prefix_len()
+    }
+
+    /// Direction, A0 and A3 at a middlebox that has `inside` on its inside.
+    //= RFC 5189 §2.3.5: A0 is the inside endpoint, A3 the outside one, whoever sends.
+    pub(super) fn tuples(&self, inside: Side) -> (Direction, Tuple, Tuple) {
+        let Place { address, port, range } = self.place;
+        let destination = Tuple { network: Network::from(address), protocol: Protocol::Udp, port, range };
+        let source = Tuple { network: self.source, protocol: Protocol::Udp, port: self.source_port, range };
+        match inside == self.toward {
+            true => (Direction::Inbound, destination, source),
+            false => (Direction::Outbound, source, destination),
+        }
+    }
+}

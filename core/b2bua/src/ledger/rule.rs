@@ -1,0 +1,113 @@
+//! One rule of a call at one middlebox.
+
+use machine::Instant;
+use midcom::{Prid, RequestId};
+
+use super::pinhole::Pinhole;
+
+/// A rule from the moment it is asked for until it cannot be alive any more.
+#[derive(Debug, Clone)]
+pub(super) struct Rule {
+    pub(super) pinhole: Pinhole,
+    /// Position of the middlebox on the path.
+    pub(super) crossing: u8,
+    pub(super) state: State,
+    /// An open request for a longer lifetime.
+    pub(super) extending: Option<RequestId>,
+    /// When the middlebox will have ended it unless it is extended.
+    pub(super) deadline: Instant,
+    /// When to extend it, or to repeat its close.
+    pub(super) wake: Instant,
+    pub(super) marks: Marks,
+}
+
+/// What a rule is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Marks {
+    /// The step that waits needs it.
+    pub(super) held: bool,
+    /// It belongs to the exchange that was completed last.
+    pub(super) current: bool,
+    /// It serves what an unreliable 18x showed, and stays until the next exchange.
+    pub(super) preview: bool,
+    /// It takes the place of wider ones.
+    pub(super) narrow: bool,
+    /// It has been asked for a second time, without a group.
+    pub(super) regrouped: bool,
+}
+
+/// Where a rule stands. `RequestId` is the request whose reply moves it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// PER is on its way.
+    Asked(RequestId),
+    /// PRR is on its way.
+    Reserving(RequestId),
+    /// Reserved; lets nothing pass.
+    Reserved(Prid),
+    /// PEA is on its way.
+    Enabling(Prid, RequestId),
+    /// Lets packets pass.
+    Enabled(Prid),
+    /// Nobody waits for the reply any more: what it confirms is closed at once.
+    Doomed(Option<Prid>, RequestId),
+    /// PLC(0) is on its way or will be repeated.
+    Closing {
+        prid: Prid,
+        request: Option<RequestId>,
+        /// How often it was sent.
+        attempts: u8,
+    },
+    /// The reply never came. It may exist until its deadline or until the middlebox has listed its rules.
+    Unanswered,
+}
+
+impl State {
+    /// The request whose reply is awaited.
+    pub(super) fn request(self) -> Option<RequestId> {
+        match self {
+            Self::Asked(id) | Self::Reserving(id) | Self::Enabling(_, id) | Self::Doomed(_, id) => Some(id),
+            Self::Closing { request, .. } => request,
+            Self::Reserved(_) | Self::Enabled(_) | Self::Unanswered => None,
+        }
+    }
+
+    /// The rule's identifier, once it has one.
+    pub(super) fn prid(self) -> Option<Prid> {
+        match self {
+            Self::Reserved(prid) | Self::Enabling(prid, _) | Self::Enabled(prid) => Some(prid),
+            Self::Closing { prid, .. } => Some(prid),
+            Self::Doomed(prid, _) => prid,
+            Self::Asked(_) | Self::Reserving(_) | Self::Unanswered => None,
+        }
+    }
+}
+
+impl Rule {
+    /// True until it is being closed: it lets packets pass, or will.
+    pub(super) fn is_wanted(&self) -> bool {
+        match self.state {
+            State::Asked(_)
+            | State::Reserving(_)
+            | State::Reserved(_)
+            | State::Enabling(..)
+            | State::Enabled(_) => true,
+            State::Doomed(..) | State::Closing { .. } | State::Unanswered => false,
+        }
+    }
+
+    /// True if it lets packets pass, or will as soon as the reply is there.
+    pub(super) fn admits(&self) -> bool {
+        self.is_wanted() && !self.is_reservation()
+    }
+
+    /// True if it takes no more than a place.
+    pub(super) fn is_reservation(&self) -> bool {
+        matches!(self.state, State::Reserving(_) | State::Reserved(_))
+    }
+
+    /// True if the step that waits must wait for this one.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.marks.held && self.is_wanted() && self.state.request().is_some()
+    }
+}
