@@ -5,6 +5,7 @@
 mod config;
 mod engine;
 mod error;
+mod firewall;
 mod netlink;
 mod os;
 mod ruleset;
@@ -12,3 +13,4 @@ mod ruleset;
 pub use config::{GateConfig, Mark};
 pub use engine::{Disturbance, Features, Nft, ruleset};
 pub use error::Error;
+pub use firewall::Firewall;
