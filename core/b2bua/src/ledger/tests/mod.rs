@@ -122,7 +122,7 @@ impl Bench {
         let request = self.open.remove(0);
         let result = match failure {
             Some(failure) => Err(failure),
-            None => self.toy.answer(&request.request),
+            None => self.toy.answer(self.now, &request.request),
         };
         self.ledger.replied(self.now, request.id, result, &mut self.ids, &mut self.out)
     }
@@ -221,7 +221,7 @@ fn text(request: &Request) -> String {
     }
 }
 
-fn ok(prid: u32, address: &str) -> Result<Reply, Failure> {
+fn confirmed(prid: u32, address: &str) -> Result<Reply, Failure> {
     let outside =
         Tuple { network: address.parse().unwrap(), protocol: midcom::Protocol::Udp, port: 20000, range: 2 };
     let (prid, group) = (Prid(prid), Gid(prid));

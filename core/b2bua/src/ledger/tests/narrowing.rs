@@ -42,9 +42,9 @@ fn strict_splits_a_pair_whose_peer_is_none() {
     let split =
         ["PER out 10.0.0.7:30001 > 192.0.2.7:20000 gid=1", "PER out 10.0.0.7:30002 > 192.0.2.7:20001 gid=1"];
     assert_eq!(bench.asked(), split);
-    bench.reply();
+    let _ = bench.reply();
     assert_eq!(bench.asked(), [""; 0], "the wide rule stays until both are there");
-    bench.reply();
+    let _ = bench.reply();
     assert_eq!(bench.asked(), ["PLC 1 0"]);
 }
 
@@ -114,7 +114,7 @@ fn a_wide_rule_that_ends_while_it_is_narrowed_is_no_loss() {
     bench.completed();
     bench.asked();
     assert_eq!(bench.event(1, 0), EventEffect::Ignored);
-    let result = ok(9, "10.0.0.7");
+    let result = confirmed(9, "10.0.0.7/32");
     let id = bench.open.remove(0).id;
     assert_eq!(
         bench.ledger.replied(bench.now, id, result, &mut bench.ids, &mut bench.out),

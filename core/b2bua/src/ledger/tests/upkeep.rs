@@ -35,8 +35,8 @@ fn extends_while_ringing() {
 fn an_extension_that_fails_is_asked_for_again_until_the_deadline() {
     let mut bench = established();
     bench.tick(300);
-    bench.refuse(Failure::NoResources);
-    bench.refuse(Failure::NoResources);
+    let _ = bench.refuse(Failure::NoResources);
+    let _ = bench.refuse(Failure::NoResources);
     assert_eq!(bench.tick(149), None);
     assert_eq!(bench.asked(), [""; 0]);
     bench.tick(1);
@@ -52,7 +52,7 @@ fn a_rule_gone_at_its_extension_is_made_again() {
     bench.asked();
     assert_eq!(bench.reply(), Progress::Pending);
     assert_eq!(bench.asked(), ["PER out 10.0.0.0/24:* > 192.0.2.7:20000-20001 gid=1"]);
-    bench.reply();
+    let _ = bench.reply();
     assert_eq!(bench.reply(), Progress::Pending);
     assert_eq!(bench.toy.rules.len(), 2);
 }
@@ -114,7 +114,7 @@ fn a_shorter_lifetime_is_extended_at_once() {
     );
     assert_eq!(effect, EventEffect::Extended);
     assert_eq!(bench.asked(), ["PLC 2 600"]);
-    bench.refuse(Failure::LifetimeNotExtended);
+    let _ = bench.refuse(Failure::LifetimeNotExtended);
     bench.tick(10);
     bench.asked();
     assert_eq!(bench.tick(10), Some(LOST));
@@ -209,8 +209,8 @@ fn closes_that_a_lost_session_swallowed_are_sent_again() {
     let mut bench = established();
     bench.ledger.session_down(MiddleboxId(0));
     bench.close();
-    bench.refuse(Failure::NoSession);
-    bench.refuse(Failure::NoSession);
+    let _ = bench.refuse(Failure::NoSession);
+    let _ = bench.refuse(Failure::NoSession);
     bench.tick(30);
     assert_eq!(bench.asked(), [""; 0]);
     bench.toy.rules.remove(&Prid(1));
@@ -224,8 +224,8 @@ fn with_the_session_gone_for_good_lifetimes_close_the_ledger() {
     let mut bench = established();
     bench.ledger.session_down(MiddleboxId(0));
     bench.close();
-    bench.refuse(Failure::NoSession);
-    bench.refuse(Failure::NoSession);
+    let _ = bench.refuse(Failure::NoSession);
+    let _ = bench.refuse(Failure::NoSession);
     bench.tick(599);
     assert!(!bench.ledger.is_closed());
     bench.tick(1);
