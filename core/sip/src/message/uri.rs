@@ -335,7 +335,7 @@ mod tests {
             "sip:h;;lr",
             "sip:h;=x",
             "sip:h?",
-            "sip:h??",
+            "sip:h?=b",
             "sip:2001:db8::1",
             "sip:[::1",
             "1:x",

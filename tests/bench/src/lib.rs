@@ -1,0 +1,3 @@
+//! Messages and steps that the benchmarks and the allocation test share.
+
+pub mod sip_message;
