@@ -190,6 +190,3 @@ impl Authority {
     }
 }
 
-#[cfg(test)]
-#[path = "authority_tests.rs"]
-mod tests;

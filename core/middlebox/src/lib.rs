@@ -23,6 +23,8 @@ mod repair;
 mod requests;
 mod rule;
 mod table;
+#[cfg(test)]
+mod tests;
 mod tuples;
 
 pub use authority::{AgentId, AgentPolicy, Authority, Opening, Permit, Policy};

@@ -134,6 +134,13 @@ impl Middlebox {
         self.elements.expected()
     }
 
+    /// True if nothing waits: no request, no answer of the engine, no operation to be tried again.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let waits = !self.queue.is_empty() || self.elements.touched() > 0 || self.disturbed;
+        !waits && self.retry.is_empty() && self.flight.is_idle()
+    }
+
     /// What there is now.
     #[must_use]
     pub fn status(&self) -> Status {

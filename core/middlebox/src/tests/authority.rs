@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 
-use super::*;
-use crate::entry::Source;
-use crate::realm::{Realm, ReversePath};
+use midcom::{Direction, Failure, IpVersionChoice, Lifetime, Protocol, Tuple};
+
+use crate::{
+    AgentId, AgentPolicy, Authority, Opening, Policy, Realm, Realms, ReversePath, Side, Source,
+};
 
 const AGENT: AgentId = AgentId(1);
 
