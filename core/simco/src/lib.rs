@@ -9,6 +9,8 @@ pub mod agent;
 pub mod middlebox;
 mod state;
 mod stream;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 pub use state::{Exchange, State};

@@ -86,3 +86,49 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    /// Every arrow of figure 41, and that of a broken connection (§7.6).
+    //= test RFC 4540 §7.1: no other transition exists.
+    const TRANSITIONS: &str = "\
+Closed Established -> Open
+Closed Challenged -> NoAuth
+Closed EstablishmentFailed -> Closed
+Closed ConnectionLost -> Closed
+NoAuth Authenticated -> Open
+NoAuth AuthenticationFailed -> Closed
+NoAuth Terminated -> Closed
+NoAuth Ended -> Closed
+NoAuth ConnectionLost -> Closed
+Open Terminated -> Closed
+Open Ended -> Closed
+Open ConnectionLost -> Closed
+";
+
+    #[test]
+    fn transitions_are_those_of_the_figure() {
+        let mut table = String::new();
+        for state in [State::Closed, State::NoAuth, State::Open] {
+            for exchange in [
+                Exchange::Established,
+                Exchange::Challenged,
+                Exchange::EstablishmentFailed,
+                Exchange::Authenticated,
+                Exchange::AuthenticationFailed,
+                Exchange::Terminated,
+                Exchange::Ended,
+                Exchange::ConnectionLost,
+            ] {
+                if let Some(next) = state.after(exchange) {
+                    writeln!(table, "{state:?} {exchange:?} -> {next:?}").unwrap();
+                }
+            }
+        }
+        assert_eq!(table, TRANSITIONS);
+    }
+}

@@ -81,3 +81,45 @@ impl Framer {
         *input = rest;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: [u8; 21] = [1, 0x22, 0, 0, 0, 0, 0, 1, 1, 0x21, 0, 5, 0, 0, 0, 2, 9, 8, 7, 6, 5];
+
+    fn payloads(framer: &mut Framer, mut input: &[u8]) -> Vec<(u32, Vec<u8>)> {
+        let mut found = Vec::new();
+        while let Some((header, payload)) = framer.next(&mut input).unwrap() {
+            found.push((header.tid, payload.to_vec()));
+        }
+        assert!(input.is_empty());
+        found
+    }
+
+    #[test]
+    fn cuts_the_same_messages_wherever_the_stream_is_split() {
+        let whole = vec![(1, vec![]), (2, vec![9, 8, 7, 6, 5])];
+        for first in 0..=TWO.len() {
+            for second in first..=TWO.len() {
+                let mut framer = Framer::new(5);
+                let mut found = payloads(&mut framer, &TWO[..first]);
+                found.extend(payloads(&mut framer, &TWO[first..second]));
+                found.extend(payloads(&mut framer, &TWO[second..]));
+                assert_eq!(found, whole, "split at {first} and {second}");
+                assert!(!framer.is_waiting());
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_a_long_message_before_its_payload_comes() {
+        let mut framer = Framer::new(4);
+        assert_eq!(framer.next(&mut &TWO[..15]).unwrap().unwrap().0.tid, 1);
+        let mut framer = Framer::new(4);
+        let mut input = &TWO[8..12];
+        assert_eq!(framer.next(&mut input), Ok(None));
+        assert!(framer.is_waiting());
+        assert!(framer.next(&mut &TWO[12..16]).is_err());
+    }
+}

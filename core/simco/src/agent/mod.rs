@@ -282,3 +282,43 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{HEADER_LEN, Header};
+
+    fn types(out: Outbox<Output>) -> Vec<u16> {
+        let mut types = Vec::new();
+        for output in out {
+            if let Output::Send(bytes) = output {
+                types.extend(
+                    bytes.chunks(HEADER_LEN).map(|header| {
+                        Header::split(header).map(|(header, _)| header.message_type()).unwrap()
+                    }),
+                );
+            }
+        }
+        types
+    }
+
+    //= test RFC 4540 §4.2.5: a TID is never used twice; the session ends before that.
+    #[test]
+    fn a_session_that_has_used_up_its_tids_ends() {
+        let mut session = Session::new(Config::default());
+        let mut out = Outbox::new();
+        session.connected(Instant::ZERO, &mut out);
+        let up = [2, 1, 0, 12, 0, 0, 0, 1, 0, 4, 0, 8, 0x90, 0xe5, 0, 0, 0, 0, 0x0e, 0x10];
+        session.receive(Instant::ZERO, &up, &mut out);
+        session.next_tid = LAST_TID;
+        let mut out = Outbox::new();
+        session.request(Instant::ZERO, RequestId(1), Request::List, &mut out);
+        session.request(Instant::ZERO, RequestId(2), Request::List, &mut out);
+        assert_eq!(out.len(), 2, "the second is refused, and what is open is not cut off");
+        assert_eq!(types(out), [0x0122]);
+        let mut out = Outbox::new();
+        let reply = Header { basic_type: 2, sub_type: 0x22, length: 0, tid: LAST_TID };
+        session.receive(Instant::ZERO, &reply.octets(), &mut out);
+        assert_eq!(types(out), [0x0103]);
+    }
+}

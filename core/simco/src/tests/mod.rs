@@ -1,0 +1,5 @@
+//! Tests that need more than one file.
+
+mod random;
+mod round_trip;
+mod sessions;
