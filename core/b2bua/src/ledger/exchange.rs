@@ -48,7 +48,10 @@ impl Ledger {
         out: Out<'_>,
     ) -> Result<Step, Refusal> {
         let offer = self.read(by, offer)?;
-        let missing = self.missing_before_answer(by, &offer);
+        let needed = self.needed_before_answer(by, &offer);
+        // An unchanged place keeps the rules it has, wide or narrow.
+        let missing: Missing =
+            needed.iter().filter(|(crossing, pinhole)| !self.leads_to(*crossing, pinhole)).copied().collect();
         self.has_room(missing.len())?;
         for rule in &mut self.rules {
             rule.marks.preview = false;
@@ -58,25 +61,25 @@ impl Ledger {
             let marks = Marks { held: true, ..Marks::default() };
             self.add(now, crossing, pinhole, marks, ids, out);
         }
+        for (crossing, pinhole) in needed {
+            self.wait_for(|rule| rule.leads_to(crossing, &pinhole));
+        }
         Ok(self.step())
     }
 
     /// Before the answer: a way to each place of the offer, from anywhere in the other realm.
-    fn missing_before_answer(&self, by: Side, offer: &Flows) -> Missing {
+    fn needed_before_answer(&self, by: Side, offer: &Flows) -> Missing {
         let networks = &self.terms.realms[by.other()].media.networks;
-        let mut missing = Missing::new();
+        let mut needed = Missing::new();
         for crossing in 0..self.terms.path.len() as u8 {
             for flow in offer.iter().filter(|flow| !flow.is_held()) {
                 for place in places(&self.as_agreed_before(by, *flow)) {
-                    let mut wide = from_networks(flow.stream, by, place, networks).peekable();
-                    // An unchanged place keeps the rules it has, wide or narrow.
-                    if wide.peek().is_some_and(|pinhole| !self.leads_to(crossing, pinhole)) {
-                        missing.extend(wide.map(|pinhole| (crossing, pinhole)));
-                    }
+                    let wide = from_networks(flow.stream, by, place, networks);
+                    needed.extend(wide.map(|pinhole| (crossing, pinhole)));
                 }
             }
         }
-        missing
+        needed
     }
 
     /// A stream that has agreed on `rtcp-mux` and offers it again on the same port needs no port for RTCP unless
@@ -117,6 +120,9 @@ impl Ledger {
         let marks = Marks { held: true, preview, ..Marks::default() };
         for (crossing, pinhole) in missing {
             self.fill(now, crossing, pinhole, marks, ids, out);
+        }
+        for (crossing, pinhole) in &desired {
+            self.wait_for(|rule| rule.serves(*crossing, pinhole));
         }
         if preview {
             for rule in &mut self.rules {
@@ -270,19 +276,22 @@ impl Ledger {
 
     /// True if no rule lets the pinhole's packets pass, or will.
     fn is_missing(&self, crossing: u8, pinhole: &Pinhole) -> bool {
-        let serves = |rule: &Rule| rule.crossing == crossing && rule.admits() && rule.pinhole.covers(pinhole);
-        !self.rules.iter().any(serves)
+        !self.rules.iter().any(|rule| rule.serves(crossing, pinhole))
     }
 
     /// True if some rule leads to the pinhole's place, from wherever.
     fn leads_to(&self, crossing: u8, pinhole: &Pinhole) -> bool {
-        let leads = |rule: &Rule| {
-            rule.crossing == crossing
-                && rule.is_wanted()
-                && rule.pinhole.is_beside(pinhole)
-                && rule.pinhole.place.covers(pinhole.place)
-        };
-        self.rules.iter().any(leads)
+        self.rules.iter().any(|rule| rule.leads_to(crossing, pinhole))
+    }
+
+    /// Where none of the rules that would do is confirmed, the step waits for them.
+    fn wait_for(&mut self, would_do: impl Fn(&Rule) -> bool) {
+        if self.rules.iter().any(|rule| would_do(rule) && rule.is_confirmed()) {
+            return;
+        }
+        for rule in self.rules.iter_mut().filter(|rule| would_do(rule)) {
+            rule.marks.held = true;
+        }
     }
 
     /// The reservation of a pinhole's place.

@@ -130,9 +130,13 @@ impl Ledger {
     ) -> Progress {
         if marks.held {
             self.fail_step(now, ids, out);
+        }
+        // The call had it and has it no more: that outweighs the step.
+        let had = marks.current && !marks.narrow;
+        if marks.held && !had {
             return Progress::Failed(failure, pinhole.stream);
         }
-        let wide = |rule: &Rule| rule.crossing == crossing && rule.admits() && rule.pinhole.covers(&pinhole);
+        let wide = |rule: &Rule| rule.serves(crossing, &pinhole);
         let forbidden = match failure.class() {
             FailureClass::TemporaryPolicy | FailureClass::StaticPolicy => true,
             FailureClass::Unreachable | FailureClass::Technical => false,
@@ -145,7 +149,7 @@ impl Ledger {
 
     /// All m-lines of a step are one unit: what it has made is closed.
     pub(super) fn fail_step(&mut self, now: Instant, ids: &mut RequestIds, out: Out<'_>) {
-        self.close_where(now, |rule| rule.marks.held, ids, out);
+        self.close_where(now, |rule| rule.marks.held && !rule.marks.current, ids, out);
         for rule in &mut self.rules {
             rule.marks.held = false;
         }

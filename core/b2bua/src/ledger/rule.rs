@@ -110,4 +110,20 @@ impl Rule {
     pub(super) fn is_awaited(&self) -> bool {
         self.marks.held && self.is_wanted() && self.state.request().is_some()
     }
+
+    /// True if the middlebox has it.
+    pub(super) fn is_confirmed(&self) -> bool {
+        matches!(self.state, State::Reserved(_) | State::Enabled(_))
+    }
+
+    /// True if it lets the pinhole's packets pass, or will.
+    pub(super) fn serves(&self, crossing: u8, pinhole: &Pinhole) -> bool {
+        self.crossing == crossing && self.admits() && self.pinhole.covers(pinhole)
+    }
+
+    /// True if it leads to the pinhole's place, from wherever, or is reserved for it.
+    pub(super) fn leads_to(&self, crossing: u8, pinhole: &Pinhole) -> bool {
+        let place = self.pinhole.is_beside(pinhole) && self.pinhole.place.covers(pinhole.place);
+        self.crossing == crossing && self.is_wanted() && place
+    }
 }

@@ -92,6 +92,10 @@ fn description(address: &str, streams: &str) -> Vec<u8> {
 const A: &str = "192.0.2.7";
 const B: &str = "10.0.0.7";
 
+fn session(bytes: &[u8]) -> Session<'_> {
+    Session::parse(bytes).unwrap()
+}
+
 impl Bench {
     fn new(source: SourcePolicy) -> Self {
         Self::with(terms(source))
@@ -149,19 +153,19 @@ impl Bench {
 
     fn offered(&mut self, by: Side, address: &str, streams: &str) -> Result<Step, Refusal> {
         let bytes = description(address, streams);
-        let session = Session::parse(&bytes).unwrap();
+        let session = session(&bytes);
         self.ledger.offered(self.now, by, &session, &mut self.ids, &mut self.out)
     }
 
     fn answered(&mut self, by: Side, address: &str, streams: &str) -> Result<Step, Refusal> {
         let bytes = description(address, streams);
-        let session = Session::parse(&bytes).unwrap();
+        let session = session(&bytes);
         self.ledger.answered(self.now, by, &session, &mut self.ids, &mut self.out)
     }
 
     fn preview(&mut self, by: Side, address: &str, streams: &str) -> Result<Step, Refusal> {
         let bytes = description(address, streams);
-        let session = Session::parse(&bytes).unwrap();
+        let session = session(&bytes);
         self.ledger.preview(self.now, by, &session, &mut self.ids, &mut self.out)
     }
 
@@ -221,9 +225,10 @@ fn text(request: &Request) -> String {
     }
 }
 
-fn confirmed(prid: u32, address: &str) -> Result<Reply, Failure> {
-    let outside =
-        Tuple { network: address.parse().unwrap(), protocol: midcom::Protocol::Udp, port: 20000, range: 2 };
+/// A reply that confirms a rule.
+fn confirmed(prid: u32, outside: &str) -> Reply {
+    let network = outside.parse().unwrap();
+    let outside = Tuple { network, protocol: midcom::Protocol::Udp, port: 20000, range: 2 };
     let (prid, group) = (Prid(prid), Gid(prid));
-    Ok(Reply::Enabled { prid, group, lifetime: Lifetime(600), outside, inside: None })
+    Reply::Enabled { prid, group, lifetime: Lifetime(600), outside, inside: None }
 }

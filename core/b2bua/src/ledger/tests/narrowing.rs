@@ -114,7 +114,7 @@ fn a_wide_rule_that_ends_while_it_is_narrowed_is_no_loss() {
     bench.completed();
     bench.asked();
     assert_eq!(bench.event(1, 0), EventEffect::Ignored);
-    let result = confirmed(9, "10.0.0.7/32");
+    let result = Ok(confirmed(9, "10.0.0.7/32"));
     let id = bench.open.remove(0).id;
     assert_eq!(
         bench.ledger.replied(bench.now, id, result, &mut bench.ids, &mut bench.out),

@@ -279,8 +279,10 @@ impl Run {
             true => self.offer.as_ref().filter(|(offerer, _)| *offerer != by).map(|(_, offer)| offer.clone()),
             false => None,
         };
-        if !answers {
-            self.offer = Some((by, flows.clone()));
+        match (answers, &peers) {
+            (false, _) => self.offer = Some((by, flows.clone())),
+            (true, None) => self.offer = None,
+            (true, Some(_)) => {}
         }
         // An answer to nothing is not looked at here.
         self.waits_for = (!answers || peers.is_some()).then_some((by, flows, peers));
