@@ -276,7 +276,7 @@ impl Middlebox {
     /// True if nobody needs the entry and it is there all the same.
     fn still_open(&self, key: &Key, now: Instant) -> bool {
         self.elements.users(key).next().is_none()
-            && self.elements.installed_until(key).is_some_and(|until| until > now)
+            && self.elements.installed_until(key).is_some_and(|until| until + limits::EXPIRY_LEAD > now)
     }
 
     /// What becomes of entries whose operation failed, once their jobs are over.
@@ -285,8 +285,8 @@ impl Middlebox {
             let users: Vec<_> = self.elements.users(key).collect();
             match (users.is_empty(), self.elements.installed_until(key)) {
                 (true, None) => {}
-                // The kernel has ended it by itself in the meantime.
-                (true, Some(until)) if until <= now => self.elements.done(*key, None),
+                // The kernel has ended it by itself, even if it began to count late.
+                (true, Some(until)) if until + limits::EXPIRY_LEAD <= now => self.elements.done(*key, None),
                 (true, Some(_)) => {
                     out.push(Output::Event(Event::RemovalFailed { key: *key }));
                     self.try_again(now, *key);

@@ -2,9 +2,7 @@ use std::collections::BTreeMap;
 
 use midcom::{Direction, Failure, IpVersionChoice, Lifetime, Protocol, Tuple};
 
-use crate::{
-    AgentId, AgentPolicy, Authority, Opening, Policy, Realm, Realms, ReversePath, Side, Source,
-};
+use crate::{AgentId, AgentPolicy, Authority, Opening, Policy, Realm, Realms, ReversePath, Side, Source};
 
 const AGENT: AgentId = AgentId(1);
 

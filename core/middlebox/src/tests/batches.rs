@@ -173,7 +173,11 @@ fn requests_about_a_rule_in_flight_wait_for_it() {
     world.run();
     assert!(matches!(world.answer(enabled), Some(Ok(Reply::Enabled { .. }))));
     assert_eq!(world.answer(closed), Some(Ok(Reply::Ended)));
-    assert_eq!(world.answer(listed), Some(Ok(Reply::List(vec![prid]))), "it saw the rule before it was closed");
+    assert_eq!(
+        world.answer(listed),
+        Some(Ok(Reply::List(vec![prid]))),
+        "it saw the rule before it was closed"
+    );
     assert_eq!(world.keys(), []);
 }
 

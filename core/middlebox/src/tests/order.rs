@@ -39,9 +39,8 @@ fn any_port() -> Tuple {
 #[test]
 fn per_bidirectional_with_wildcard_is_inconsistent_after_its_group_is_right() {
     let mut world = World::new();
-    let wild = |group| {
-        enable(Direction::Bidirectional, udp("10.0.40.7/32", 20000, 2), any_port(), 300, group)
-    };
+    let wild =
+        |group| enable(Direction::Bidirectional, udp("10.0.40.7/32", 20000, 2), any_port(), 300, group);
     assert_eq!(world.ask(A1, wild(Some(Gid(1)))), Err(Failure::NoSuchGroup));
     assert_eq!(world.ask(A1, wild(None)), Err(Failure::Inconsistent));
 }

@@ -14,8 +14,9 @@ use crate::memory::Packet;
 use crate::{AgentId, Engine, Input, Key, Output, SessionId, Source, Transport};
 
 const SESSIONS: [(SessionId, AgentId); 3] = [(A1, ALICE), (A2, ALICE), (B1, BOB)];
-/// What an engine may be late by when it counts a lifetime from its commit.
-const HOLD_MAX: Duration = Duration::from_secs(3);
+/// How late the engine's answer may be. It must be below the lead with which rules end before the kernel would end
+/// their entries, or an agent hears of an end after it happened.
+const HOLD_MAX: Duration = Duration::from_millis(1900);
 
 /// What an agent has been told about a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Driver {
 
     /// Time passes; what is held is held for at most [`HOLD_MAX`].
     fn pass(&mut self, time: Duration) {
-        if self.world.held.is_some() {
+        if self.world.hold {
             self.world.wait(time.min(HOLD_MAX));
             self.listen();
             self.world.release();
@@ -101,7 +102,7 @@ impl Driver {
         let prids: Vec<_> = mine.iter().map(|(prid, _)| **prid).collect();
         let groups: Vec<_> = mine.iter().map(|(_, known)| known.group).collect();
         let group = if self.rng.percent(50) { self.pick(&groups) } else { None };
-        let seconds = 1 + self.rng.below(20) as u32;
+        let seconds = 4 + self.rng.below(17) as u32;
         match (self.rng.below(10), self.pick(&prids)) {
             (0, _) => reserve(group),
             (1, Some(prid)) => self.draw_enable_reserved(prid),
@@ -121,7 +122,13 @@ impl Driver {
         let far = far[self.rng.below(4) as usize];
         let inside = udp("10.0.40.7/32", port, range);
         match self.rng.below(4) {
-            0 => enable(Direction::Outbound, udp("10.0.40.0/24", 0, 1), udp(FAR_HOST, port, range), seconds, group),
+            0 => enable(
+                Direction::Outbound,
+                udp("10.0.40.0/24", 0, 1),
+                udp(FAR_HOST, port, range),
+                seconds,
+                group,
+            ),
             1 => enable(Direction::Bidirectional, inside, udp(FAR_HOST, 5000, range), seconds, group),
             _ => enable(Direction::Inbound, inside, udp(far, 0, range), seconds, group),
         }
@@ -131,7 +138,7 @@ impl Driver {
         let port = 20000 + 2 * self.rng.below(3) as u16;
         match enable_reserved(prid, port) {
             Request::EnableReserved { prid, parity, direction, internal, external, .. } => {
-                let lifetime = Lifetime(1 + self.rng.below(20) as u32);
+                let lifetime = Lifetime(4 + self.rng.below(17) as u32);
                 Request::EnableReserved { prid, parity, direction, internal, external, lifetime }
             }
             other => other,
@@ -283,11 +290,17 @@ impl Driver {
                     source: match key.source() {
                         Source::Exact { address, port } => (address, port).into(),
                         Source::Host(address) => (address, 9).into(),
-                        Source::Network(network) if network.prefix_len() == 0 => "203.0.113.5:9".parse().unwrap(),
+                        Source::Network(network) if network.prefix_len() == 0 => {
+                            "203.0.113.5:9".parse().unwrap()
+                        }
                         Source::Network(network) => (network.hosts().next().unwrap(), 9).into(),
                     },
                     destination: (key.destination(), key.ports().first()).into(),
-                    interface: if key.destination().to_string().starts_with("10.0.40.") { "out" } else { "in" },
+                    interface: if key.destination().to_string().starts_with("10.0.40.") {
+                        "out"
+                    } else {
+                        "in"
+                    },
                     opens: false,
                 };
                 let verdict = self.world.engine.verdict(&packet);

@@ -11,8 +11,8 @@ use midcom::{
 
 use crate::memory::{Memory, Packet, Route};
 use crate::{
-    AgentId, AgentPolicy, BatchId, Config, Engine, Event, Input, Key, Middlebox, Operation, Output, Policy, Realm,
-    Realms, ReversePath, SessionId, Side, Transport,
+    AgentId, AgentPolicy, BatchId, Config, Engine, Event, Input, Key, Middlebox, Operation, Output, Policy,
+    Realm, Realms, ReversePath, SessionId, Side, Transport,
 };
 
 pub(super) const ALICE: AgentId = AgentId(1);
@@ -53,8 +53,10 @@ pub(super) fn config() -> Config {
 }
 
 pub(super) fn engine() -> Memory {
-    let route =
-        |network: &str, interface: &str| Route { network: network.parse().unwrap(), interface: interface.into() };
+    let route = |network: &str, interface: &str| Route {
+        network: network.parse().unwrap(),
+        interface: interface.into(),
+    };
     Memory::new(realms(), vec![route("10.0.40.0/24", "in"), route("0.0.0.0/0", "out")])
 }
 
@@ -256,7 +258,14 @@ pub(super) fn enable(
     lifetime: u32,
     group: Option<Gid>,
 ) -> Request {
-    Request::Enable { parity: Parity::Any, direction, internal, external, lifetime: Lifetime(lifetime), group }
+    Request::Enable {
+        parity: Parity::Any,
+        direction,
+        internal,
+        external,
+        lifetime: Lifetime(lifetime),
+        group,
+    }
 }
 
 /// The same with another lifetime or group.
