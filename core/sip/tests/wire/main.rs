@@ -1,5 +1,7 @@
 //! Two endpoints on a bad wire: thousands of calls, each with its seed; time jumps from event to event.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
+
 mod callee;
 mod caller;
 mod link;

@@ -1,0 +1,261 @@
+//! Two phones on one wire without loss; time jumps from event to event.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use machine::{Instant, Machine, Outbox, Rng};
+use postern_phone::{Answer, CallNumber, Config, Event, Input, Oddities, Output, Phone};
+use sdp::Direction;
+use sip::transaction::TimerValues;
+use sip::transport::{Hop, ListenerId, Protocol};
+
+fn address(host: usize, port: u16) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, host as u8 + 1], port))
+}
+
+fn hop(host: usize) -> Hop {
+    Hop { listener: ListenerId(0), protocol: Protocol::Udp, remote: address(host, 5060), connection: None }
+}
+
+struct Pair {
+    now: Instant,
+    phones: [Phone; 2],
+    wire: BTreeMap<(Instant, usize), (usize, Bytes)>,
+    sent: usize,
+    events: Vec<(usize, Event)>,
+    log: Vec<String>,
+}
+
+const CALL: CallNumber = CallNumber(1);
+
+impl Pair {
+    fn new(answer: Answer, oddities: [Oddities; 2]) -> Self {
+        let mut rng = Rng::from_number(1);
+        let phones = [0, 1].map(|host| {
+            let config = Config {
+                user: ["anna", "bert"][host].to_owned(),
+                address: address(host, 5060),
+                protocol: Protocol::Udp,
+                media: address(host, 4000),
+                answer,
+                timers: TimerValues::default(),
+                oddities: oddities[host],
+            };
+            Phone::new(config, rng.fork())
+        });
+        Self {
+            now: Instant::ZERO,
+            phones,
+            wire: BTreeMap::new(),
+            sent: 0,
+            events: Vec::new(),
+            log: Vec::new(),
+        }
+    }
+
+    fn calling(answer: Answer, oddities: [Oddities; 2]) -> Self {
+        let mut pair = Self::new(answer, oddities);
+        pair.input(0, Input::Call { to: "sip:bert@192.0.2.2".to_owned(), next: hop(1) });
+        pair
+    }
+
+    fn input(&mut self, host: usize, input: Input) {
+        let mut out = Outbox::new();
+        self.phones[host].handle(self.now, input, &mut out);
+        self.carry_out(host, out);
+    }
+
+    fn carry_out(&mut self, host: usize, out: Outbox<Output>) {
+        for output in out {
+            match output {
+                Output::Event(event) => self.events.push((host, event)),
+                Output::Transmit(transmit) => {
+                    let line = transmit.bytes.split(|&byte| byte == b'\r').next().unwrap_or_default();
+                    let word = String::from_utf8_lossy(line).into_owned();
+                    let word = word.split(' ').find(|word| *word != "SIP/2.0").unwrap().to_owned();
+                    self.log.push(format!("{host} {word}"));
+                    self.sent += 1;
+                    let at = self.now + Duration::from_millis(1);
+                    self.wire.insert((at, self.sent), (1 - host, transmit.bytes));
+                }
+            }
+        }
+    }
+
+    /// Runs for so long.
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let next = [
+                self.wire.first_key_value().map(|((at, _), _)| *at),
+                self.phones[0].next_timeout().map(|next| next.0),
+                self.phones[1].next_timeout().map(|next| next.0),
+            ];
+            let Some(next) = next.into_iter().flatten().min().filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            while let Some(first) = self.wire.first_entry().filter(|entry| entry.key().0 <= self.now) {
+                let (host, bytes) = first.remove();
+                self.input(host, Input::Received { hop: hop(1 - host), bytes });
+            }
+            for host in [0, 1] {
+                let mut out = Outbox::new();
+                self.phones[host].handle_timeout(self.now, &mut out);
+                self.carry_out(host, out);
+            }
+        }
+        self.now = end;
+    }
+
+    fn finish(&mut self) {
+        self.run(Duration::from_secs(120));
+        assert!(self.phones.iter().all(Phone::is_idle), "something is left over: {:?}", self.log);
+    }
+
+    fn ends(&self) -> Vec<(usize, u16)> {
+        self.events
+            .iter()
+            .filter_map(|(host, event)| match event {
+                Event::Ended { status, .. } => Some((*host, *status)),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+const ACCEPT: Answer = Answer::Accept { after: Duration::from_secs(1) };
+const GOOD: [Oddities; 2] =
+    [Oddities { never_acks: false, answers_twice: false, silent_after_cancel: false, ignores_bye: false }; 2];
+
+#[test]
+fn a_call_is_made_answered_and_ended() {
+    let mut pair = Pair::calling(ACCEPT, GOOD);
+    pair.run(Duration::from_secs(5));
+    let answered = |host: usize| {
+        pair.events.iter().find_map(|(at, event)| match event {
+            Event::Answered { remote: Some(remote), .. } if *at == host => remote.rtp,
+            _ => None,
+        })
+    };
+    assert_eq!((answered(0), answered(1)), (Some(address(1, 4000)), Some(address(0, 4000))));
+    pair.input(0, Input::HangUp(CALL));
+    pair.finish();
+    assert_eq!(pair.log, ["0 INVITE", "1 100", "1 180", "1 200", "0 ACK", "0 BYE", "1 200"]);
+    assert_eq!(pair.ends(), [(1, 200), (0, 200)]);
+}
+
+#[test]
+fn a_refusal_ends_the_call_on_both_sides() {
+    let mut pair = Pair::calling(Answer::Reject { status: 486, after: Duration::ZERO }, GOOD);
+    pair.finish();
+    assert_eq!(pair.log, ["0 INVITE", "1 100", "1 486", "0 ACK"].map(String::from).to_vec());
+    assert_eq!(pair.ends(), [(1, 486), (0, 486)]);
+}
+
+#[test]
+fn a_ringing_call_is_cancelled() {
+    let mut pair = Pair::calling(Answer::Ring, GOOD);
+    pair.run(Duration::from_secs(1));
+    pair.input(0, Input::Cancel(CALL));
+    pair.finish();
+    assert_eq!(pair.log, ["0 INVITE", "1 100", "1 180", "0 CANCEL", "1 200", "1 487", "0 ACK"]);
+    assert_eq!(pair.ends(), [(1, 487), (0, 487)]);
+}
+
+#[test]
+fn a_cancel_before_any_response_waits_for_one() {
+    let mut pair = Pair::calling(Answer::Ring, GOOD);
+    pair.input(0, Input::Cancel(CALL));
+    assert_eq!(pair.log, ["0 INVITE"]);
+    pair.finish();
+    assert_eq!(pair.ends(), [(1, 487), (0, 487)]);
+}
+
+#[test]
+fn a_cancelled_callee_that_stays_silent_is_given_up() {
+    //= test RFC 3261 §9.1: 64*T1 after CANCEL the transaction is destroyed.
+    let silent = Oddities { silent_after_cancel: true, ..Oddities::default() };
+    let mut pair = Pair::calling(Answer::Ring, [Oddities::default(), silent]);
+    pair.run(Duration::from_secs(1));
+    pair.input(0, Input::Cancel(CALL));
+    pair.run(Duration::from_secs(60));
+    assert_eq!(pair.ends(), [(1, 487), (0, 487)]);
+}
+
+#[test]
+fn hold_and_resume_are_reinvites() {
+    let mut pair = Pair::calling(ACCEPT, GOOD);
+    pair.run(Duration::from_secs(5));
+    for direction in [Direction::SendOnly, Direction::SendRecv] {
+        pair.input(1, Input::Offer { call: CALL, media: address(1, 4002), direction });
+        pair.run(Duration::from_secs(1));
+    }
+    let changes: Vec<_> = pair
+        .events
+        .iter()
+        .filter_map(|(host, event)| match event {
+            Event::Changed { remote: Some(remote), .. } => {
+                Some((*host, remote.rtp.unwrap(), remote.direction))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        changes,
+        [
+            (0, address(1, 4002), Direction::SendOnly),
+            (1, address(0, 4000), Direction::RecvOnly),
+            (0, address(1, 4002), Direction::SendRecv),
+            (1, address(0, 4000), Direction::SendRecv),
+        ]
+    );
+    pair.input(1, Input::HangUp(CALL));
+    pair.finish();
+}
+
+#[test]
+fn a_caller_that_never_acknowledges_gets_bye() {
+    //= test RFC 3261 §13.3.1.4: the 2xx is repeated for 64*T1, then BYE.
+    let deaf = Oddities { never_acks: true, ..Oddities::default() };
+    let mut pair = Pair::calling(ACCEPT, [deaf, Oddities::default()]);
+    pair.finish();
+    let answers = pair.log.iter().filter(|line| *line == "1 200").count();
+    assert_eq!((answers, pair.log.contains(&"1 BYE".to_owned())), (11, true), "{:?}", pair.log);
+}
+
+#[test]
+fn an_answer_that_comes_twice_is_acknowledged_twice() {
+    let twice = Oddities { answers_twice: true, ..Oddities::default() };
+    let mut pair = Pair::calling(ACCEPT, [Oddities::default(), twice]);
+    pair.run(Duration::from_secs(5));
+    assert_eq!(pair.log[3..], ["1 200", "1 200", "0 ACK", "0 ACK"]);
+    assert_eq!(
+        pair.events
+            .iter()
+            .filter(|(host, event)| *host == 0 && matches!(event, Event::Answered { .. }))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn both_may_hang_up_at_once() {
+    let mut pair = Pair::calling(ACCEPT, GOOD);
+    pair.run(Duration::from_secs(5));
+    pair.input(0, Input::HangUp(CALL));
+    pair.input(1, Input::HangUp(CALL));
+    pair.finish();
+    assert_eq!(pair.ends(), [(1, 200), (0, 200)]);
+}
+
+#[test]
+fn options_is_answered() {
+    let mut pair = Pair::new(ACCEPT, GOOD);
+    let options = "OPTIONS sip:bert@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx\r\nFrom: <sip:a@b>;tag=1\r\n\
+                   To: <sip:bert@192.0.2.2>\r\nCall-ID: o\r\nCSeq: 1 OPTIONS\r\n\r\n";
+    pair.input(1, Input::Received { hop: hop(0), bytes: Bytes::from(options) });
+    assert_eq!(pair.log, ["1 200"]);
+}
