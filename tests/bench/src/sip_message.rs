@@ -44,7 +44,9 @@ pub fn relay(message: &Message) -> Bytes {
         .header(Name::Contact, "<sip:198.51.100.1:5060>")
         .header(Name::Supported, "replaces")
         .header(Name::Allow, "INVITE, ACK, BYE, CANCEL, OPTIONS");
-    for header in message.headers().filter(|header| header.name == Name::Other || header.name == Name::UserAgent) {
+    for header in
+        message.headers().filter(|header| header.name == Name::Other || header.name == Name::UserAgent)
+    {
         builder = builder.copy_line(header);
     }
     builder

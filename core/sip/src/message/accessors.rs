@@ -74,10 +74,7 @@ impl Message {
     /// The value of the first header field of that name.
     #[must_use]
     pub fn header(&self, name: Name) -> Option<&[u8]> {
-        self.lines
-            .iter()
-            .find(|line| line.name == name)
-            .map(|line| line.value.of(&self.bytes))
+        self.lines.iter().find(|line| line.name == name).map(|line| line.value.of(&self.bytes))
     }
 
     /// The first header field with a name that is not in [`Name`], without regard to case.

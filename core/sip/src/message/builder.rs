@@ -68,9 +68,7 @@ impl Builder {
                         line.append_clean(tag.as_bytes());
                     });
                 }
-                (Name::From | Name::To | Name::CallId | Name::CSeq, _) => {
-                    builder = builder.copy_line(header)
-                }
+                (Name::From | Name::To | Name::CallId | Name::CSeq, _) => builder = builder.copy_line(header),
                 (_, _) => {}
             }
         }
@@ -134,8 +132,7 @@ impl Builder {
             self.first_line += more;
             self.next_line += more;
         }
-        self.bytes
-            .copy_within(self.start..self.first_line, self.start - needed);
+        self.bytes.copy_within(self.start..self.first_line, self.start - needed);
         self.start -= needed;
         self.first_line -= needed;
         let line = &mut self.bytes[self.first_line..self.first_line + needed];
@@ -170,25 +167,14 @@ impl Builder {
     /// The finished message; without a body, Content-Length is 0.
     #[must_use]
     pub fn finish(self) -> Bytes {
-        let this = if self.has_body {
-            self
-        } else {
-            self.body("", "")
-        };
+        let this = if self.has_body { self } else { self.body("", "") };
         Bytes::from(this.bytes).slice(this.start..)
     }
 
     fn empty(method: Option<Method>) -> Self {
         let mut bytes = Vec::with_capacity(HEADROOM + LEN_EXPECTED);
         bytes.resize(HEADROOM, 0);
-        Self {
-            bytes,
-            start: HEADROOM,
-            first_line: HEADROOM,
-            next_line: HEADROOM,
-            method,
-            has_body: false,
-        }
+        Self { bytes, start: HEADROOM, first_line: HEADROOM, next_line: HEADROOM, method, has_body: false }
     }
 
     fn started(mut self) -> Self {
@@ -228,14 +214,11 @@ impl Builder {
     /// The topmost Via with what the server transport adds.
     fn append_stamped(&mut self, value: &[u8], via: &Via<'_>, source: SocketAddr) {
         let ip = source.ip().to_canonical();
-        let empty_rport = via
-            .params()
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case("rport"))
-            .and_then(|(name, port)| {
-                port.is_none()
-                    .then(|| name.as_ptr() as usize - value.as_ptr() as usize + name.len())
-            });
+        let empty_rport = via.params().iter().find(|(name, _)| name.eq_ignore_ascii_case("rport")).and_then(
+            |(name, port)| {
+                port.is_none().then(|| name.as_ptr() as usize - value.as_ptr() as usize + name.len())
+            },
+        );
         //= RFC 3581 §4: an empty rport gets the source port, and then received is written in any case.
         match empty_rport {
             Some(at) => {
@@ -246,9 +229,7 @@ impl Builder {
             None => self.append_clean(value),
         }
         //= RFC 3261 §18.2.1: received is added if sent-by is a name or another address than the packet's source.
-        if empty_rport.is_some()
-            || via.host().address().map(|address| address.to_canonical()) != Some(ip)
-        {
+        if empty_rport.is_some() || via.host().address().map(|address| address.to_canonical()) != Some(ip) {
             //= RFC 5118 §4.5: an IPv6 address stands there without brackets.
             self.append_fmt(format_args!(";received={ip}"));
         }
@@ -300,10 +281,7 @@ mod tests {
     #[test]
     fn a_via_longer_than_the_headroom_still_fits() {
         let long = format!("SIP/2.0/UDP h;branch={}", "x".repeat(2 * HEADROOM));
-        let built = Builder::response(200, "OK")
-            .header(Name::CallId, "c")
-            .via(&long)
-            .body("", "body");
+        let built = Builder::response(200, "OK").header(Name::CallId, "c").via(&long).body("", "body");
         let expected =
             format!("SIP/2.0 200 OK\r\nVia: {long}\r\nCall-ID: c\r\nContent-Length: 4\r\n\r\nbody");
         assert_eq!(text(built), expected);
@@ -316,12 +294,9 @@ mod tests {
             .body("application/sdp", "v=0\r\n")
             .header(Name::Server, "s")
             .copy(&request, Name::Contact);
+        let expected = "SIP/2.0 200 OK\r\nContent-Type: application/sdp\r\nContent-Length: 5\r\n\r\nv=0\r\n";
         let expected =
-            "SIP/2.0 200 OK\r\nContent-Type: application/sdp\r\nContent-Length: 5\r\n\r\nv=0\r\n";
-        let expected = expected.replace(
-            "Content-Length",
-            "Server: s\r\nContact: <sip:a@192.0.2.1>\r\nContent-Length",
-        );
+            expected.replace("Content-Length", "Server: s\r\nContact: <sip:a@192.0.2.1>\r\nContent-Length");
         assert_eq!(text(built), expected);
     }
 
@@ -335,10 +310,7 @@ mod tests {
             built.starts_with("BYE sip:a  X: y SIP/2.0\r\nSubject: a  Evil: b c  d\r\n fold\r\n"),
             "{built}"
         );
-        assert!(
-            built.contains("\r\nServer: x    y\r\nContent-Length: 0\r\n\r\n"),
-            "{built}"
-        );
+        assert!(built.contains("\r\nServer: x    y\r\nContent-Length: 0\r\n\r\n"), "{built}");
     }
 
     #[test]
@@ -350,12 +322,7 @@ mod tests {
             CSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(text(built), expected);
         let tagged = REQUEST.replace("To: <sip:b@example.org>", "To: <sip:b@example.org>;tag=old");
-        let built = Builder::response_to(
-            &Message::parse(tagged.into()).unwrap(),
-            200,
-            "OK",
-            Some("t"),
-        );
+        let built = Builder::response_to(&Message::parse(tagged.into()).unwrap(), 200, "OK", Some("t"));
         assert!(text(built).contains("\r\nTo: <sip:b@example.org>;tag=old\r\n"));
     }
 
@@ -381,8 +348,7 @@ mod tests {
             let via = format!("Via: SIP/2.0/UDP {sent_by};branch=z9hG4bKy\r\n");
             let start = REQUEST.find("v:").unwrap();
             let mut request =
-                Message::parse(format!("{}{via}{}", &REQUEST[..start], &REQUEST[start..]).into())
-                    .unwrap();
+                Message::parse(format!("{}{via}{}", &REQUEST[..start], &REQUEST[start..]).into()).unwrap();
             request.set_source(source.parse().unwrap());
             let built = text(Builder::response_to(&request, 100, "Trying", None));
             let expected = format!("Via: SIP/2.0/UDP {sent_by};branch=z9hG4bKy{received}\r\n");

@@ -6,9 +6,7 @@ use super::{Defect, Message, Method, Name, StartLine, header, limits};
 pub(super) fn message(message: &mut Message) -> Result<(), Defect> {
     singles(message)?;
     if !message.is_request() {
-        let value = message
-            .header(Name::CSeq)
-            .ok_or(Defect::Missing(Name::CSeq))?;
+        let value = message.header(Name::CSeq).ok_or(Defect::Missing(Name::CSeq))?;
         let (_, method) = header::cseq_parts(value).ok_or(Defect::Malformed(Name::CSeq))?;
         message.method = Method::of(method);
     }
@@ -42,18 +40,12 @@ fn from_and_to(message: &Message) -> Result<(), Defect> {
 }
 
 fn cseq(message: &Message) -> Result<(), Defect> {
-    let value = message
-        .header(Name::CSeq)
-        .ok_or(Defect::Missing(Name::CSeq))?;
+    let value = message.header(Name::CSeq).ok_or(Defect::Missing(Name::CSeq))?;
     let (_, method) = header::cseq_parts(value).ok_or(Defect::Malformed(Name::CSeq))?;
     //= RFC 3261 §8.1.1.5: the method of CSeq is that of the request. RFC 4475 §3.1.2.18 wants an unknown method to be
     // called unknown (501, by the TU) rather than mismatched.
     let differs = method != message.method.text() && !matches!(message.method, Method::Other(_));
-    if differs {
-        Err(Defect::CSeqMethod)
-    } else {
-        Ok(())
-    }
+    if differs { Err(Defect::CSeqMethod) } else { Ok(()) }
 }
 
 fn request(message: &Message) -> Result<(), Defect> {
@@ -70,11 +62,7 @@ fn request(message: &Message) -> Result<(), Defect> {
 fn body(message: &mut Message) -> Result<(), Defect> {
     let have = (message.body.end - message.body.start) as usize;
     let Some(told) = message.content_length()? else {
-        return if have > limits::BODY_LEN_MAX {
-            Err(Defect::MessageTooLong)
-        } else {
-            Ok(())
-        };
+        return if have > limits::BODY_LEN_MAX { Err(Defect::MessageTooLong) } else { Ok(()) };
     };
     if told > limits::BODY_LEN_MAX {
         return Err(Defect::MessageTooLong);
@@ -113,11 +101,7 @@ mod tests {
             let end = start + REQUEST[start..].find("\r\n").unwrap() + 2;
             let error = refusal(&format!("{}{}", &REQUEST[..start], &REQUEST[end..]));
             assert_eq!(error.what, Defect::Missing(name));
-            assert_eq!(
-                error.partial.is_some(),
-                name != Name::Via,
-                "answerable if there is a Via: {name}"
-            );
+            assert_eq!(error.partial.is_some(), name != Name::Via, "answerable if there is a Via: {name}");
         }
     }
 
@@ -141,10 +125,7 @@ mod tests {
 
     #[test]
     fn several_values_of_a_list_are_no_duplicate() {
-        let text = REQUEST.replace(
-            "Via:",
-            "Via: SIP/2.0/UDP g\r\nAllow: BYE\r\nAllow: ACK\r\nVia:",
-        );
+        let text = REQUEST.replace("Via:", "Via: SIP/2.0/UDP g\r\nAllow: BYE\r\nAllow: ACK\r\nVia:");
         assert!(Message::parse(text.into()).is_ok());
     }
 
@@ -152,30 +133,14 @@ mod tests {
     fn what_every_element_reads_is_checked_at_once() {
         for (from, to, what) in [
             ("CSeq: 1 OPTIONS", "CSeq: 1 BYE", Defect::CSeqMethod),
-            (
-                "CSeq: 1 OPTIONS",
-                "CSeq: OPTIONS",
-                Defect::Malformed(Name::CSeq),
-            ),
-            (
-                "Max-Forwards: 70",
-                "Max-Forwards: 256",
-                Defect::Malformed(Name::MaxForwards),
-            ),
-            (
-                "Call-ID: c",
-                "Call-ID: c d",
-                Defect::Malformed(Name::CallId),
-            ),
+            ("CSeq: 1 OPTIONS", "CSeq: OPTIONS", Defect::Malformed(Name::CSeq)),
+            ("Max-Forwards: 70", "Max-Forwards: 256", Defect::Malformed(Name::MaxForwards)),
+            ("Call-ID: c", "Call-ID: c d", Defect::Malformed(Name::CallId)),
             ("Call-ID: c", "Call-ID:", Defect::Malformed(Name::CallId)),
             ("<sip:b@h>", "<sip:b@h", Defect::Malformed(Name::To)),
             ("UDP h", "UDP", Defect::Malformed(Name::Via)),
             ("sip:h S", "sip:h?a=b S", Defect::RequestUri),
-            (
-                "Length: 4",
-                "Length: -4",
-                Defect::Malformed(Name::ContentLength),
-            ),
+            ("Length: 4", "Length: -4", Defect::Malformed(Name::ContentLength)),
         ] {
             assert_eq!(refusal(&REQUEST.replace(from, to)).what, what, "{to}");
         }
@@ -185,36 +150,22 @@ mod tests {
     fn a_body_is_cut_to_its_length_and_never_stretched() {
         //= test RFC 3261 §18.3: longer is cut, shorter is refused, untold takes all.
         for (length, body) in [("4", "body"), ("3", "bod"), ("0", "")] {
-            let message = Message::parse(
-                REQUEST
-                    .replace("Length: 4", &format!("Length: {length}"))
-                    .into(),
-            )
-            .unwrap();
+            let message =
+                Message::parse(REQUEST.replace("Length: 4", &format!("Length: {length}")).into()).unwrap();
             assert_eq!(message.body(), body.as_bytes());
         }
-        assert_eq!(
-            refusal(&REQUEST.replace("Length: 4", "Length: 5")).what,
-            Defect::BodyTruncated
-        );
+        assert_eq!(refusal(&REQUEST.replace("Length: 4", "Length: 5")).what, Defect::BodyTruncated);
         let untold = Message::parse(REQUEST.replace("Content-Length: 4\r\n", "").into()).unwrap();
         assert_eq!(untold.body(), b"body");
-        let huge = refusal(&REQUEST.replace(
-            "Length: 4",
-            &format!("Length: {}", limits::BODY_LEN_MAX + 1),
-        ));
+        let huge = refusal(&REQUEST.replace("Length: 4", &format!("Length: {}", limits::BODY_LEN_MAX + 1)));
         assert_eq!((huge.what, huge.status()), (Defect::MessageTooLong, 513));
     }
 
     #[test]
     fn acks_and_responses_are_never_answered() {
-        let ack = REQUEST
-            .replace("OPTIONS", "ACK")
-            .replace("Call-ID: c\r\n", "");
+        let ack = REQUEST.replace("OPTIONS", "ACK").replace("Call-ID: c\r\n", "");
         assert!(refusal(&ack).partial.is_none());
-        let response = REQUEST
-            .replace("OPTIONS sip:h SIP/2.0", "SIP/2.0 200 OK")
-            .replace("To:", "X-To:");
+        let response = REQUEST.replace("OPTIONS sip:h SIP/2.0", "SIP/2.0 200 OK").replace("To:", "X-To:");
         assert!(refusal(&response).partial.is_none());
     }
 }

@@ -60,9 +60,7 @@ impl Defect {
             //= RFC 3261 §21.5.6: a protocol version we do not speak.
             Self::Version => 505,
             //= RFC 3261 §21.5.7: longer than we can process.
-            Self::LineTooLong | Self::TooManyLines | Self::HeadTooLong | Self::MessageTooLong => {
-                513
-            }
+            Self::LineTooLong | Self::TooManyLines | Self::HeadTooLong | Self::MessageTooLong => 513,
             //= RFC 3261 §21.4.1: the phrase says what was wrong.
             Self::Empty
             | Self::Incomplete

@@ -31,11 +31,7 @@ impl<'a> Host<'a> {
 
     /// Splits `host [ ":" port ]`; the port keeps its text.
     pub(crate) fn split_port(text: &str) -> (&str, Option<&str>) {
-        let host_end = if text.starts_with('[') {
-            text.find(']').map_or(text.len(), |at| at + 1)
-        } else {
-            0
-        };
+        let host_end = if text.starts_with('[') { text.find(']').map_or(text.len(), |at| at + 1) } else { 0 };
         match text[host_end..].find(':') {
             Some(at) => (&text[..host_end + at], Some(&text[host_end + at + 1..])),
             None => (text, None),
@@ -67,9 +63,7 @@ impl<'a> Host<'a> {
 //= RFC 5118 §4.10: the third colon that the grammar of RFC 3261 lets in front of an IPv4 part is ignored.
 fn v6(text: &str) -> Option<Ipv6Addr> {
     match text.split_once(":::") {
-        Some((head, tail)) if tail.parse::<Ipv4Addr>().is_ok() => {
-            format!("{head}::{tail}").parse().ok()
-        }
+        Some((head, tail)) if tail.parse::<Ipv4Addr>().is_ok() => format!("{head}::{tail}").parse().ok(),
         Some(_) | None => text.parse().ok(),
     }
 }
@@ -105,30 +99,11 @@ mod tests {
 
     #[test]
     fn names_and_addresses_are_told_apart() {
-        assert_eq!(
-            Host::parse("example.org."),
-            Some(Host::Name("example.org."))
-        );
-        assert_eq!(
-            Host::parse("192.0.2.1"),
-            Some(Host::V4(Ipv4Addr::new(192, 0, 2, 1)))
-        );
-        assert_eq!(
-            Host::parse("[2001:db8::1]").unwrap().to_string(),
-            "[2001:db8::1]"
-        );
+        assert_eq!(Host::parse("example.org."), Some(Host::Name("example.org.")));
+        assert_eq!(Host::parse("192.0.2.1"), Some(Host::V4(Ipv4Addr::new(192, 0, 2, 1))));
+        assert_eq!(Host::parse("[2001:db8::1]").unwrap().to_string(), "[2001:db8::1]");
         assert_eq!(Host::parse("3com.com"), Some(Host::Name("3com.com")));
-        for broken in [
-            "",
-            ".",
-            "a..b",
-            "a b",
-            "[::1",
-            "2001:db8::1",
-            "[]",
-            "[192.0.2.1]",
-            "[2001:db8:::1]",
-        ] {
+        for broken in ["", ".", "a..b", "a b", "[::1", "2001:db8::1", "[]", "[192.0.2.1]", "[2001:db8:::1]"] {
             assert_eq!(Host::parse(broken), None, "{broken}");
         }
     }
@@ -136,10 +111,7 @@ mod tests {
     #[test]
     fn a_third_colon_before_an_ipv4_part_is_ignored() {
         //= test RFC 5118 §4.10: both constructs are tolerated.
-        assert_eq!(
-            Host::parse("[2001:db8:::192.0.2.1]"),
-            Host::parse("[2001:db8::192.0.2.1]")
-        );
+        assert_eq!(Host::parse("[2001:db8:::192.0.2.1]"), Host::parse("[2001:db8::192.0.2.1]"));
     }
 
     #[test]

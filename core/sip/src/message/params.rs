@@ -68,9 +68,7 @@ fn param<'a>(cursor: &mut Cursor<'a>) -> Option<(&'a str, Option<&'a [u8]>)> {
 /// Wider than `token / host`: what peers write unquoted (base64, URIs) has no other meaning here.
 fn is_value(byte: u8) -> bool {
     is_token(byte)
-        || (!is_space(byte)
-            && !matches!(byte, b';' | b',' | b'"' | b'<' | b'>')
-            && byte.is_ascii_graphic())
+        || (!is_space(byte) && !matches!(byte, b';' | b',' | b'"' | b'<' | b'>') && byte.is_ascii_graphic())
 }
 
 #[cfg(test)]

@@ -15,22 +15,14 @@ impl Message {
     /// What is wrong with it, and the request as far as it was read if it can be answered.
     pub fn parse(bytes: Bytes) -> Result<Self, ParseError> {
         let mut message = Self {
-            start: StartLine::Response {
-                status: 0,
-                phrase: Span::default(),
-            },
+            start: StartLine::Response { status: 0, phrase: Span::default() },
             method: Method::Options,
             lines: Vec::new(),
             body: Span::default(),
             source: None,
             bytes: Bytes::new(),
         };
-        let outcome = Reader {
-            bytes: &bytes,
-            message: &mut message,
-            first: None,
-        }
-        .read();
+        let outcome = Reader { bytes: &bytes, message: &mut message, first: None }.read();
         message.bytes = bytes;
         match outcome.and_then(|()| check::message(&mut message)) {
             Ok(()) => Ok(message),
@@ -52,11 +44,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn read(mut self) -> Result<(), Defect> {
         //= RFC 3261 §7.5: line ends in front of the start line are ignored.
-        let start = self
-            .bytes
-            .iter()
-            .position(|byte| !matches!(byte, b'\r' | b'\n'))
-            .ok_or(Defect::Empty)?;
+        let start = self.bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).ok_or(Defect::Empty)?;
         let end = self.line_end(start)?;
         self.start_line(start, end)?;
         let body = self.header_lines(start, end + 2)?;
@@ -70,8 +58,7 @@ impl<'a> Reader<'a> {
 
     /// Where the CRLF of the line is that starts at `from`.
     fn line_end(&self, from: usize) -> Result<usize, Defect> {
-        let end =
-            from + memchr::memchr2(b'\r', b'\n', &self.bytes[from..]).ok_or(Defect::Incomplete)?;
+        let end = from + memchr::memchr2(b'\r', b'\n', &self.bytes[from..]).ok_or(Defect::Incomplete)?;
         match (self.bytes[end], self.bytes.get(end + 1)) {
             (b'\r', Some(b'\n')) => Ok(end),
             (b'\r', None) => Err(Defect::Incomplete),
@@ -85,15 +72,9 @@ impl<'a> Reader<'a> {
         if line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"SIP/") {
             return self.status_line(start, end);
         }
-        let method_len = line
-            .iter()
-            .position(|&byte| !is_token(byte))
-            .unwrap_or(line.len());
+        let method_len = line.iter().position(|&byte| !is_token(byte)).unwrap_or(line.len());
         let method = syntax::ascii(&line[..method_len]).unwrap_or_default();
-        if method.is_empty()
-            || method_len > limits::METHOD_LEN_MAX
-            || line.get(method_len) != Some(&b' ')
-        {
+        if method.is_empty() || method_len > limits::METHOD_LEN_MAX || line.get(method_len) != Some(&b' ') {
             return Err(Defect::StartLine);
         }
         let behind = &line[method_len + 1..];
@@ -111,9 +92,7 @@ impl<'a> Reader<'a> {
         } else if !rest[..uri_end].iter().all(u8::is_ascii_graphic) {
             self.note(Defect::RequestUri);
         }
-        self.message.start = StartLine::Request {
-            uri: Span::new(uri),
-        };
+        self.message.start = StartLine::Request { uri: Span::new(uri) };
         Ok(())
     }
 
@@ -123,17 +102,11 @@ impl<'a> Reader<'a> {
         self.version(&line[..version_len])?;
         let rest = &line[version_len + 1..];
         let (digits, phrase) = rest.split_at(memchr::memchr(b' ', rest).unwrap_or(rest.len()));
-        let status = syntax::parse_number(digits)
-            .filter(|status| digits.len() == 3 && (100..700).contains(status));
-        let phrase = if phrase.is_empty() {
-            end..end
-        } else {
-            end - phrase.len() + 1..end
-        };
+        let status =
+            syntax::parse_number(digits).filter(|status| digits.len() == 3 && (100..700).contains(status));
+        let phrase = if phrase.is_empty() { end..end } else { end - phrase.len() + 1..end };
         self.message.start = StartLine::Response {
-            status: status
-                .and_then(|status| u16::try_from(status).ok())
-                .ok_or(Defect::StatusCode)?,
+            status: status.and_then(|status| u16::try_from(status).ok()).ok_or(Defect::StatusCode)?,
             phrase: Span::new(phrase),
         };
         Ok(())
@@ -190,26 +163,21 @@ impl<'a> Reader<'a> {
         if line.len() > limits::LINE_LEN_MAX {
             return Err(Defect::LineTooLong);
         }
-        let name_len = line
-            .iter()
-            .position(|&byte| !is_token(byte))
-            .unwrap_or(line.len());
+        let colon = memchr::memchr(b':', line).ok_or(Defect::HeaderLine)?;
         //= RFC 3261 §7.3.1: white space may stand between the name and the colon.
-        let mut colon = name_len;
-        while let Some(b' ' | b'\t') = line.get(colon) {
-            colon += 1;
-        }
-        if name_len == 0 || line.get(colon) != Some(&b':') {
+        let raw_name = syntax::trim_end(&line[..colon]);
+        let name = Name::of(raw_name);
+        if name == Name::Other && (raw_name.is_empty() || !raw_name.iter().all(|&byte| is_token(byte))) {
             return Err(Defect::HeaderLine);
         }
         let behind = &line[colon + 1..];
-        let value_start = start + colon + 1 + (behind.len() - syntax::trim_start(behind).len());
-        let value_end = end - (behind.len() - syntax::trim_end(behind).len());
+        let value_start = end - syntax::trim_start(behind).len();
+        let value_end = (start + colon + 1 + syntax::trim_end(behind).len()).max(value_start);
         Ok(Line {
             whole: Span::new(start..end + 2),
-            value: Span::new(value_start..value_end.max(value_start)),
-            name_len: name_len as u16,
-            name: Name::of(&line[..name_len]),
+            value: Span::new(value_start..value_end),
+            name_len: raw_name.len() as u16,
+            name,
         })
     }
 }
@@ -236,20 +204,10 @@ mod tests {
     #[test]
     fn start_lines_are_told_apart() {
         let request = with_start("OPTIONS sip:h sip/2.0").unwrap();
-        assert_eq!(
-            (
-                request.is_request(),
-                request.status(),
-                request.request_uri()
-            ),
-            (true, 0, "sip:h")
-        );
+        assert_eq!((request.is_request(), request.status(), request.request_uri()), (true, 0, "sip:h"));
         let response = with_start("SIP/2.0 200 All  right").unwrap();
         assert_eq!((response.is_request(), response.status()), (false, 200));
-        assert_eq!(
-            (response.reason_phrase(), response.method()),
-            (&b"All  right"[..], &Method::Options)
-        );
+        assert_eq!((response.reason_phrase(), response.method()), (&b"All  right"[..], &Method::Options));
         for start in ["SIP/2.0 100 ", "SIP/2.0 100"] {
             assert_eq!(
                 with_start(start).unwrap().reason_phrase(),
@@ -287,10 +245,7 @@ mod tests {
         let message = with_lines("s : a\r\n  b \r\nX-Y:z\r\nSupported:\r\nk: c, d\r\n").unwrap();
         assert_eq!(message.header(Name::Subject), Some(&b"a\r\n  b"[..]));
         assert_eq!(message.header_called("x-y"), Some(&b"z"[..]));
-        assert_eq!(
-            message.values(Name::Supported).collect::<Vec<_>>(),
-            [b"c", b"d"]
-        );
+        assert_eq!(message.values(Name::Supported).collect::<Vec<_>>(), [b"c", b"d"]);
         let last = message.headers().last().unwrap();
         assert_eq!((last.raw_name, last.line), (&b"k"[..], &b"k: c, d\r\n"[..]));
     }
@@ -299,21 +254,14 @@ mod tests {
     fn line_ends_in_front_are_skipped_and_nothing_else_is_empty() {
         assert!(with_start("\r\n\r\nOPTIONS sip:h SIP/2.0").is_ok());
         for keep_alive in ["", "\r\n\r\n", "\r\n"] {
-            assert_eq!(
-                defect(Message::parse(keep_alive.into())),
-                Some(Defect::Empty)
-            );
+            assert_eq!(defect(Message::parse(keep_alive.into())), Some(Defect::Empty));
         }
     }
 
     #[test]
     fn bare_line_breaks_are_refused() {
         for lines in ["X: a\nY: b\r\n", "X: a\rY: b\r\n", "X: a\n", "X: a\r\r\n"] {
-            assert_eq!(
-                defect(with_lines(lines)),
-                Some(Defect::BareLineBreak),
-                "{lines:?}"
-            );
+            assert_eq!(defect(with_lines(lines)), Some(Defect::BareLineBreak), "{lines:?}");
         }
     }
 
@@ -344,26 +292,10 @@ mod tests {
         let many = |count: usize, len: usize| (0..count).map(|_| field(len)).collect::<String>();
         let uri = |len: usize| format!("OPTIONS sip:{} SIP/2.0", "h".repeat(len - 4));
         let refusals = [
-            (
-                with_lines(&field(limits::LINE_LEN_MAX + 1)),
-                Defect::LineTooLong,
-                513,
-            ),
-            (
-                with_lines(&many(limits::LINE_COUNT_MAX, 6)),
-                Defect::TooManyLines,
-                513,
-            ),
-            (
-                with_lines(&many(5, limits::LINE_LEN_MAX)),
-                Defect::HeadTooLong,
-                513,
-            ),
-            (
-                with_start(&uri(limits::REQUEST_URI_LEN_MAX + 1)),
-                Defect::RequestUriTooLong,
-                414,
-            ),
+            (with_lines(&field(limits::LINE_LEN_MAX + 1)), Defect::LineTooLong, 513),
+            (with_lines(&many(limits::LINE_COUNT_MAX, 6)), Defect::TooManyLines, 513),
+            (with_lines(&many(5, limits::LINE_LEN_MAX)), Defect::HeadTooLong, 513),
+            (with_start(&uri(limits::REQUEST_URI_LEN_MAX + 1)), Defect::RequestUriTooLong, 414),
         ];
         for (parsed, what, status) in refusals {
             let error = parsed.unwrap_err();
@@ -371,10 +303,7 @@ mod tests {
             assert!(error.partial.is_some(), "{what}");
         }
         let method = "M".repeat(limits::METHOD_LEN_MAX + 1);
-        assert_eq!(
-            defect(with_start(&format!("{method} sip:h SIP/2.0"))),
-            Some(Defect::StartLine)
-        );
+        assert_eq!(defect(with_start(&format!("{method} sip:h SIP/2.0"))), Some(Defect::StartLine));
         assert!(with_lines(&field(limits::LINE_LEN_MAX)).is_ok());
         assert!(with_lines(&many(limits::LINE_COUNT_MAX - 5, 6)).is_ok());
     }

@@ -83,10 +83,7 @@ impl Framer {
         // Copied, so that who keeps a message keeps its bytes and not a read buffer.
         let message = Bytes::copy_from_slice(&self.buffer[..end]);
         self.take(end);
-        *self = Self {
-            buffer: std::mem::take(&mut self.buffer),
-            ..Self::default()
-        };
+        *self = Self { buffer: std::mem::take(&mut self.buffer), ..Self::default() };
         Ok(Some(Frame::Message(message)))
     }
 
@@ -140,30 +137,14 @@ impl Framer {
     fn start_line(&self) -> Result<bool, Defect> {
         let Some(end) = memchr::memchr(b'\n', &self.buffer) else {
             let is_possible = self.buffer.len() <= START_LINE_LEN_MAX
-                && self
-                    .buffer
-                    .first()
-                    .is_some_and(|byte| syntax::is_token(*byte));
-            return if is_possible {
-                Ok(false)
-            } else {
-                Err(Defect::StartLine)
-            };
+                && self.buffer.first().is_some_and(|byte| syntax::is_token(*byte));
+            return if is_possible { Ok(false) } else { Err(Defect::StartLine) };
         };
         let line = syntax::trim_end(&self.buffer[..end]);
-        let is_response = line
-            .get(..4)
-            .is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"));
-        let version = line
-            .len()
-            .checked_sub(8)
-            .and_then(|at| line.get(at..at + 5));
+        let is_response = line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"));
+        let version = line.len().checked_sub(8).and_then(|at| line.get(at..at + 5));
         let is_request = version.is_some_and(|version| version.eq_ignore_ascii_case(b" SIP/"));
-        if is_response || is_request {
-            Ok(true)
-        } else {
-            Err(Defect::StartLine)
-        }
+        if is_response || is_request { Ok(true) } else { Err(Defect::StartLine) }
     }
 
     fn whole_length(&mut self, head: usize) -> Result<usize, Broken> {
@@ -176,10 +157,7 @@ impl Framer {
 
     fn fail(&mut self, what: Defect, head: Option<usize>) -> Broken {
         let head = head.map(|end| Bytes::copy_from_slice(&self.buffer[..end]));
-        *self = Self {
-            is_broken: true,
-            ..Self::default()
-        };
+        *self = Self { is_broken: true, ..Self::default() };
         Broken { what, head }
     }
 }
@@ -193,9 +171,7 @@ fn content_length(head: &[u8]) -> Result<usize, Defect> {
         return Err(Defect::Duplicate(Name::ContentLength));
     }
     let length = syntax::parse_number(syntax::trim(value));
-    length
-        .map(|length| length as usize)
-        .ok_or(Defect::Malformed(Name::ContentLength))
+    length.map(|length| length as usize).ok_or(Defect::Malformed(Name::ContentLength))
 }
 
 /// Names and values, folded lines joined; the start line counts as a field with another name.
@@ -215,10 +191,7 @@ impl<'a> Iterator for Fields<'a> {
         let (line, rest) = self.0.split_at(end);
         self.0 = rest;
         let colon = memchr::memchr(b':', line).unwrap_or(0);
-        Some((
-            Name::of(syntax::trim_end(&line[..colon])),
-            line.get(colon + 1..).unwrap_or_default(),
-        ))
+        Some((Name::of(syntax::trim_end(&line[..colon])), line.get(colon + 1..).unwrap_or_default()))
     }
 }
 
@@ -226,8 +199,7 @@ impl<'a> Iterator for Fields<'a> {
 mod tests {
     use super::*;
 
-    const MESSAGE: &[u8] =
-        b"OPTIONS sip:a SIP/2.0\r\nX: Content-Length: 9\r\nl :\r\n 4\r\n\r\nbody";
+    const MESSAGE: &[u8] = b"OPTIONS sip:a SIP/2.0\r\nX: Content-Length: 9\r\nl :\r\n 4\r\n\r\nbody";
 
     fn all(framer: &mut Framer) -> Vec<Frame> {
         std::iter::from_fn(|| framer.next().unwrap()).collect()
@@ -242,11 +214,7 @@ mod tests {
         framer.push(bytes);
         let broken = framer.next().err()?;
         framer.push(MESSAGE);
-        assert_eq!(
-            (framer.next(), framer.buffered()),
-            (Ok(None), 0),
-            "nothing is read behind an error"
-        );
+        assert_eq!((framer.next(), framer.buffered()), (Ok(None), 0), "nothing is read behind an error");
         Some(broken)
     }
 
@@ -270,19 +238,12 @@ mod tests {
         //= test RFC 5626 §3.5.1: double CRLF asks, single CRLF answers.
         let mut framer = Framer::new();
         framer.push(&[PING, MESSAGE, PONG, MESSAGE].concat());
-        assert_eq!(
-            all(&mut framer),
-            [Frame::Ping, message(), Frame::Pong, message()]
-        );
+        assert_eq!(all(&mut framer), [Frame::Ping, message(), Frame::Pong, message()]);
     }
 
     #[test]
     fn a_ping_that_arrives_in_pieces_is_still_a_ping() {
-        for pieces in [
-            &[&b"\r\n\r"[..], b"\n"][..],
-            &[b"\r", b"\n\r", b"\n"],
-            &[b"\r\n", b"\r\n"],
-        ] {
+        for pieces in [&[&b"\r\n\r"[..], b"\n"][..], &[b"\r", b"\n\r", b"\n"], &[b"\r\n", b"\r\n"]] {
             let mut framer = Framer::new();
             let frames: Vec<Frame> = pieces
                 .iter()
@@ -308,10 +269,7 @@ mod tests {
             ("l: 262145\r\n", Defect::MessageTooLong),
         ] {
             let head = format!("OPTIONS sip:a SIP/2.0\r\n{lines}\r\n");
-            let expected = Broken {
-                what,
-                head: Some(head.clone().into()),
-            };
+            let expected = Broken { what, head: Some(head.clone().into()) };
             assert_eq!(broken_by(head.as_bytes()), Some(expected), "{lines}");
         }
     }
@@ -329,31 +287,17 @@ mod tests {
                 Err(broken) => break broken,
             }
         };
-        assert_eq!(
-            broken,
-            Broken {
-                what: Defect::HeadTooLong,
-                head: None
-            }
-        );
+        assert_eq!(broken, Broken { what: Defect::HeadTooLong, head: None });
         assert!(pushed <= limits::HEAD_LEN_MAX + 1_000);
     }
 
     #[test]
     fn what_is_no_sip_is_refused_at_its_first_line() {
         let endless = vec![b'x'; START_LINE_LEN_MAX + 1];
-        for garbage in [
-            &b"GET / HTTP/1.1\r\n"[..],
-            b"\x16\x03\x01",
-            b"hello\r\n",
-            b"\n",
-            b"\rx\r\n",
-            &endless,
-        ] {
-            let expected = Broken {
-                what: Defect::StartLine,
-                head: None,
-            };
+        for garbage in
+            [&b"GET / HTTP/1.1\r\n"[..], b"\x16\x03\x01", b"hello\r\n", b"\n", b"\rx\r\n", &endless]
+        {
+            let expected = Broken { what: Defect::StartLine, head: None };
             assert_eq!(broken_by(garbage), Some(expected), "{garbage:?}");
         }
     }

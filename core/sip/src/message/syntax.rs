@@ -58,11 +58,7 @@ pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
 
 /// Text of ASCII bytes.
 pub(crate) fn ascii(bytes: &[u8]) -> Option<&str> {
-    if bytes.is_ascii() {
-        std::str::from_utf8(bytes).ok()
-    } else {
-        None
-    }
+    if bytes.is_ascii() { std::str::from_utf8(bytes).ok() } else { None }
 }
 
 /// Reads a header value from left to right.
@@ -92,11 +88,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn take_while(&mut self, matches: impl Fn(u8) -> bool) -> &'a [u8] {
-        let len = self
-            .rest
-            .iter()
-            .position(|&byte| !matches(byte))
-            .unwrap_or(self.rest.len());
+        let len = self.rest.iter().position(|&byte| !matches(byte)).unwrap_or(self.rest.len());
         self.take(len)
     }
 
@@ -132,11 +124,7 @@ impl<'a> Cursor<'a> {
     /// A token of at least one byte.
     pub(crate) fn token(&mut self) -> Option<&'a str> {
         let token = self.take_while(is_token);
-        if token.is_empty() {
-            None
-        } else {
-            std::str::from_utf8(token).ok()
-        }
+        if token.is_empty() { None } else { std::str::from_utf8(token).ok() }
     }
 
     /// A quoted string; gives what stands between the quotes, escapes untouched.
@@ -203,11 +191,7 @@ pub(crate) fn unquote(inner: &[u8]) -> Cow<'_, str> {
     let mut plain = Vec::with_capacity(inner.len());
     let mut bytes = inner.iter();
     while let Some(&byte) = bytes.next() {
-        plain.extend(if byte == b'\\' {
-            bytes.next()
-        } else {
-            Some(&byte)
-        });
+        plain.extend(if byte == b'\\' { bytes.next() } else { Some(&byte) });
     }
     Cow::Owned(String::from_utf8_lossy(&plain).into_owned())
 }

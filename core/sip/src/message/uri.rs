@@ -39,7 +39,7 @@ impl<'a> Uri<'a> {
     /// [`Defect::Uri`] if it is not one: no scheme, white space, a bad escape; for `sip` and `sips` any break of
     /// RFC 3261 §19.1.1.
     pub fn parse(text: &'a str) -> Result<Self, Defect> {
-        let (scheme, rest) = text.split_once(':').ok_or(Defect::Uri)?;
+        let (scheme, rest) = split_at(text, b':').ok_or(Defect::Uri)?;
         let scheme = parse_scheme(scheme).ok_or(Defect::Uri)?;
         match scheme {
             Scheme::Sip | Scheme::Sips => sip(text, scheme, rest),
@@ -50,16 +50,7 @@ impl<'a> Uri<'a> {
     }
 
     fn opaque(text: &'a str, scheme: Scheme<'a>) -> Self {
-        Self {
-            text,
-            scheme,
-            user: None,
-            password: None,
-            host: None,
-            port: None,
-            params: "",
-            headers: "",
-        }
+        Self { text, scheme, user: None, password: None, host: None, port: None, params: "", headers: "" }
     }
 
     /// The scheme.
@@ -136,34 +127,24 @@ impl fmt::Display for Uri<'_> {
 }
 
 fn parse_scheme(text: &str) -> Option<Scheme<'_>> {
-    for (name, scheme) in [
-        ("sip", Scheme::Sip),
-        ("sips", Scheme::Sips),
-        ("tel", Scheme::Tel),
-    ] {
+    for (name, scheme) in [("sip", Scheme::Sip), ("sips", Scheme::Sips), ("tel", Scheme::Tel)] {
         if text.eq_ignore_ascii_case(name) {
             return Some(scheme);
         }
     }
     let (first, rest) = text.as_bytes().split_first()?;
     let valid = first.is_ascii_alphabetic()
-        && rest
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+        && rest.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
     valid.then_some(Scheme::Other(text))
 }
 
 fn sip<'a>(text: &'a str, scheme: Scheme<'a>, rest: &'a str) -> Option<Uri<'a>> {
-    let (userinfo, rest) = match rest.split_once('@') {
+    let (userinfo, rest) = match split_at(rest, b'@') {
         Some((userinfo, rest)) => (Some(userinfo), rest),
         None => (None, rest),
     };
-    let (rest, headers) = rest
-        .split_once('?')
-        .map_or((rest, None), |(rest, headers)| (rest, Some(headers)));
-    let (hostport, params) = rest
-        .split_once(';')
-        .map_or((rest, None), |(host, params)| (host, Some(params)));
+    let (rest, headers) = split_at(rest, b'?').map_or((rest, None), |(rest, headers)| (rest, Some(headers)));
+    let (hostport, params) = split_at(rest, b';').map_or((rest, None), |(host, params)| (host, Some(params)));
     let (host, port) = Host::split_port(hostport);
     let (user, password) = match userinfo {
         Some(userinfo) => split_userinfo(userinfo)?,
@@ -177,29 +158,21 @@ fn sip<'a>(text: &'a str, scheme: Scheme<'a>, rest: &'a str) -> Option<Uri<'a>> 
         host: Some(Host::parse(host)?),
         port: port.map(parse_port).transpose().ok()?,
         params: params.map_or(Some(""), |params| are_pairs(params, ';').then_some(params))?,
-        headers: headers.map_or(Some(""), |headers| {
-            are_pairs(headers, '&').then_some(headers)
-        })?,
+        headers: headers.map_or(Some(""), |headers| are_pairs(headers, '&').then_some(headers))?,
     })
 }
 
 fn tel<'a>(text: &'a str, rest: &'a str) -> Option<Uri<'a>> {
-    let (number, params) = rest
-        .split_once(';')
-        .map_or((rest, None), |(number, params)| (number, Some(params)));
+    let (number, params) =
+        split_at(rest, b';').map_or((rest, None), |(number, params)| (number, Some(params)));
     let valid = !number.is_empty() && is_opaque(number);
     let params = params.map_or(Some(""), |params| are_pairs(params, ';').then_some(params))?;
-    valid.then_some(Uri {
-        user: Some(number),
-        params,
-        ..Uri::opaque(text, Scheme::Tel)
-    })
+    valid.then_some(Uri { user: Some(number), params, ..Uri::opaque(text, Scheme::Tel) })
 }
 
 fn split_userinfo(userinfo: &str) -> Option<(Option<&str>, Option<&str>)> {
-    let (user, password) = userinfo
-        .split_once(':')
-        .map_or((userinfo, None), |(user, password)| (user, Some(password)));
+    let (user, password) =
+        split_at(userinfo, b':').map_or((userinfo, None), |(user, password)| (user, Some(password)));
     let valid = !user.is_empty()
         && is_escaped(user, is_user)
         && password.is_none_or(|text| is_escaped(text, is_user));
@@ -208,11 +181,13 @@ fn split_userinfo(userinfo: &str) -> Option<(Option<&str>, Option<&str>)> {
 
 fn parse_port(text: &str) -> Result<u16, Defect> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if digits {
-        text.parse().map_err(|_| Defect::Uri)
-    } else {
-        Err(Defect::Uri)
-    }
+    if digits { text.parse().map_err(|_| Defect::Uri) } else { Err(Defect::Uri) }
+}
+
+/// What stands on either side of the first `separator`.
+fn split_at(text: &str, separator: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(separator, text.as_bytes())?;
+    Some((&text[..at], &text[at + 1..]))
 }
 
 /// Pairs of `name [ "=" value ]`, none empty, names and values well escaped.
@@ -223,14 +198,8 @@ fn are_pairs(text: &str, separator: char) -> bool {
 }
 
 fn pairs(text: &str, separator: char) -> impl Iterator<Item = (&str, Option<&str>)> {
-    let parts = (!text.is_empty())
-        .then(|| text.split(separator))
-        .into_iter()
-        .flatten();
-    parts.map(|part| {
-        part.split_once('=')
-            .map_or((part, None), |(name, value)| (name, Some(value)))
-    })
+    let parts = (!text.is_empty()).then(|| text.split(separator)).into_iter().flatten();
+    parts.map(|part| split_at(part, b'=').map_or((part, None), |(name, value)| (name, Some(value))))
 }
 
 fn is_opaque(text: &str) -> bool {
@@ -242,11 +211,7 @@ fn is_escaped(text: &str, is_allowed: fn(u8) -> bool) -> bool {
     let mut bytes = text.as_bytes();
     while let [first, rest @ ..] = bytes {
         bytes = match (first, rest) {
-            (b'%', [high, low, rest @ ..])
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
-                rest
-            }
+            (b'%', [high, low, rest @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
             (b'%', _) => return false,
             (&byte, rest) if is_allowed(byte) => rest,
             (_, _) => return false,
@@ -261,11 +226,7 @@ fn is_visible(byte: u8) -> bool {
 
 /// Wider than `user-unreserved` by the `#` that dial strings carry unescaped.
 fn is_user(byte: u8) -> bool {
-    is_visible(byte)
-        && !matches!(
-            byte,
-            b'[' | b']' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b':'
-        )
+    is_visible(byte) && !matches!(byte, b'[' | b']' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b':')
 }
 
 #[cfg(test)]
@@ -274,39 +235,20 @@ mod tests {
 
     #[test]
     fn every_part_is_found() {
-        let uri =
-            Uri::parse("SIPS:al;x=?ice:pa&ss@[2001:db8::1]:5061;lr;transport=tcp?a=b&c=").unwrap();
+        let uri = Uri::parse("SIPS:al;x=?ice:pa&ss@[2001:db8::1]:5061;lr;transport=tcp?a=b&c=").unwrap();
         assert_eq!(uri.scheme(), Scheme::Sips);
-        assert_eq!(
-            (uri.user(), uri.password()),
-            (Some("al;x=?ice"), Some("pa&ss"))
-        );
-        assert_eq!(
-            (uri.host().unwrap().to_string(), uri.port()),
-            ("[2001:db8::1]".to_owned(), Some(5061))
-        );
+        assert_eq!((uri.user(), uri.password()), (Some("al;x=?ice"), Some("pa&ss")));
+        assert_eq!((uri.host().unwrap().to_string(), uri.port()), ("[2001:db8::1]".to_owned(), Some(5061)));
         assert!(uri.is_loose_router());
-        assert_eq!(
-            (uri.param("Transport"), uri.param("ttl")),
-            (Some("tcp"), None)
-        );
-        assert_eq!(
-            uri.headers().collect::<Vec<_>>(),
-            [("a", Some("b")), ("c", Some(""))]
-        );
+        assert_eq!((uri.param("Transport"), uri.param("ttl")), (Some("tcp"), None));
+        assert_eq!(uri.headers().collect::<Vec<_>>(), [("a", Some("b")), ("c", Some(""))]);
     }
 
     #[test]
     fn numbers_and_unknown_schemes_are_read() {
         let tel = Uri::parse("tel:+1-201;phone-context=example.org").unwrap();
-        assert_eq!(
-            (tel.user(), tel.param("phone-context")),
-            (Some("+1-201"), Some("example.org"))
-        );
-        assert_eq!(
-            Uri::parse("soap.beep://192.0.2.103:3002").unwrap().scheme(),
-            Scheme::Other("soap.beep")
-        );
+        assert_eq!((tel.user(), tel.param("phone-context")), (Some("+1-201"), Some("example.org")));
+        assert_eq!(Uri::parse("soap.beep://192.0.2.103:3002").unwrap().scheme(), Scheme::Other("soap.beep"));
         assert_eq!(Uri::parse("x:").unwrap().host(), None);
     }
 

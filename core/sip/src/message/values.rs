@@ -6,11 +6,7 @@ use super::syntax::{self, Cursor};
 pub(crate) fn split(value: &[u8], list: bool) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(value);
     std::iter::from_fn(move || {
-        let (first, behind) = if list {
-            split_first(rest?)
-        } else {
-            (rest?, None)
-        };
+        let (first, behind) = if list { split_first(rest?) } else { (rest?, None) };
         rest = behind;
         Some(syntax::trim(first))
     })
@@ -46,9 +42,7 @@ mod tests {
     use super::*;
 
     fn all(value: &str, list: bool) -> Vec<String> {
-        split(value.as_bytes(), list)
-            .map(|value| String::from_utf8_lossy(value).into_owned())
-            .collect()
+        split(value.as_bytes(), list).map(|value| String::from_utf8_lossy(value).into_owned()).collect()
     }
 
     #[test]

@@ -10,8 +10,6 @@ impl Message {
     pub fn call_id(&self) -> Result<&str, Defect> {
         let value = self.mandatory(Name::CallId)?;
         let valid = !value.is_empty() && value.iter().all(u8::is_ascii_graphic);
-        syntax::ascii(value)
-            .filter(|_| valid)
-            .ok_or(Defect::Malformed(Name::CallId))
+        syntax::ascii(value).filter(|_| valid).ok_or(Defect::Malformed(Name::CallId))
     }
 }

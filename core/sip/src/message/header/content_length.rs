@@ -9,8 +9,6 @@ impl Message {
     /// [`Defect::Malformed`] for anything but a number that fits 32 bits; never for a message that
     /// [`Message::parse`] accepted.
     pub fn content_length(&self) -> Result<Option<usize>, Defect> {
-        Ok(self
-            .number(Name::ContentLength)?
-            .map(|number| number as usize))
+        Ok(self.number(Name::ContentLength)?.map(|number| number as usize))
     }
 }

@@ -18,8 +18,7 @@ impl ContentType<'_> {
     /// True for this type and subtype, in any case, whatever the parameters: `is("application", "sdp")`.
     #[must_use]
     pub fn is(&self, media_type: &str, subtype: &str) -> bool {
-        self.media_type.eq_ignore_ascii_case(media_type)
-            && self.subtype.eq_ignore_ascii_case(subtype)
+        self.media_type.eq_ignore_ascii_case(media_type) && self.subtype.eq_ignore_ascii_case(subtype)
     }
 }
 
@@ -32,9 +31,7 @@ impl Message {
         let Some(value) = self.header(Name::ContentType) else {
             return Ok(None);
         };
-        read(value)
-            .map(Some)
-            .ok_or(Defect::Malformed(Name::ContentType))
+        read(value).map(Some).ok_or(Defect::Malformed(Name::ContentType))
     }
 
     /// The body if it is SDP: not empty, and of type `application/sdp`.
@@ -50,11 +47,7 @@ fn read(value: &[u8]) -> Option<ContentType<'_>> {
     let media_type = cursor.token()?;
     cursor.eat_spaced(b'/').then_some(())?;
     let subtype = cursor.token()?;
-    Some(ContentType {
-        media_type,
-        subtype,
-        params: Params::parse(cursor)?,
-    })
+    Some(ContentType { media_type, subtype, params: Params::parse(cursor)? })
 }
 
 #[cfg(test)]

@@ -21,10 +21,7 @@ impl CSeq {
     /// [`Defect::Malformed`] if it is not a number of 31 bits and a method.
     pub fn parse(value: &[u8]) -> Result<Self, Defect> {
         let (number, method) = parts(value).ok_or(Defect::Malformed(Name::CSeq))?;
-        Ok(Self {
-            number,
-            method: Method::of(method),
-        })
+        Ok(Self { number, method: Method::of(method) })
     }
 }
 
@@ -62,13 +59,7 @@ mod tests {
 
     #[test]
     fn number_and_method_are_read_across_folds_and_zeros() {
-        assert_eq!(
-            CSeq::parse(b"0009\r\n  INVITE").unwrap(),
-            CSeq {
-                number: 9,
-                method: Method::Invite
-            }
-        );
+        assert_eq!(CSeq::parse(b"0009\r\n  INVITE").unwrap(), CSeq { number: 9, method: Method::Invite });
     }
 
     #[test]

@@ -23,8 +23,6 @@ impl Message {
         };
         let mut cursor = Cursor::new(value);
         let event = cursor.token().zip(Params::parse(cursor));
-        event
-            .map(|(package, params)| Some(Event { package, params }))
-            .ok_or(Defect::Malformed(Name::Event))
+        event.map(|(package, params)| Some(Event { package, params })).ok_or(Defect::Malformed(Name::Event))
     }
 }

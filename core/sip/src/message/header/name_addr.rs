@@ -92,8 +92,7 @@ impl Message {
 
     /// Any field of addresses: Refer-To, P-Asserted-Identity, Diversion … every value.
     pub fn addresses(&self, name: Name) -> impl Iterator<Item = Result<NameAddr<'_>, Defect>> {
-        self.values(name)
-            .map(move |value| NameAddr::parse(value, Defect::Malformed(name)))
+        self.values(name).map(move |value| NameAddr::parse(value, Defect::Malformed(name)))
     }
 }
 
@@ -112,12 +111,7 @@ fn read(value: &[u8]) -> Option<NameAddr<'_>> {
     };
     let uri = syntax::ascii(uri).filter(|uri| is_uri(uri))?;
     let params = Params::parse(cursor)?;
-    Some(NameAddr {
-        display,
-        uri,
-        params,
-        value,
-    })
+    Some(NameAddr { display, uri, params, value })
 }
 
 /// Leaves the cursor at the `<` or, where there is none, at the start of the URI.
@@ -158,15 +152,9 @@ mod tests {
             (&b"\"A, \\\"B\\\"\""[..], "sip:a@b;lr", Some("1"))
         );
         let tokens = parse("Anna B. <sip:a@b>").unwrap();
-        assert_eq!(
-            (tokens.display(), tokens.uri(), tokens.tag()),
-            (&b"Anna B."[..], "sip:a@b", None)
-        );
+        assert_eq!((tokens.display(), tokens.uri(), tokens.tag()), (&b"Anna B."[..], "sip:a@b", None));
         let bare = parse("sip:a@b;tag=x;y").unwrap();
-        assert_eq!(
-            (bare.display(), bare.uri(), bare.tag()),
-            (&b""[..], "sip:a@b", Some("x"))
-        );
+        assert_eq!((bare.display(), bare.uri(), bare.tag()), (&b""[..], "sip:a@b", Some("x")));
         assert_eq!(parse("*").unwrap().uri(), "*");
         assert_eq!(parse("<tel:+1>\r\n ; tag = z").unwrap().tag(), Some("z"));
     }

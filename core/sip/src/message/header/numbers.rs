@@ -9,9 +9,7 @@ impl Message {
     /// # Errors
     /// [`Defect::Malformed`].
     pub fn number(&self, name: Name) -> Result<Option<u32>, Defect> {
-        self.header(name)
-            .map(|value| syntax::parse_number(value).ok_or(Defect::Malformed(name)))
-            .transpose()
+        self.header(name).map(|value| syntax::parse_number(value).ok_or(Defect::Malformed(name))).transpose()
     }
 
     /// Expires, seconds.

@@ -16,8 +16,7 @@ impl Message {
     /// True if the list field `name` (Require, Supported …) has the option tag, in any case.
     #[must_use]
     pub fn has_option(&self, name: Name, option: &str) -> bool {
-        self.tokens(name)
-            .any(|token| token.eq_ignore_ascii_case(option))
+        self.tokens(name).any(|token| token.eq_ignore_ascii_case(option))
     }
 
     /// The option tags that the peer insists on.

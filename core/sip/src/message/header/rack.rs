@@ -37,11 +37,7 @@ fn read(value: &[u8]) -> Option<RAck> {
     cursor.skip_space();
     (cursor.rest.len() < before).then_some(())?;
     let (cseq, method) = cseq::parts(cursor.rest)?;
-    Some(RAck {
-        rseq,
-        cseq,
-        method: Method::of(method),
-    })
+    Some(RAck { rseq, cseq, method: Method::of(method) })
 }
 
 impl fmt::Display for RAck {
@@ -57,14 +53,7 @@ mod tests {
     #[test]
     fn two_numbers_and_a_method_are_read() {
         let rack = read(b"776656 \r\n 1 INVITE").unwrap();
-        assert_eq!(
-            rack,
-            RAck {
-                rseq: 776_656,
-                cseq: 1,
-                method: Method::Invite
-            }
-        );
+        assert_eq!(rack, RAck { rseq: 776_656, cseq: 1, method: Method::Invite });
         assert_eq!(rack.to_string(), "776656 1 INVITE");
         for broken in [&b"0 1 INVITE"[..], b"1 INVITE", b"1 1", b"1,1 INVITE", b""] {
             assert_eq!(read(broken), None);

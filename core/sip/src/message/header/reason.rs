@@ -21,11 +21,7 @@ impl<'a> Reason<'a> {
     /// A SIP status code and what it means.
     #[must_use]
     pub fn sip(cause: u16, text: &'a str) -> Self {
-        Self {
-            protocol: "SIP",
-            cause: Some(cause),
-            text: Some(Cow::Borrowed(text)),
-        }
+        Self { protocol: "SIP", cause: Some(cause), text: Some(Cow::Borrowed(text)) }
     }
 
     /// Reads one value.
@@ -38,10 +34,7 @@ impl<'a> Reason<'a> {
         let (protocol, params) = parts.ok_or(Defect::Malformed(Name::Reason))?;
         Ok(Self {
             protocol,
-            cause: params
-                .find("cause")
-                .and_then(parse_number)
-                .and_then(|cause| u16::try_from(cause).ok()),
+            cause: params.find("cause").and_then(parse_number).and_then(|cause| u16::try_from(cause).ok()),
             text: params.find("text").map(unquote),
         })
     }
@@ -82,14 +75,7 @@ mod tests {
     #[test]
     fn cause_and_text_may_be_left_out() {
         assert_eq!(Reason::parse(b"Q.850 ;cause=16").unwrap().cause, Some(16));
-        assert_eq!(
-            Reason::parse(b"SIP").unwrap(),
-            Reason {
-                protocol: "SIP",
-                cause: None,
-                text: None
-            }
-        );
+        assert_eq!(Reason::parse(b"SIP").unwrap(), Reason { protocol: "SIP", cause: None, text: None });
         assert!(Reason::parse(b";cause=1").is_err());
     }
 }

@@ -42,21 +42,10 @@ fn read(value: &[u8]) -> Option<Replaces<'_>> {
     let call_id = syntax::ascii(cursor.take_while(|byte| !is_space(byte) && byte != b';'))?;
     let params = Params::parse(cursor)?;
     //= RFC 3891 §6.1: exactly one tag of each kind.
-    let only = |name: &str| {
-        params
-            .iter()
-            .filter(|(found, _)| found.eq_ignore_ascii_case(name))
-            .count()
-            == 1
-    };
+    let only = |name: &str| params.iter().filter(|(found, _)| found.eq_ignore_ascii_case(name)).count() == 1;
     let valid = !call_id.is_empty() && only("to-tag") && only("from-tag");
     let (to_tag, from_tag) = (params.text("to-tag")?, params.text("from-tag")?);
-    valid.then_some(Replaces {
-        call_id,
-        to_tag,
-        from_tag,
-        early_only: params.find("early-only").is_some(),
-    })
+    valid.then_some(Replaces { call_id, to_tag, from_tag, early_only: params.find("early-only").is_some() })
 }
 
 #[cfg(test)]
@@ -65,8 +54,7 @@ mod tests {
 
     #[test]
     fn both_tags_must_be_there_once() {
-        let replaces =
-            read(b"98732@sip.example.com ;from-tag=r33th4x0r ;to-tag=ff87ff;early-only").unwrap();
+        let replaces = read(b"98732@sip.example.com ;from-tag=r33th4x0r ;to-tag=ff87ff;early-only").unwrap();
         let expected = Replaces {
             call_id: "98732@sip.example.com",
             to_tag: "ff87ff",
@@ -74,12 +62,7 @@ mod tests {
             early_only: true,
         };
         assert_eq!(replaces, expected);
-        for broken in [
-            "a;to-tag=1",
-            "a;to-tag=1;from-tag=2;to-tag=3",
-            ";to-tag=1;from-tag=2",
-            "a",
-        ] {
+        for broken in ["a;to-tag=1", "a;to-tag=1;from-tag=2;to-tag=3", ";to-tag=1;from-tag=2", "a"] {
             assert_eq!(read(broken.as_bytes()), None, "{broken}");
         }
     }

@@ -22,9 +22,7 @@ impl Message {
         let Some(value) = self.header(Name::RetryAfter) else {
             return Ok(None);
         };
-        read(value)
-            .map(Some)
-            .ok_or(Defect::Malformed(Name::RetryAfter))
+        read(value).map(Some).ok_or(Defect::Malformed(Name::RetryAfter))
     }
 }
 
@@ -36,10 +34,7 @@ fn read(value: &[u8]) -> Option<RetryAfter> {
         cursor.comment()?;
     }
     let params = Params::parse(cursor)?;
-    Some(RetryAfter {
-        delay_s,
-        duration_s: params.find("duration").and_then(parse_number),
-    })
+    Some(RetryAfter { delay_s, duration_s: params.find("duration").and_then(parse_number) })
 }
 
 #[cfg(test)]
@@ -49,19 +44,10 @@ mod tests {
     #[test]
     fn comments_and_duration_are_understood() {
         let read = |value: &str| read(value.as_bytes());
-        assert_eq!(
-            read("5"),
-            Some(RetryAfter {
-                delay_s: 5,
-                duration_s: None
-            })
-        );
+        assert_eq!(read("5"), Some(RetryAfter { delay_s: 5, duration_s: None }));
         assert_eq!(
             read("18000 (in a (nested \\)) meeting) ;duration=3600"),
-            Some(RetryAfter {
-                delay_s: 18_000,
-                duration_s: Some(3_600)
-            })
+            Some(RetryAfter { delay_s: 18_000, duration_s: Some(3_600) })
         );
         assert_eq!(read("949302838503028349304023988"), None);
         assert_eq!(read("5 (open"), None);

@@ -32,9 +32,7 @@ impl Message {
         let Some(value) = self.header(Name::SessionExpires) else {
             return Ok(None);
         };
-        read(value)
-            .map(Some)
-            .ok_or(Defect::Malformed(Name::SessionExpires))
+        read(value).map(Some).ok_or(Defect::Malformed(Name::SessionExpires))
     }
 
     /// Min-SE, seconds.
@@ -58,10 +56,7 @@ fn read(value: &[u8]) -> Option<SessionExpires> {
         Some(_) => return None,
         None => None,
     };
-    Some(SessionExpires {
-        interval_s,
-        refresher,
-    })
+    Some(SessionExpires { interval_s, refresher })
 }
 
 fn seconds(value: &[u8]) -> Option<(u32, Params<'_>)> {
@@ -89,10 +84,7 @@ mod tests {
         for text in ["1800", "90;refresher=uac", "4000;refresher=uas"] {
             assert_eq!(read(text.as_bytes()).unwrap().to_string(), text);
         }
-        assert_eq!(
-            read(b"90 ; x=1 ; Refresher = UAC").unwrap().refresher,
-            Some(Refresher::Uac)
-        );
+        assert_eq!(read(b"90 ; x=1 ; Refresher = UAC").unwrap().refresher, Some(Refresher::Uac));
         for broken in ["", "x", "90;refresher=me", "-1"] {
             assert_eq!(read(broken.as_bytes()), None, "{broken}");
         }

@@ -15,10 +15,7 @@ impl Uuid {
 
     fn parse(text: &str) -> Option<Self> {
         let valid = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        u128::from_str_radix(text, 16)
-            .ok()
-            .filter(|_| valid)
-            .map(Self)
+        u128::from_str_radix(text, 16).ok().filter(|_| valid).map(Self)
     }
 }
 
@@ -47,9 +44,7 @@ impl Message {
         let Some(value) = self.header(Name::SessionId) else {
             return Ok(None);
         };
-        read(value)
-            .map(Some)
-            .ok_or(Defect::Malformed(Name::SessionId))
+        read(value).map(Some).ok_or(Defect::Malformed(Name::SessionId))
     }
 }
 
@@ -84,20 +79,14 @@ mod tests {
         let id = read(text.as_bytes()).unwrap();
         assert_eq!(id.remote, Some(Uuid::NIL));
         assert_eq!(id.to_string(), text);
-        assert_eq!(
-            read(b"AB30317f1a784dc48ff824d0d3715d86").unwrap().remote,
-            None
-        );
+        assert_eq!(read(b"AB30317f1a784dc48ff824d0d3715d86").unwrap().remote, None);
     }
 
     #[test]
     fn other_lengths_and_letters_are_refused() {
-        for broken in [
-            "",
-            "ab30",
-            "gb30317f1a784dc48ff824d0d3715d86",
-            "ab30317f1a784dc48ff824d0d3715d86;remote=1",
-        ] {
+        for broken in
+            ["", "ab30", "gb30317f1a784dc48ff824d0d3715d86", "ab30317f1a784dc48ff824d0d3715d86;remote=1"]
+        {
             assert_eq!(read(broken.as_bytes()), None, "{broken}");
         }
     }

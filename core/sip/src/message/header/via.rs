@@ -47,9 +47,7 @@ impl<'a> Via<'a> {
     /// The branch; empty ones count as none.
     #[must_use]
     pub fn branch(&self) -> Option<&'a str> {
-        self.params
-            .text("branch")
-            .filter(|branch| !branch.is_empty())
+        self.params.text("branch").filter(|branch| !branch.is_empty())
     }
 
     /// The branch if it has the magic cookie and something behind it, that is, if it names a transaction
@@ -69,11 +67,7 @@ impl<'a> Via<'a> {
     #[must_use]
     pub fn received(&self) -> Option<IpAddr> {
         let text = self.params.text("received")?;
-        text.strip_prefix('[')
-            .and_then(|text| text.strip_suffix(']'))
-            .unwrap_or(text)
-            .parse()
-            .ok()
+        text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text).parse().ok()
     }
 
     /// RFC 3581: `None` if absent, `Some(None)` if asked for, `Some(Some(port))` if filled in.
@@ -120,18 +114,9 @@ fn read(value: &[u8]) -> Option<Via<'_>> {
     }
     cursor.skip_space();
     let host = host(&mut cursor)?;
-    let port = if cursor.eat_spaced(b':') {
-        Some(u16::try_from(cursor.number()?).ok()?)
-    } else {
-        None
-    };
+    let port = if cursor.eat_spaced(b':') { Some(u16::try_from(cursor.number()?).ok()?) } else { None };
     let params = Params::parse(cursor)?;
-    Some(Via {
-        transport,
-        host,
-        port,
-        params,
-    })
+    Some(Via { transport, host, port, params })
 }
 
 fn host<'a>(cursor: &mut Cursor<'a>) -> Option<Host<'a>> {
@@ -164,10 +149,7 @@ mod tests {
     #[test]
     fn received_is_read_with_and_without_brackets() {
         //= test RFC 5118 §4.5: both spellings.
-        for value in [
-            "SIP/2.0/UDP h;received=[2001:db8::9:255]",
-            "SIP/2.0/UDP h;received=2001:db8::9:255",
-        ] {
+        for value in ["SIP/2.0/UDP h;received=[2001:db8::9:255]", "SIP/2.0/UDP h;received=2001:db8::9:255"] {
             assert_eq!(
                 Via::parse(value.as_bytes()).unwrap().received(),
                 Some("2001:db8::9:255".parse().unwrap())

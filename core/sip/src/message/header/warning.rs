@@ -42,11 +42,7 @@ fn read(value: &[u8]) -> Option<Warning<'_>> {
     cursor.skip_space();
     let text = unquote(cursor.quoted()?);
     let valid = !agent.is_empty() && cursor.is_empty();
-    valid.then_some(Warning {
-        code: u16::try_from(code).ok()?,
-        agent,
-        text,
-    })
+    valid.then_some(Warning { code: u16::try_from(code).ok()?, agent, text })
 }
 
 impl fmt::Display for Warning<'_> {
@@ -61,27 +57,14 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let warning = Warning {
-            code: 399,
-            agent: "postern",
-            text: "firewall policy: \"no\"".into(),
-        };
-        assert_eq!(
-            warning.to_string(),
-            r#"399 postern "firewall policy: \"no\"""#
-        );
+        let warning = Warning { code: 399, agent: "postern", text: "firewall policy: \"no\"".into() };
+        assert_eq!(warning.to_string(), r#"399 postern "firewall policy: \"no\"""#);
         assert_eq!(Warning::parse(warning.to_string().as_bytes()), Ok(warning));
     }
 
     #[test]
     fn codes_have_three_digits_and_texts_are_quoted() {
-        for broken in [
-            "1812 overture \"In Progress\"",
-            "399 a",
-            "399 \"x\"",
-            "399 a x",
-            "399 a \"x\" y",
-        ] {
+        for broken in ["1812 overture \"In Progress\"", "399 a", "399 \"x\"", "399 a x", "399 a \"x\" y"] {
             assert!(Warning::parse(broken.as_bytes()).is_err(), "{broken}");
         }
     }

@@ -9,9 +9,7 @@ pub(super) fn is_equivalent(left: &Uri<'_>, right: &Uri<'_>) -> bool {
     match (left.scheme, right.scheme) {
         (Scheme::Sip, Scheme::Sip) | (Scheme::Sips, Scheme::Sips) => is_same_sip(left, right),
         (Scheme::Tel, Scheme::Tel) => is_same_tel(left, right),
-        (Scheme::Sip | Scheme::Sips | Scheme::Tel | Scheme::Other(_), _) => {
-            is_same_text(left, right)
-        }
+        (Scheme::Sip | Scheme::Sips | Scheme::Tel | Scheme::Other(_), _) => is_same_text(left, right),
     }
 }
 
@@ -34,14 +32,9 @@ fn is_same_sip(left: &Uri<'_>, right: &Uri<'_>) -> bool {
 /// Every parameter of `left` that `right` has too is the same there, and none that counts is missing there.
 fn are_params_compatible(left: &Uri<'_>, right: &Uri<'_>) -> bool {
     left.params().all(|(name, value)| {
-        match right
-            .params()
-            .find(|(other, _)| same_without_case(name, other))
-        {
+        match right.params().find(|(other, _)| same_without_case(name, other)) {
             Some((_, other)) => is_same_optional(value, other, same_without_case),
-            None => !COUNTING
-                .iter()
-                .any(|counting| counting.eq_ignore_ascii_case(name)),
+            None => !COUNTING.iter().any(|counting| counting.eq_ignore_ascii_case(name)),
         }
     })
 }
@@ -66,8 +59,7 @@ fn is_same_tel(left: &Uri<'_>, right: &Uri<'_>) -> bool {
     let covers = |left: &Uri<'_>, right: &Uri<'_>| {
         left.params().all(|(name, value)| {
             right.params().any(|(other_name, other)| {
-                same_without_case(name, other_name)
-                    && is_same_optional(value, other, same_without_case)
+                same_without_case(name, other_name) && is_same_optional(value, other, same_without_case)
             })
         })
     };
@@ -76,9 +68,7 @@ fn is_same_tel(left: &Uri<'_>, right: &Uri<'_>) -> bool {
 
 fn is_same_text(left: &Uri<'_>, right: &Uri<'_>) -> bool {
     let split = |uri: &Uri<'_>| {
-        uri.text
-            .split_once(':')
-            .map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest.to_owned()))
+        uri.text.split_once(':').map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest.to_owned()))
     };
     split(left) == split(right)
 }
@@ -96,9 +86,7 @@ fn same_exactly(left: &str, right: &str) -> bool {
 }
 
 fn same_without_case(left: &str, right: &str) -> bool {
-    unescaped(left)
-        .map(lowered)
-        .eq(unescaped(right).map(lowered))
+    unescaped(left).map(lowered).eq(unescaped(right).map(lowered))
 }
 
 fn lowered((byte, escaped): (u8, bool)) -> (u8, bool) {
@@ -113,8 +101,7 @@ fn unescaped(text: &str) -> impl Iterator<Item = (u8, bool)> + '_ {
     std::iter::from_fn(move || {
         let (&first, after) = rest.split_first()?;
         if let (b'%', [high, low, after @ ..]) = (first, after)
-            && let (Some(high), Some(low)) =
-                ((*high as char).to_digit(16), (*low as char).to_digit(16))
+            && let (Some(high), Some(low)) = ((*high as char).to_digit(16), (*low as char).to_digit(16))
         {
             rest = after;
             let byte = (high * 16 + low) as u8;
@@ -126,10 +113,7 @@ fn unescaped(text: &str) -> impl Iterator<Item = (u8, bool)> + '_ {
 }
 
 fn is_reserved(byte: u8) -> bool {
-    matches!(
-        byte,
-        b';' | b'/' | b'?' | b':' | b'@' | b'&' | b'=' | b'+' | b'$' | b','
-    )
+    matches!(byte, b';' | b'/' | b'?' | b':' | b'@' | b'&' | b'=' | b'+' | b'$' | b',')
 }
 
 #[cfg(test)]
@@ -138,11 +122,7 @@ mod tests {
 
     fn same(left: &str, right: &str) -> bool {
         let (left, right) = (Uri::parse(left).unwrap(), Uri::parse(right).unwrap());
-        assert_eq!(
-            left.is_equivalent(&right),
-            right.is_equivalent(&left),
-            "{left} {right}"
-        );
+        assert_eq!(left.is_equivalent(&right), right.is_equivalent(&left), "{left} {right}");
         left.is_equivalent(&right)
     }
 
@@ -150,10 +130,7 @@ mod tests {
     fn the_equivalent_sets_of_rfc_3261_are_equivalent() {
         //= test RFC 3261 §19.1.4: its own examples.
         for (left, right) in [
-            (
-                "sip:%61lice@atlanta.com;transport=TCP",
-                "sip:alice@AtLanTa.CoM;Transport=tcp",
-            ),
+            ("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtLanTa.CoM;Transport=tcp"),
             ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"),
             ("sip:carol@chicago.com", "sip:carol@chicago.com;security=on"),
             (
@@ -173,30 +150,15 @@ mod tests {
     fn the_different_sets_of_rfc_3261_differ() {
         //= test RFC 3261 §19.1.4: its own examples, and sip against sips.
         for (left, right) in [
-            (
-                "SIP:ALICE@AtLanTa.CoM;Transport=udp",
-                "sip:alice@AtLanTa.CoM;Transport=UDP",
-            ),
+            ("SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP"),
             ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"),
             ("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp"),
-            (
-                "sip:bob@biloxi.com",
-                "sip:bob@biloxi.com:6000;transport=tcp",
-            ),
-            (
-                "sip:carol@chicago.com",
-                "sip:carol@chicago.com?Subject=next%20meeting",
-            ),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com:6000;transport=tcp"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting"),
             ("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4"),
-            (
-                "sip:carol@chicago.com;security=on",
-                "sip:carol@chicago.com;security=off",
-            ),
+            ("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;security=off"),
             ("sip:carol@chicago.com", "sips:carol@chicago.com"),
-            (
-                "sip:carol@chicago.com",
-                "sip:carol@chicago.com;maddr=192.0.2.1",
-            ),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com;maddr=192.0.2.1"),
             ("sip:carol:a@chicago.com", "sip:carol:b@chicago.com"),
             ("sip:chicago.com", "sip:carol@chicago.com"),
         ] {
