@@ -100,6 +100,8 @@ pub enum Why {
     TooManyStreams,
     #[error("no media network of the other side has this IP version")]
     NoPeerNetwork,
+    #[error("the two sides use different IP versions")]
+    DifferentVersions,
 }
 
 /// `stream 2 (video): 10.0.0.9 is outside the media networks`. Streams are counted from 1, as people count.

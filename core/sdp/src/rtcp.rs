@@ -34,16 +34,19 @@ impl Attributes {
         Ok(found)
     }
 
-    /// Where RTCP is received for RTP at `address` and `rtp`.
-    pub(crate) fn place(&self, address: IpAddr, rtp: u16) -> Result<Option<Rtcp>, Why> {
+    /// Where RTCP is received for RTP at `stream` and `rtp`.
+    pub(crate) fn place(&self, stream: IpAddr, rtp: u16) -> Result<Option<Rtcp>, Why> {
         if self.only_mux {
             return Ok(None);
         }
         let (port, address) = match self.explicit {
-            Some((port, other)) => (port, other.unwrap_or(address)),
+            Some((port, other)) => (port, other.unwrap_or(stream)),
             //= RFC 3605 §2.1: without the attribute RTCP uses the next higher port.
-            None => (rtp.checked_add(1).ok_or(Why::ImpossiblePorts)?, address),
+            None => (rtp.checked_add(1).ok_or(Why::ImpossiblePorts)?, stream),
         };
+        if address.is_ipv4() != stream.is_ipv4() {
+            return Err(Why::MalformedRtcp);
+        }
         let of_its_own = port != 0 && port != rtp && !address.is_unspecified();
         Ok(of_its_own.then_some(Rtcp { address, port }))
     }

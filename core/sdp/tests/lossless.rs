@@ -16,7 +16,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn address(text: &str) -> IpAddr {
-    text.parse().unwrap()
+    text.parse().expect("an address")
 }
 
 #[test]

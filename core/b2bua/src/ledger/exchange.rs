@@ -109,6 +109,7 @@ impl Ledger {
             Some(_) | None => self.agreed[by.other()].clone(),
         };
         let agreed = agree(by.other(), &offer, &answer);
+        one_version(&agreed[by], &agreed[by.other()])?;
         let desired = self.all_desired(&agreed);
         let missing: Missing = desired
             .iter()
@@ -334,4 +335,17 @@ impl Ledger {
 fn is_held(agreed: &Sides<Flows>, stream: u16) -> bool {
     let held = |flow: &MediaFlow| flow.stream == stream && flow.is_held();
     agreed.a.iter().chain(&agreed.b).any(held)
+}
+
+/// Refuses an answer in the other IP version: without translation no packet could take that way.
+fn one_version(flows: &Flows, peers: &Flows) -> Result<(), Refusal> {
+    let mixed = |(flow, peer): &(&MediaFlow, &MediaFlow)| {
+        flow.address.is_ipv4() != peer.address.is_ipv4() && !flow.is_held() && !peer.is_held()
+    };
+    match counterparts(flows, peers).find(mixed) {
+        Some((flow, _)) => {
+            Err(Refusal { stream: Some((flow.stream, flow.media)), why: Why::DifferentVersions })
+        }
+        None => Ok(()),
+    }
 }

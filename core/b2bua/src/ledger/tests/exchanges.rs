@@ -157,6 +157,18 @@ fn limits_are_a_refusal() {
 }
 
 #[test]
+fn an_answer_in_the_other_ip_version_is_refused() {
+    let mut terms = terms(SourcePolicy::Address);
+    terms.realms.a = realm(&["192.0.2.0/24", "2001:db8:1::/64"], SourcePolicy::Address);
+    terms.realms.b = realm(&["10.0.0.0/24", "2001:db8::/64"], SourcePolicy::Address);
+    let mut bench = Bench::with(terms);
+    bench.offered(Side::A, A, "20000").unwrap();
+    bench.settle();
+    let refusal = bench.answered(Side::B, B, "30000@2001:db8::7").unwrap_err();
+    assert_eq!(refusal.why, sdp::Why::DifferentVersions);
+}
+
+#[test]
 fn a_reply_after_the_hold_has_ended_is_closed() {
     let mut bench = Bench::new(SourcePolicy::Realm);
     bench.offered(Side::A, A, "20000").unwrap();

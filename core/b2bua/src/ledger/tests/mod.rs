@@ -73,11 +73,15 @@ fn description(address: &str, streams: &str) -> Vec<u8> {
     for stream in streams.split_whitespace() {
         let mut parts = stream.split(',');
         let first = parts.next().unwrap();
-        let (media, place) = first.split_once(':').unwrap_or(("audio", first));
+        let (media, place) = match first.split_once(':') {
+            Some((media, place)) if media.chars().all(char::is_alphabetic) => (media, place),
+            Some(_) | None => ("audio", first),
+        };
         let (port, own) = place.split_once('@').map_or((place, None), |(port, own)| (port, Some(own)));
         text += &format!("m={media} {port} RTP/AVP 0\r\n");
         if let Some(own) = own {
-            text += &format!("c=IN IP4 {own}\r\n");
+            let family = if own.contains(':') { "IP6" } else { "IP4" };
+            text += &format!("c=IN {family} {own}\r\n");
         }
         for attribute in parts {
             text += &match attribute.split_once('=') {
