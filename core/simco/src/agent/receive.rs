@@ -1,7 +1,7 @@
 //! What a middlebox's messages mean to an agent.
 
 use machine::{Instant, Outbox};
-use midcom::{AgentEvent, DownReason, Failure, Lifetime, Notification, Reply, Request};
+use midcom::{AgentEvent, Capabilities, DownReason, Failure, Lifetime, Notification, Reply, Request};
 
 use super::requests::{Asked, Misfit, Owner, made};
 use super::{Output, Session, Step};
@@ -52,32 +52,46 @@ impl Session {
         message: MiddleboxMessage<'_>,
         out: &mut Outbox<Output>,
     ) -> Result<(), DownReason> {
-        let exchange = match (step, &message) {
-            (Step::Establish, MiddleboxMessage::Established(_)) => Exchange::Established,
-            (Step::Establish, MiddleboxMessage::Authentication { .. }) => Exchange::Challenged,
-            (Step::Authenticate, MiddleboxMessage::Established(_)) => Exchange::Authenticated,
-            (Step::Terminate, MiddleboxMessage::Terminated | MiddleboxMessage::Negative(_)) => {
-                return Err(DownReason::Closed);
+        match (message, step) {
+            (MiddleboxMessage::Established(capabilities), Step::Establish | Step::Authenticate) => {
+                self.on_established(step, capabilities, out);
+                Ok(())
             }
-            (Step::Establish | Step::Authenticate, MiddleboxMessage::Negative(failure)) => {
-                return Err(DownReason::Refused(*failure));
+            (MiddleboxMessage::Authentication { challenge, .. }, Step::Establish) => {
+                self.advance(Exchange::Challenged);
+                self.authenticate(now, challenge.is_some());
+                Ok(())
+            }
+            (MiddleboxMessage::Negative(failure), Step::Establish | Step::Authenticate) => {
+                Err(DownReason::Refused(failure))
             }
             //= RFC 4540 §7.2: the version in 0x0322 is one to come back with. We speak 3.0 only.
-            (Step::Establish, MiddleboxMessage::VersionMismatch(_)) => {
-                return Err(DownReason::Refused(Failure::VersionMismatch));
+            (MiddleboxMessage::VersionMismatch(_), Step::Establish | Step::Authenticate) => {
+                Err(DownReason::Refused(Failure::VersionMismatch))
             }
-            _ => return Err(misbehaved("the reply does not belong to the request")),
-        };
-        self.control = None;
-        self.advance(exchange);
-        match message {
-            MiddleboxMessage::Established(capabilities) => {
-                out.push(Output::Event(AgentEvent::Up(capabilities)));
-            }
-            MiddleboxMessage::Authentication { challenge, .. } => self.authenticate(now, challenge.is_some()),
-            _ => {}
+            // ST is never refused; whoever refuses it has no session with us either.
+            (
+                MiddleboxMessage::Terminated
+                | MiddleboxMessage::Negative(_)
+                | MiddleboxMessage::VersionMismatch(_),
+                Step::Terminate,
+            ) => Err(DownReason::Closed),
+            (
+                MiddleboxMessage::Established(_)
+                | MiddleboxMessage::Authentication { .. }
+                | MiddleboxMessage::Terminated
+                | MiddleboxMessage::Positive(_)
+                | MiddleboxMessage::BadlyFormedMessage
+                | MiddleboxMessage::Notification(_),
+                Step::Establish | Step::Authenticate | Step::Terminate,
+            ) => Err(misbehaved("the reply does not belong to the request")),
         }
-        Ok(())
+    }
+
+    fn on_established(&mut self, step: Step, capabilities: Capabilities, out: &mut Outbox<Output>) {
+        self.control = None;
+        self.advance(if step == Step::Establish { Exchange::Established } else { Exchange::Authenticated });
+        out.push(Output::Event(AgentEvent::Up(capabilities)));
     }
 
     /// Sends SA: with the token if the middlebox wants one.

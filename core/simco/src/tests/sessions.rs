@@ -257,7 +257,7 @@ proptest! {
             .iter()
             .filter_map(|output| match output {
                 agent::Output::Event(AgentEvent::Reply(id, _)) => Some(id.0),
-                _ => None,
+                agent::Output::Event(_) | agent::Output::Send(_) | agent::Output::Close => None,
             })
             .collect();
         answered.sort_unstable();

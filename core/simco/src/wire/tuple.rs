@@ -160,13 +160,9 @@ impl Attributes<'_> {
     /// Those of [`read`]; [`Failure::Inconsistent`] unless the first is a full A0 and the second a full A3.
     pub(super) fn ends(&self) -> Result<(Tuple, Tuple), Failure> {
         let &[first, second] = self.tuples() else { return Err(Failure::BadlyFormed) };
+        let (first, second) = (read(first)?, read(second)?);
         //= RFC 4540 §8.3.1: the first tuple is the internal one, the second the external one.
-        match (read(first)?, read(second)?) {
-            ((Location::Internal, Extent::Full(internal)), (Location::External, Extent::Full(external))) => {
-                Ok((internal, external))
-            }
-            _ => Err(Failure::Inconsistent),
-        }
+        Ok((at(Location::Internal, first)?, at(Location::External, second)?))
     }
 
     /// The tuples of a reply by their location; one per location.
@@ -186,6 +182,11 @@ impl Attributes<'_> {
         }
         Ok(places)
     }
+}
+
+/// The full tuple of a request, if it is where it belongs.
+fn at(location: Location, (found, extent): (Location, Extent)) -> Result<Tuple, Failure> {
+    extent.full().filter(|_| found == location).ok_or(Failure::Inconsistent)
 }
 
 /// The tuples of a reply.
