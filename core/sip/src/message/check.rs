@@ -24,7 +24,7 @@ pub(super) fn message(message: &mut Message) -> Result<(), Defect> {
 fn singles(message: &Message) -> Result<(), Defect> {
     let mut seen = 0u128;
     for line in message.lines.iter().filter(|line| line.name.is_single()) {
-        let bit = 1u128 << line.name as u8;
+        let bit = line.name.bit();
         if seen & bit != 0 {
             return Err(Defect::Duplicate(line.name));
         }

@@ -132,7 +132,12 @@ impl Name {
     /// True if a message with two of them is broken.
     #[must_use]
     pub fn is_single(self) -> bool {
-        self.entry().is_some_and(|entry| entry.3 == SINGLE)
+        SINGLES & self.bit() != 0
+    }
+
+    /// One bit for each name, so that a set of names is a number.
+    pub(super) const fn bit(self) -> u128 {
+        1 << self as u8
     }
 
     const fn entry(self) -> Option<&'static (Self, &'static str, u8, u8)> {
@@ -168,6 +173,21 @@ const fn slots() -> [Name; SLOT_COUNT] {
         index += 1;
     }
     slots
+}
+
+/// The names that stand once.
+const SINGLES: u128 = singles();
+
+const fn singles() -> u128 {
+    let mut set = 0;
+    let mut index = 0;
+    while index < TABLE.len() {
+        if TABLE[index].3 == SINGLE {
+            set |= TABLE[index].0.bit();
+        }
+        index += 1;
+    }
+    set
 }
 
 const fn compact() -> [Name; 128] {

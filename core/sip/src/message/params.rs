@@ -26,8 +26,8 @@ impl<'a> Params<'a> {
     /// A quoted value comes without its quotes and with its escapes.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&'a [u8]> {
-        self.iter()
-            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+        self.raw()
+            .find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| value.unwrap_or_default())
     }
 
@@ -39,6 +39,10 @@ impl<'a> Params<'a> {
 
     /// Every parameter: its name, and its value if it has one.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
+        self.raw().filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value)))
+    }
+
+    fn raw(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
         let mut rest = Cursor::new(self.bytes);
         std::iter::from_fn(move || {
             rest.eat_spaced(b';').then_some(())?;
@@ -53,8 +57,8 @@ impl<'a> Params<'a> {
     }
 }
 
-fn param<'a>(cursor: &mut Cursor<'a>) -> Option<(&'a str, Option<&'a [u8]>)> {
-    let name = cursor.token()?;
+fn param<'a>(cursor: &mut Cursor<'a>) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+    let name = cursor.token_bytes()?;
     if !cursor.eat_spaced(b'=') {
         return Some((name, None));
     }

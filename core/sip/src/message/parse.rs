@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
         self.version(&rest[uri_end + 1..])?;
         if uri.len() > limits::REQUEST_URI_LEN_MAX {
             self.note(Defect::RequestUriTooLong);
-        } else if !rest[..uri_end].iter().all(u8::is_ascii_graphic) {
+        } else if syntax::visible(&rest[..uri_end]).is_none() {
             self.note(Defect::RequestUri);
         }
         self.message.start = StartLine::Request { uri: Span::new(uri) };

@@ -58,7 +58,14 @@ pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
 
 /// Text of ASCII bytes.
 pub(crate) fn ascii(bytes: &[u8]) -> Option<&str> {
-    if bytes.is_ascii() { std::str::from_utf8(bytes).ok() } else { None }
+    std::str::from_utf8(bytes).ok().filter(|text| text.is_ascii())
+}
+
+/// Text of visible ASCII bytes: no white space, no control characters.
+pub(crate) fn visible(bytes: &[u8]) -> Option<&str> {
+    // Without an early end the compiler looks at many bytes at once.
+    let is_visible = bytes.iter().fold(true, |all, byte| all & byte.is_ascii_graphic());
+    std::str::from_utf8(bytes).ok().filter(|_| is_visible)
 }
 
 /// Reads a header value from left to right.
@@ -123,8 +130,13 @@ impl<'a> Cursor<'a> {
 
     /// A token of at least one byte.
     pub(crate) fn token(&mut self) -> Option<&'a str> {
+        self.token_bytes().and_then(|token| std::str::from_utf8(token).ok())
+    }
+
+    /// As [`Cursor::token`], where nobody wants the text.
+    pub(crate) fn token_bytes(&mut self) -> Option<&'a [u8]> {
         let token = self.take_while(is_token);
-        if token.is_empty() { None } else { std::str::from_utf8(token).ok() }
+        (!token.is_empty()).then_some(token)
     }
 
     /// A quoted string; gives what stands between the quotes, escapes untouched.

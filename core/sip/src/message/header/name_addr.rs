@@ -109,7 +109,7 @@ fn read(value: &[u8]) -> Option<NameAddr<'_>> {
         //= RFC 3261 §20.10: without angle brackets, what follows a semicolon belongs to the header, and no "?" may stand.
         cursor.take_while(|byte| !is_space(byte) && !matches!(byte, b';' | b',' | b'?' | b'<'))
     };
-    let uri = syntax::ascii(uri).filter(|uri| is_uri(uri))?;
+    let uri = syntax::visible(uri).filter(|uri| is_uri(uri))?;
     let params = Params::parse(cursor)?;
     Some(NameAddr { display, uri, params, value })
 }
@@ -133,7 +133,7 @@ fn display_name<'a>(cursor: &mut Cursor<'a>) -> Option<&'a [u8]> {
 }
 
 fn is_uri(uri: &str) -> bool {
-    uri == "*" || (uri.contains(':') && uri.bytes().all(|byte| byte.is_ascii_graphic()))
+    uri == "*" || memchr::memchr(b':', uri.as_bytes()).is_some()
 }
 
 #[cfg(test)]

@@ -103,13 +103,13 @@ impl Message {
 fn read(value: &[u8]) -> Option<Via<'_>> {
     let mut cursor = Cursor::new(value);
     cursor.skip_space();
-    let name = cursor.token()?;
+    let name = cursor.token_bytes()?;
     cursor.eat_spaced(b'/').then_some(())?;
     //= RFC 4475 §3.1.2.16: another version is answered with 505, which needs the rest of the Via.
-    cursor.token()?;
+    cursor.token_bytes()?;
     cursor.eat_spaced(b'/').then_some(())?;
     let transport = cursor.token()?;
-    if !name.eq_ignore_ascii_case("SIP") || !cursor.peek().is_some_and(is_space) {
+    if !name.eq_ignore_ascii_case(b"SIP") || !cursor.peek().is_some_and(is_space) {
         return None;
     }
     cursor.skip_space();
