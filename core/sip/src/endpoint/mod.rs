@@ -259,3 +259,6 @@ impl ServerKey {
     const MIN: Self = Self(Key::MIN);
     const MAX: Self = Self(Key::MAX);
 }
+
+#[cfg(test)]
+mod tests;
