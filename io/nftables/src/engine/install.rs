@@ -31,9 +31,11 @@ pub(super) fn install(socket: &mut Socket, config: &GateConfig, features: Featur
         last = Some(error);
     }
     // Not to be taken over (somebody made it with other flags, or keeps changing it): replaced, entries and all.
+    let there = exists(socket)?;
     let mut batch = socket.batch();
-    new_table(&mut batch, 0);
-    named(&mut batch, uapi::DELTABLE);
+    if there {
+        named(&mut batch, uapi::DELTABLE);
+    }
     new_table(&mut batch, features.table_flags());
     table.create(&mut batch, |_| false);
     match socket.commit(batch) {
@@ -44,23 +46,28 @@ pub(super) fn install(socket: &mut Socket, config: &GateConfig, features: Featur
 
 /// Deletes our table; not being there is no error.
 pub(super) fn remove(socket: &mut Socket) -> Result<(), Error> {
-    let mut batch = socket.batch();
-    // Added first, so that deleting never fails; without flags, which an existing table keeps.
     if !exists(socket)? {
         return Ok(());
     }
+    let mut batch = socket.batch();
     named(&mut batch, uapi::DELTABLE);
     socket.commit(batch).map_err(Error::kernel("cannot delete the nftables table"))
 }
 
 fn adopt(socket: &mut Socket, table: &Table, features: Features) -> Result<Result<(), CommitError>, Error> {
+    // Claimed in a commit of its own: the kernel refuses new base chains in the one that changes a table's flags. From
+    // then on nobody else can change what we read next.
+    let mut batch = socket.batch();
+    new_table(&mut batch, features.table_flags());
+    if let Err(error) = socket.commit(batch) {
+        return Ok(Err(error));
+    }
     let found = shapes(socket)?;
     let chains = names(socket, uapi::GETCHAIN, uapi::CHAIN_TABLE, uapi::CHAIN_NAME)?;
     let keep = |set: &Set| {
         matches!(set.kind, SetKind::Entries(_)) && found.get(&set.name) == shape_of(set).as_ref()
     };
     let mut batch = socket.batch();
-    new_table(&mut batch, features.table_flags());
     // All rules first: they hold chains and sets in place.
     named(&mut batch, uapi::DELRULE);
     let kept: Vec<&String> = table.sets.iter().filter(|set| keep(set)).map(|set| &set.name).collect();

@@ -56,6 +56,7 @@ impl Statement {
                 lookup(list, set, Find::Is);
             }
             Self::TcpOpening => {
+                protocol_is(list, uapi::CMP_EQ, 6);
                 payload(list, uapi::TRANSPORT_HEADER, 13, 1, REG);
                 bitwise(list, REG, &[0x12], &[0]);
                 compare(list, uapi::CMP_EQ, &[0x02]);
@@ -154,7 +155,7 @@ fn no_route_back(list: &mut Writer, strict: bool) {
         data.be32(uapi::FIB_RESULT, uapi::FIB_RESULT_OIF);
         data.be32(uapi::FIB_FLAGS, uapi::FIB_F_SADDR | uapi::FIB_F_PRESENT | through);
     });
-    compare(list, uapi::CMP_EQ, &[0]);
+    compare(list, uapi::CMP_EQ, &[0; 4]);
 }
 
 fn load_fields(list: &mut Writer, fields: &[Field]) {

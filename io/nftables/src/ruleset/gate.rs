@@ -171,15 +171,15 @@ fn chains(config: &GateConfig) -> Vec<Chain> {
             vec![Statement::AddressVerdict(family, End::Source, map)]
         })
     };
-    chains.push(Chain::inner("tcp", senders().to_vec()));
-    chains.push(Chain::inner("udp", senders().into_iter().chain(managed(realms)).collect()));
+    chains.push(Chain::inner("tcp_packets", senders().to_vec()));
+    chains.push(Chain::inner("udp_packets", senders().into_iter().chain(managed(realms)).collect()));
     chains.push(Chain {
         name: "prerouting".into(),
         hook: Some(Hook { number: uapi::PRE_ROUTING, priority: RAW, drop: false }),
         rules: vec![
             vec![Statement::ClearMark(config.mark)],
-            vec![Statement::Protocol(UDP), goto("udp")],
-            vec![Statement::Protocol(TCP), goto("tcp")],
+            vec![Statement::Protocol(UDP), goto("udp_packets")],
+            vec![Statement::Protocol(TCP), goto("tcp_packets")],
         ],
     });
     chains

@@ -14,6 +14,12 @@ use crate::netlink::{Batch, Writer, uapi};
 /// the moment they expire; this only frees memory, and with a million elements a search takes 60 ms.
 const COLLECT_MS: u32 = 10_000;
 
+/// A note that nft leaves with sets (byte order of keys: this host's); it needs one to print interface names.
+const NAMES_ARE_TEXT: [u8; 6] = {
+    let [a, b, c, d] = 1u32.to_ne_bytes();
+    [0, 4, a, b, c, d]
+};
+
 /// Where a base chain listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hook {
@@ -167,7 +173,8 @@ impl Set {
                 writer.nest(uapi::SET_DESC, |desc| desc.be32(uapi::SET_DESC_SIZE, set.size));
                 writer.nest(uapi::SET_EXPR, |counter| named(counter, "counter", |_| {}));
             }
-            SetKind::Interfaces(_) | SetKind::Networks(..) => {}
+            SetKind::Interfaces(_) => writer.bytes(uapi::SET_USERDATA, &NAMES_ARE_TEXT),
+            SetKind::Networks(..) => {}
             SetKind::Verdicts(..) => writer.be32(uapi::SET_DATA_TYPE, uapi::DATA_TYPE_VERDICT),
         }
     }

@@ -2,6 +2,7 @@
 
 mod firewall;
 mod network;
+mod promises;
 
 use engine_contract::CASES;
 use firewall::Kernel;
@@ -16,6 +17,7 @@ fn main() {
     netns::become_root().expect("these tests need root or unprivileged user namespaces");
     let mut trials = contract("", Features::ALL);
     trials.extend(contract(" (old kernel)", Features { extend: false, destroy: false, owner: false }));
+    trials.extend(promises());
     libtest_mimic::run(&arguments, trials).exit();
 }
 
@@ -28,4 +30,21 @@ fn contract(suffix: &str, limit: Features) -> Vec<Trial> {
         })
     };
     CASES.iter().map(trial).collect()
+}
+
+fn promises() -> Vec<Trial> {
+    vec![
+        Trial::test("fragments of large datagrams pass through an entry", promises::fragments),
+        Trial::test("marks of other software open nothing", promises::foreign_marks),
+        Trial::test("a flush of everything leaves an owned table", promises::flush_with_owner),
+        Trial::test("a flush of an unprotected table is repaired", promises::flush_without_owner),
+        Trial::test("lost events are drift", promises::lost_events),
+        Trial::test("a middlebox that dies is succeeded", promises::adoption),
+        Trial::test("a full set refuses one and harms no other", promises::full_set),
+        Trial::test("one middlebox per network namespace", promises::one_per_namespace),
+        Trial::test("removing leaves nothing", promises::removal),
+        Trial::test("nft makes the same table from our text", promises::text_is_truth),
+        Trial::test("a sender's interface counts as configured", promises::reverse_path),
+        Trial::test("no privilege is needed in a user namespace", promises::without_root),
+    ]
 }

@@ -1,7 +1,7 @@
-//! Four private hosts: a firewall with three networks, one phone (with two addresses) in each.
+//! Five private hosts: a firewall with four networks, and a machine (with one or two addresses) in each.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -31,7 +31,15 @@ pub(crate) struct Network {
     inside: Host,
     outside: Host,
     third: Host,
+    impostor: Host,
 }
+
+/// Lives beside [`THIRD`] and says that it is the phone outside.
+const IMPOSTOR: engine_contract::Host = engine_contract::Host {
+    place: Place::Third,
+    v4: Ipv4Addr::new(203, 0, 113, 66),
+    v6: Ipv6Addr::new(0x2001, 0xdb8, 0x66, 0, 0, 0, 0, 0x66),
+};
 
 impl Network {
     pub(crate) fn new() -> io::Result<Self> {
@@ -40,31 +48,26 @@ impl Network {
             inside: Host::new("inside")?,
             outside: Host::new("outside")?,
             third: Host::new("third")?,
+            impostor: Host::new("impostor")?,
         };
         let firewall = &network.firewall;
         // An address under test for duplicates sends no neighbour solicitations for a second or two.
-        for host in [firewall, &network.inside, &network.outside, &network.third] {
+        for host in [firewall, &network.inside, &network.outside, &network.third, &network.impostor] {
             host.sysctl("net/ipv6/conf/default/accept_dad", "0")?;
             host.sysctl("net/ipv4/conf/all/rp_filter", "0")?;
             host.sysctl("net/ipv4/conf/default/rp_filter", "0")?;
         }
-        let outside = [OUTSIDE, OUTSIDE_OTHER];
-        for (place, name, phones) in [
-            (Place::Inside, "inside0", &[INSIDE, INSIDE_OTHER][..]),
-            (Place::Outside, "outside0", &outside[..]),
-            (Place::Third, "third0", &[THIRD][..]),
-        ] {
-            network.connect(place, name, phones)?;
-        }
-        // The machine in the third network may say that it is the phone outside.
-        network.third.address("lo", IpAddr::from(OUTSIDE.v4).into())?;
-        network.third.address("lo", IpAddr::from(OUTSIDE.v6).into())?;
+        network.connect(&network.inside, "inside0", &[INSIDE, INSIDE_OTHER])?;
+        network.connect(&network.outside, "outside0", &[OUTSIDE, OUTSIDE_OTHER])?;
+        network.connect(&network.third, "third0", &[THIRD])?;
+        network.connect(&network.impostor, "fourth0", &[IMPOSTOR])?;
+        network.impostor.address("lo", IpAddr::from(OUTSIDE.v4).into())?;
+        network.impostor.address("lo", IpAddr::from(OUTSIDE.v6).into())?;
         firewall.forward()?;
         Ok(network)
     }
 
-    fn connect(&self, place: Place, name: &str, phones: &[engine_contract::Host]) -> io::Result<()> {
-        let host = self.host(place);
+    fn connect(&self, host: &Host, name: &str, phones: &[engine_contract::Host]) -> io::Result<()> {
         self.firewall.cable(name, host, "eth0")?;
         for phone in phones {
             host.address("eth0", net(phone.v4.into())?)?;
@@ -99,11 +102,19 @@ impl Network {
         let receiver = home.run(|| Receiver::open(shot))?;
         let bell = home.run(|| UdpSocket::bind((shot.destination.ip(), SENTINEL)))?;
         bell.set_read_timeout(Some(PATIENCE))?;
-        self.host(shot.from).run(|| {
+        let lies = shot.from == Place::Third && place_of(shot.source.ip()) != Place::Third;
+        let (sender, itself) = match (lies, shot.from) {
+            (true, _) => (&self.impostor, IMPOSTOR),
+            (false, Place::Inside) => (&self.inside, INSIDE),
+            (false, Place::Outside) => (&self.outside, OUTSIDE),
+            (false, Place::Third) => (&self.third, THIRD),
+        };
+        let honest: IpAddr = if shot.destination.is_ipv4() { itself.v4.into() } else { itself.v6.into() };
+        sender.run(|| {
             on_one_processor()?;
             fire(shot, count, length, id)?;
-            let honest = UdpSocket::bind((own_address(shot), SENTINEL))?;
-            honest.send_to(&id, (shot.destination.ip(), SENTINEL)).map(drop)
+            let ringer = UdpSocket::bind((honest, SENTINEL))?;
+            ringer.send_to(&id, (shot.destination.ip(), SENTINEL)).map(drop)
         })?;
         let mut buffer = [0; 8];
         while buffer != id {
@@ -127,16 +138,6 @@ fn place_of(address: IpAddr) -> Place {
         () if is(THIRD) => Place::Third,
         () => Place::Outside,
     }
-}
-
-/// An address that the sender really has.
-fn own_address(shot: Shot) -> IpAddr {
-    let host = match shot.from {
-        Place::Inside => INSIDE,
-        Place::Outside => OUTSIDE,
-        Place::Third => THIRD,
-    };
-    if shot.destination.is_ipv4() { host.v4.into() } else { host.v6.into() }
 }
 
 fn net(address: IpAddr) -> io::Result<ipnet::IpNet> {

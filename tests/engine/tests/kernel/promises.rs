@@ -1,0 +1,282 @@
+//! What the kernel engine promises beyond the contract.
+
+use std::io;
+use std::process::Command;
+use std::time::Duration;
+
+use engine_contract::{AGENT, Bench, Host, INSIDE, OUTSIDE, Place, Shot, authority, realms};
+use libtest_mimic::Failed;
+use middlebox::{Counter, EngineFailure, Entry, Opening, Operation, Permit, Realms, ReversePath, Transport};
+use midcom::{Direction, Protocol, Tuple};
+use nftables::{Disturbance, Error, Features, GateConfig, Nft};
+
+use crate::firewall::Kernel;
+
+const FAR: u16 = 17000;
+const NEAR: u16 = 20000;
+const LONG: Duration = Duration::from_secs(300);
+const WITHOUT_OWNER: Features = Features { owner: false, ..Features::ALL };
+
+/// Ten packets from the phone outside to a port of the phone inside.
+fn inbound(v4: bool, port: u16) -> Shot {
+    shot(v4, (OUTSIDE, FAR), (INSIDE, port))
+}
+
+fn shot(v4: bool, from: (Host, u16), to: (Host, u16)) -> Shot {
+    let at = |(host, port): (Host, u16)| match v4 {
+        true => (host.v4, port).into(),
+        false => (host.v6, port).into(),
+    };
+    Shot { from: from.0.place, transport: Transport::Udp, source: at(from), destination: at(to), opens: false }
+}
+
+/// The permit for exactly one direction of a shot, from any port of its source.
+fn permit(shot: Shot) -> Permit {
+    let mut source = shot.source;
+    source.set_port(0);
+    let from = Tuple::host(source, Protocol::Udp, 1);
+    let to = Tuple::host(shot.destination, Protocol::Udp, 1);
+    let opening = match shot.from {
+        Place::Inside => Opening { direction: Direction::Outbound, internal: from, external: to },
+        Place::Outside | Place::Third => {
+            Opening { direction: Direction::Inbound, internal: to, external: from }
+        }
+    };
+    authority().permit(AGENT, &opening).expect("the contract's authority allows everything").remove(0)
+}
+
+fn add(shot: Shot) -> Operation {
+    Operation::Add { permit: permit(shot), lifetime: LONG }
+}
+
+fn open(kernel: &mut Kernel, shot: Shot) {
+    assert_eq!(kernel.engine().apply(&[add(shot)]), [Ok(())]);
+}
+
+fn arrived(kernel: &mut Kernel, shot: Shot) -> u32 {
+    kernel.send(shot, 10)
+}
+
+/// The kernel puts fragments together before the gate, because the gate says "ct" somewhere.
+pub(crate) fn fragments() -> Result<(), Failed> {
+    let mut kernel = Kernel::new(Features::ALL)?;
+    for v4 in [true, false] {
+        let shot = inbound(v4, NEAR);
+        assert_eq!(kernel.network.send(shot, 10, 3000)?, 0);
+        open(&mut kernel, shot);
+        assert_eq!(kernel.network.send(shot, 10, 3000)?, 10);
+    }
+    Ok(())
+}
+
+/// Other software's marks open nothing: what is set before the gate is cleared there, what is set behind it comes
+/// without "untracked".
+pub(crate) fn foreign_marks() -> Result<(), Failed> {
+    for priority in [-310, -290] {
+        let mut kernel = Kernel::new(Features::ALL)?;
+        kernel.nft(&format!(
+            "table inet other {{ chain c {{ type filter hook prerouting priority {priority};
+             meta mark set meta mark | 0x01000002; }}; }}"
+        ))?;
+        for v4 in [true, false] {
+            for port in [NEAR, 5353] {
+                assert_eq!(arrived(&mut kernel, inbound(v4, port)), 0);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Nobody flushes the table of a middlebox that lives.
+pub(crate) fn flush_with_owner() -> Result<(), Failed> {
+    let mut kernel = Kernel::new(Features::ALL)?;
+    if !kernel.gate().features().owner {
+        return Ok(());
+    }
+    let shot = inbound(true, NEAR);
+    open(&mut kernel, shot);
+    kernel.nft("flush ruleset")?;
+    assert!(kernel.nft("delete table inet postern").is_err());
+    assert_eq!(kernel.gate().take_drift()?, None);
+    assert_eq!(arrived(&mut kernel, shot), 10);
+    assert_eq!(kernel.engine().counters(&[permit(shot).key()]), [Some(Counter { packets: 10, bytes: 2000 })]);
+    // The administrator's rules are gone, the gate is not.
+    assert_eq!(arrived(&mut kernel, inbound(true, NEAR + 1)), 0);
+    Ok(())
+}
+
+/// Where the kernel cannot protect the table, a flush is noticed, and one verification makes everything good.
+pub(crate) fn flush_without_owner() -> Result<(), Failed> {
+    let mut kernel = Kernel::new(WITHOUT_OWNER)?;
+    let shot = inbound(true, NEAR);
+    open(&mut kernel, shot);
+    assert_eq!(kernel.gate().take_drift()?, None);
+    kernel.nft("add table inet unrelated")?;
+    assert_eq!(kernel.gate().take_drift()?, None, "somebody else's table is nobody's business");
+    kernel.nft("delete table inet postern")?;
+    assert_eq!(kernel.gate().take_drift()?, Some(Disturbance::Changed));
+    let key = permit(shot).key();
+    assert_eq!(kernel.engine().apply(&[add(shot)]), [Err(EngineFailure::Unavailable)]);
+    assert_eq!(kernel.gate().take_drift()?, Some(Disturbance::Unavailable));
+    let drift = kernel.engine().verify(&[key]).map_err(|failure| failure.to_string())?;
+    assert_eq!(drift.missing, [key]);
+    assert_eq!(arrived(&mut kernel, shot), 0);
+    open(&mut kernel, shot);
+    assert_eq!(arrived(&mut kernel, shot), 10);
+    assert_eq!(kernel.gate().take_drift()?, None, "our own repair is no drift");
+    Ok(())
+}
+
+/// Lost events are never "no drift".
+pub(crate) fn lost_events() -> Result<(), Failed> {
+    let mut kernel = Kernel::new(WITHOUT_OWNER)?;
+    // The kernel packs events together; this is more than any receive buffer of ours holds.
+    let rule = format!("add rule ip other c ip saddr 192.0.2.1 counter comment \"{}\"\n", "x".repeat(120));
+    let rules = rule.repeat(100_000);
+    kernel.nft(&format!("add table ip other; add chain ip other c\n{rules}"))?;
+    assert_eq!(kernel.gate().take_drift()?, Some(Disturbance::EventsLost));
+    assert_eq!(kernel.gate().take_drift()?, None);
+    Ok(())
+}
+
+/// A middlebox that dies leaves media running and nothing else; its successor finds the entries and throws out what
+/// others have put into the table meanwhile.
+pub(crate) fn adoption() -> Result<(), Failed> {
+    for limit in [Features::ALL, WITHOUT_OWNER] {
+        let mut kernel = Kernel::new(limit)?;
+        let (open_one, other) = (inbound(true, NEAR), inbound(true, NEAR + 10));
+        open(&mut kernel, open_one);
+        kernel.die();
+        assert_eq!(arrived(&mut kernel, open_one), 10);
+        assert_eq!(arrived(&mut kernel, other), 0);
+        kernel.nft(
+            "insert rule inet postern udp_packets goto open
+             add chain inet postern evil { type filter hook prerouting priority -299; }
+             add rule inet postern evil meta mark set 0x01000000 notrack",
+        )?;
+        assert_eq!(arrived(&mut kernel, other), 10, "the stranger's rule works");
+        kernel.rise(GateConfig::new(realms()))?;
+        assert_eq!(arrived(&mut kernel, other), 0);
+        assert_eq!(arrived(&mut kernel, open_one), 10);
+        let entries = kernel.engine().entries().map_err(|failure| failure.to_string())?;
+        let [Entry { key, remaining, counter }] = entries[..] else {
+            return Err(format!("one entry, not {entries:?}").into());
+        };
+        assert_eq!((key, counter.packets), (permit(open_one).key(), 20));
+        assert!(remaining > LONG / 2 && remaining <= LONG);
+    }
+    Ok(())
+}
+
+/// The kernel refuses some operations of a batch: they fail, alone.
+pub(crate) fn full_set() -> Result<(), Failed> {
+    for limit in [Features::ALL, Features { extend: false, destroy: false, owner: false }] {
+        let config = GateConfig { entries_max: 2, ..GateConfig::new(realms()) };
+        let mut kernel = Kernel::with(config, limit)?;
+        let shots = [NEAR, NEAR + 1, NEAR + 2].map(|port| inbound(true, port));
+        let [one, two, three] = shots.map(add);
+        let elsewhere = add(inbound(false, NEAR));
+        let results = kernel.engine().apply(&[one, two, three, elsewhere]);
+        let failed = results.iter().filter(|result| **result == Err(EngineFailure::Full)).count();
+        assert_eq!((failed, results[3]), (1, Ok(())), "{results:?}");
+        let arrived: u32 = shots.iter().map(|shot| arrived(&mut kernel, *shot)).sum();
+        assert_eq!(arrived, 20);
+    }
+    Ok(())
+}
+
+/// The loser says who works here.
+pub(crate) fn one_per_namespace() -> Result<(), Failed> {
+    let kernel = Kernel::new(Features::ALL)?;
+    kernel.network.firewall.run(|| {
+        let us = i32::try_from(std::process::id()).expect("a process number");
+        let second = Nft::open(GateConfig::new(realms()));
+        assert!(matches!(second, Err(Error::Held(pid)) if pid == us), "{second:?}");
+        assert!(matches!(Nft::remove(), Err(Error::Held(_))));
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Removing leaves nothing.
+pub(crate) fn removal() -> Result<(), Failed> {
+    let mut kernel = Kernel::new(Features::ALL)?;
+    kernel.die();
+    for _ in 0..2 {
+        kernel.network.firewall.run(|| Nft::remove().map_err(io::Error::other))?;
+    }
+    assert!(!kernel.nft("list tables")?.contains("postern"));
+    Ok(())
+}
+
+/// What people are shown is what the kernel was told: nft makes the same table from our text.
+pub(crate) fn text_is_truth() -> Result<(), Failed> {
+    for config in [GateConfig::new(realms()), GateConfig::new(with_interfaces())] {
+        let text = nftables::ruleset(&config);
+        let ours = Kernel::with(config, WITHOUT_OWNER)?;
+        let told = ours.nft("list table inet postern")?;
+        ours.nft(&format!("delete table inet postern\n{text}"))?;
+        let again = ours.nft("list table inet postern")?;
+        for (line, same) in told.lines().zip(again.lines()) {
+            assert_eq!(line, same);
+        }
+        assert_eq!(told.lines().count(), again.lines().count());
+    }
+    Ok(())
+}
+
+fn with_interfaces() -> Realms {
+    let mut realms = realms().realms().to_vec();
+    for (realm, name) in realms.iter_mut().zip(["inside0", "outside0"]) {
+        realm.interfaces = vec![name.into(), "spare0".into()];
+    }
+    Realms::new(realms).expect("the contract's networks")
+}
+
+/// Where a sender's interface comes from decides whether a borrowed address helps.
+pub(crate) fn reverse_path() -> Result<(), Failed> {
+    let checked = |reverse_path| {
+        let mut realms = realms().realms().to_vec();
+        realms.iter_mut().for_each(|realm| realm.reverse_path = reverse_path);
+        Realms::new(realms).expect("the contract's networks")
+    };
+    for (realms, passes) in [
+        (with_interfaces(), 0),
+        (checked(ReversePath::Strict), 0),
+        (checked(ReversePath::Loose), 10),
+        (checked(ReversePath::Off), 10),
+    ] {
+        let mut kernel = Kernel::with(GateConfig::new(realms), Features::ALL)?;
+        for v4 in [true, false] {
+            let honest = inbound(v4, NEAR);
+            open(&mut kernel, honest);
+            assert_eq!(arrived(&mut kernel, honest), 10);
+            assert_eq!(arrived(&mut kernel, Shot { from: Place::Third, ..honest }), passes);
+        }
+    }
+    Ok(())
+}
+
+/// Everything works for somebody without any privilege who has a user namespace.
+pub(crate) fn without_root() -> Result<(), Failed> {
+    use std::os::unix::process::CommandExt;
+    if !netns::is_root() || std::env::var_os("POSTERN_TEST_UNPRIVILEGED").is_some() {
+        return Ok(());
+    }
+    // Where others may execute it, whatever the build directory allows.
+    let program = std::env::temp_dir().join(format!("postern-kernel-test-{}", std::process::id()));
+    std::fs::copy(std::env::current_exe()?, &program)?;
+    let nobody = 65534;
+    let run = |name: &str| {
+        let mut command = Command::new(&program);
+        command.env("POSTERN_TEST_UNPRIVILEGED", "1").arg("--exact").arg(name).uid(nobody).gid(nobody).output()
+    };
+    let outputs = ["large batches are carried out whole", "a middlebox that dies is succeeded"].map(run);
+    std::fs::remove_file(&program)?;
+    for output in outputs {
+        let output = output?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
