@@ -148,6 +148,20 @@ fn a_preview_stays_until_the_next_exchange() {
 }
 
 #[test]
+fn a_preview_wider_than_the_answer_stays_as_well() {
+    let mut bench = Bench::new(SourcePolicy::Realm);
+    bench.offered(Side::A, A, "20000,mux").unwrap();
+    bench.settle();
+    bench.preview(Side::B, B, "30000").unwrap();
+    bench.settle();
+    assert_eq!(bench.answered(Side::B, B, "30000,mux"), Ok(Step::Ready));
+    bench.completed();
+    bench.settle();
+    let toward_b: Vec<_> = bench.ledger.rules().filter(|rule| rule.toward == Side::B).collect();
+    assert_eq!(toward_b.iter().map(|rule| rule.internal.range).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[test]
 fn limits_are_a_refusal() {
     let mut terms = terms(SourcePolicy::Realm);
     terms.rules_max = 2;

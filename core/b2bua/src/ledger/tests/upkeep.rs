@@ -196,6 +196,18 @@ impl Bench {
 }
 
 #[test]
+fn a_description_waits_for_rules_that_are_being_made_again() {
+    let mut bench = established();
+    bench.ledger.session_down(MiddleboxId(0));
+    bench.up(&[]);
+    assert_eq!(bench.offered(Side::A, A, "20000"), Ok(Step::Wait));
+    assert_eq!(bench.reply(), Progress::Ready);
+    assert_eq!(bench.answered(Side::B, B, "30000"), Ok(Step::Wait));
+    let failure = Failure::NoResources;
+    assert_eq!(bench.refuse(failure), Progress::Lost(Loss { failure: Some(failure), ..LOST }));
+}
+
+#[test]
 fn what_cannot_be_made_again_is_lost() {
     let mut bench = established();
     bench.ledger.session_down(MiddleboxId(0));
