@@ -141,14 +141,12 @@ impl Realms {
     #[must_use]
     pub fn zones_within(&self, side: Side, network: Network) -> Vec<Network> {
         let network = network.trunc();
-        let whole = |zone: &&Zone| network.contains(&zone.network);
-        let around = |zone: &Zone| zone.network != network && zone.network.contains(&network);
-        // The longest zone around `network` owns every address of it that no zone within has.
-        let exact = self.zones.iter().any(|zone| zone.network == network && zone.side == side);
-        let owner = self.zones.iter().find(|zone| around(zone));
-        if !exact && owner.is_some_and(|zone| zone.side == side) {
+        // The longest zone that has all of `network` owns every address of it that no zone within has.
+        let owner = self.zones.iter().find(|zone| zone.network.contains(&network));
+        if owner.is_some_and(|zone| zone.side == side && zone.network != network) {
             return Vec::new();
         }
+        let whole = |zone: &&Zone| network.contains(&zone.network);
         self.zones.iter().filter(|zone| zone.side == side).filter(whole).map(|zone| zone.network).collect()
     }
 

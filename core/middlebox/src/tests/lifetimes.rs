@@ -118,6 +118,22 @@ fn a_rule_that_a_new_policy_forbids_ends_and_the_others_stay() {
     assert!(!world.passes(FAR, "10.0.40.7:20000"));
 }
 
+#[test]
+fn a_rule_forbidden_while_it_is_being_made_is_confirmed_and_then_ended() {
+    let mut world = World::new();
+    let opened = world.send(A1, inbound(20000));
+    let mut policy = policy();
+    policy.deny.push("198.51.100.9/32".parse().unwrap());
+    world.input(Input::Policy(Box::new(policy)));
+    world.run();
+    let Some(Ok(Reply::Enabled { prid, .. })) = world.answer(opened) else { panic!("{:?}", world.log) };
+    let applies = world.positions(|output| matches!(output, Output::Apply { .. }));
+    assert_eq!(applies.len(), 2, "it was open when its agent was told so");
+    assert_eq!(world.told(), [(A2, prid, 300), (A1, prid, 0), (A2, prid, 0)]);
+    assert_eq!(world.keys(), []);
+    assert_eq!(world.middlebox.status().rules, 0);
+}
+
 fn inbound_from_elsewhere() -> midcom::Request {
     let far = udp("198.51.100.10/32", 0, 2);
     enable(midcom::Direction::Inbound, udp("10.0.40.7/32", 20000, 2), far, 300, None)

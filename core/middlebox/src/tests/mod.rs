@@ -2,9 +2,11 @@
 
 mod authority;
 mod batches;
+mod entry;
 mod lifetimes;
 mod order;
 mod random;
+mod realm;
 mod repair;
 mod transactions;
 mod world;
