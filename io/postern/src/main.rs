@@ -1,8 +1,15 @@
 //! `postern`: lets phone calls through a firewall and nothing else. One binary, two halves, several commands.
 
+mod admin;
 mod cli;
+mod clock;
 mod config;
+mod ladder;
 mod log;
+mod runtime;
+mod sandbox;
+mod seed;
+mod supervise;
 
 fn main() -> std::process::ExitCode {
     cli::main()

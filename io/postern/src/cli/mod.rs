@@ -1,6 +1,150 @@
 //! The commands, one file each.
 
-pub(crate) fn main() -> std::process::ExitCode {
-    let _ = crate::config::Config::load(std::path::Path::new(crate::config::DEFAULT_PATH));
-    std::process::ExitCode::SUCCESS
+mod agent;
+mod call;
+mod calls;
+mod check;
+mod kick;
+mod middlebox;
+mod pinholes;
+mod print;
+mod revoke;
+mod run;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config};
+
+/// Everything is as it should be.
+pub(crate) const OK: u8 = 0;
+/// A problem was found, or what was asked for could not be done.
+pub(crate) const PROBLEM: u8 = 1;
+/// The command line or the configuration is wrong.
+pub(crate) const USAGE: u8 = 2;
+
+/// Lets phone calls through a firewall and nothing else.
+#[derive(Debug, Parser)]
+#[command(
+    name = "postern",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "Examples:
+  postern check postern.toml     say what is wrong with a file and with this host, and print the firewall line
+  postern run                    serve calls as /etc/postern/postern.toml says
+  postern calls                  list the calls of now
+  postern call 17                show call 17 as a ladder, firewall in the middle
+  postern pinholes --kernel      show what is open, compared with what the kernel holds
+
+Exit codes: 0 all is well; 1 a problem was found or the thing could not be done; 2 the command line or the
+configuration is wrong."
+)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// The configuration file
+    #[arg(short, long, global = true, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+    /// Where the sockets of the running Postern are [default: `run-dir` of the configuration file]
+    #[arg(long, global = true, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(short, long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+    Agent(agent::Agent),
+    Middlebox(middlebox::Middlebox),
+    Check(check::Check),
+    Calls(calls::Calls),
+    Call(call::Call),
+    Pinholes(pinholes::Pinholes),
+    Kick(kick::Kick),
+    Revoke(revoke::Revoke),
+    Status(status::Status),
+}
+
+/// What a command came to: an exit code, or a text for people with one.
+pub(crate) type Outcome = Result<u8, Complaint>;
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub(crate) struct Complaint {
+    code: u8,
+    text: String,
+}
+
+impl Complaint {
+    /// The command line or the configuration is wrong.
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self { code: USAGE, text: text.into() }
+    }
+}
+
+impl From<String> for Complaint {
+    fn from(text: String) -> Self {
+        Self { code: PROBLEM, text }
+    }
+}
+
+/// Runs the command that the command line names.
+pub(crate) fn main() -> ExitCode {
+    let Cli { common, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { OK });
+        }
+    };
+    let outcome = match command {
+        Command::Run(command) => command.run(&common),
+        Command::Agent(command) => command.run(&common),
+        Command::Middlebox(command) => command.run(&common),
+        Command::Check(command) => command.run(&common),
+        Command::Calls(command) => command.run(&common),
+        Command::Call(command) => command.run(&common),
+        Command::Pinholes(command) => command.run(&common),
+        Command::Kick(command) => command.run(&common),
+        Command::Revoke(command) => command.run(&common),
+        Command::Status(command) => command.run(&common),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(complaint) => {
+            print::complain(&complaint.text);
+            ExitCode::from(complaint.code)
+        }
+    }
+}
+
+impl Common {
+    /// The configuration, or a text that says everything that is wrong with it.
+    fn load(&self) -> Result<Config, Complaint> {
+        let mut config = Config::load(&self.config).map_err(|refused| Complaint::usage(refused.text))?;
+        if let Some(run_dir) = &self.run_dir {
+            config.move_to(run_dir);
+        }
+        Ok(config)
+    }
+
+    /// Where the running Postern is asked. A file that cannot be read or is wrong does not matter here.
+    fn sockets(&self) -> PathBuf {
+        let configured = || Config::load(&self.config).ok().map(|config| config.run_dir);
+        self.run_dir.clone().or_else(configured).unwrap_or_else(|| PathBuf::from(config::DEFAULT_RUN_DIR))
+    }
 }

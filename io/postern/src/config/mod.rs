@@ -32,6 +32,9 @@ use crate::log;
 /// Where the file is looked for.
 pub(crate) const DEFAULT_PATH: &str = "/etc/postern/postern.toml";
 
+/// Where the sockets are by default.
+pub(crate) const DEFAULT_RUN_DIR: &str = "/run/postern";
+
 /// A configuration file is far below this.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 /// Realms are few; each adds listeners.
@@ -115,6 +118,18 @@ impl Config {
         Self::parse(&path.display().to_string(), &source)
     }
 
+    /// Puts the sockets into another directory than the file says.
+    pub(crate) fn move_to(&mut self, run_dir: &Path) {
+        let old = self.run_dir.join("simco.sock");
+        if self.middlebox.socket == old {
+            self.middlebox.socket = run_dir.join("simco.sock");
+        }
+        if self.middlebox.connect == Connect::Unix(old) {
+            self.middlebox.connect = Connect::Unix(self.middlebox.socket.clone());
+        }
+        self.run_dir = run_dir.to_owned();
+    }
+
     /// Checks a text; `path` is only shown.
     pub(crate) fn parse(path: &str, source: &str) -> Result<Self, Refused> {
         let mut problems = Problems::default();
@@ -136,6 +151,7 @@ impl Config {
         let realms = realms(document, problems);
         let routes = routes(document, &realms, problems);
         duplicates(&realms, problems);
+        between_two(&realms, document, problems);
         let (found, span) = section(document, "middlebox", problems);
         let middlebox = Middlebox::read(span, found, &realms, &run_dir, problems);
         let (found, span) = section(document, "timers", problems);
@@ -279,6 +295,20 @@ fn duplicates(realms: &[Realm], problems: &mut Problems) {
             );
         }
         seen.push((listen, &realm.name));
+    }
+}
+
+/// A firewall of this release has one inside and one outside.
+fn between_two(realms: &[Realm], document: &DeTable<'_>, problems: &mut Problems) {
+    let engine = document.get("middlebox").and_then(|section| section.get_ref().get("engine"));
+    let none = engine.and_then(|engine| engine.get_ref().as_str()) == Some("none");
+    if let Some(third) = realms.get(2).filter(|_| !none) {
+        problems.push_with_help(
+            third.span.clone(),
+            format!("{} realms", realms.len()),
+            "a firewall of this release stands between two",
+            "merge two realms, or write `engine = \"none\"` under [middlebox] if no firewall is to be asked",
+        );
     }
 }
 

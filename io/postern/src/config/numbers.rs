@@ -19,6 +19,7 @@ pub(crate) struct Timers {
     pub t4: Duration,
     pub timer_c: Duration,
     pub hold: Duration,
+    pub answer: Duration,
     pub close: Duration,
     pub rule_lifetime: Duration,
     pub connection_idle: Duration,
@@ -70,6 +71,14 @@ time_key!(
     "How long a message with SDP is held while the middlebox opens its pinholes. Then the call fails."
 );
 time_key!(
+    ANSWER,
+    "answer",
+    "\"1s\"",
+    Duration::from_millis(10),
+    Duration::from_secs(30),
+    "How long the pinholes of an ending call wait for the peer's answer to BYE. Then they are closed without it."
+);
+time_key!(
     CLOSE,
     "close",
     "\"1s\"",
@@ -106,7 +115,7 @@ time_key!(
 pub(super) static TIMERS: Section = Section {
     heading: "[timers]",
     text: "Times of SIP, of the pinholes and of connections.",
-    keys: &[&T1, &T2, &T4, &TIMER_C, &HOLD, &CLOSE, &RULE_LIFETIME, &CONNECTION_IDLE, &MESSAGE],
+    keys: &[&T1, &T2, &T4, &TIMER_C, &HOLD, &ANSWER, &CLOSE, &RULE_LIFETIME, &CONNECTION_IDLE, &MESSAGE],
 };
 
 impl Timers {
@@ -122,6 +131,7 @@ impl Timers {
             t4: table.value(&T4, problems),
             timer_c: table.value(&TIMER_C, problems),
             hold: table.value(&HOLD, problems),
+            answer: table.value(&ANSWER, problems),
             close: table.value(&CLOSE, problems),
             rule_lifetime: table.value(&RULE_LIFETIME, problems),
             connection_idle: table.value(&CONNECTION_IDLE, problems),
@@ -138,10 +148,8 @@ impl Timers {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub calls: u32,
-    pub transactions: u32,
     pub connections: u32,
     pub connections_per_peer: u32,
-    pub message_bytes: u32,
     pub streams: u32,
     pub rules_per_call: u32,
     pub history: u32,
@@ -167,14 +175,6 @@ number_key!(
     "Calls at a time. One more is answered 503 with Retry-After."
 );
 number_key!(
-    TRANSACTIONS,
-    "transactions",
-    "200_000",
-    100..=10_000_000,
-    "transactions",
-    "SIP transactions at a time. Requests above it are answered 503 or dropped."
-);
-number_key!(
     CONNECTIONS,
     "connections",
     "1_000",
@@ -189,14 +189,6 @@ number_key!(
     1..=100_000,
     "connections",
     "TCP connections from one address at a time."
-);
-number_key!(
-    MESSAGE_BYTES,
-    "message-size",
-    "65_535",
-    1_500..=1_048_576,
-    "bytes",
-    "The longest SIP message taken over TCP. The connection of a longer one is closed."
 );
 number_key!(STREAMS, "streams", "8", 1..=64, "m-lines", "Media streams of one SDP. More are answered 488.");
 number_key!(
@@ -219,16 +211,7 @@ number_key!(
 pub(super) static LIMITS: Section = Section {
     heading: "[limits]",
     text: "What a stranger, or a fault, can use up.",
-    keys: &[
-        &CALLS,
-        &TRANSACTIONS,
-        &CONNECTIONS,
-        &CONNECTIONS_PER_PEER,
-        &MESSAGE_BYTES,
-        &STREAMS,
-        &RULES_PER_CALL,
-        &HISTORY,
-    ],
+    keys: &[&CALLS, &CONNECTIONS, &CONNECTIONS_PER_PEER, &STREAMS, &RULES_PER_CALL, &HISTORY],
 };
 
 impl Limits {
@@ -240,10 +223,8 @@ impl Limits {
         let table = Table::open(&LIMITS, table, span, &[], problems);
         Self {
             calls: table.value(&CALLS, problems),
-            transactions: table.value(&TRANSACTIONS, problems),
             connections: table.value(&CONNECTIONS, problems),
             connections_per_peer: table.value(&CONNECTIONS_PER_PEER, problems),
-            message_bytes: table.value(&MESSAGE_BYTES, problems),
             streams: table.value(&STREAMS, problems),
             rules_per_call: table.value(&RULES_PER_CALL, problems),
             history: table.value(&HISTORY, problems),

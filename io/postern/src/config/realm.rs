@@ -48,7 +48,7 @@ static MEDIA: Key<List<Network>> = Key {
 static MEDIA_PORTS: Key<Ports> = Key {
     name: "media-ports",
     kind: Ports { min: 1024 },
-    absent: Absent::Literal("\"16384-32767\""),
+    absent: Absent::Derived("`\"16384-32767\"` where the realm has `media`, else any port from 1024"),
     text: "UDP ports of media in this realm. A range above 32767 takes in the ports that DNS, QUIC and NTP of every \
            host in `media` use; keep it below.",
 };
@@ -107,12 +107,14 @@ impl Realm {
                 "at most 15 characters (Linux IFNAMSIZ)",
             );
         }
+        let media = table.value(&MEDIA, problems);
+        let ports = if media.is_empty() { 1024..=u16::MAX } else { 16384..=32767 };
         Self {
             name: name.to_owned(),
             span,
             listen: listen.unwrap_or_default(),
-            media: table.value(&MEDIA, problems),
-            media_ports: table.value(&MEDIA_PORTS, problems),
+            media,
+            media_ports: table.given(&MEDIA_PORTS, problems).unwrap_or(ports),
             source: table.value(&SOURCE, problems),
             interfaces,
             early_media: table.value(&EARLY_MEDIA, problems),

@@ -1,0 +1,6 @@
+//! How the commands speak with the running halves: one JSON object per line over a Unix socket, a request answered by
+//! one line, `watch` by as many as happen.
+
+pub(crate) mod client;
+pub(crate) mod protocol;
+pub(crate) mod server;

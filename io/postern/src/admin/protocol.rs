@@ -1,0 +1,189 @@
+//! Requests and what answers carry. The same values are printed by the commands under `-j`.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ladder::Row;
+
+/// A longer line is refused.
+pub(crate) const LINE_BYTES_MAX: usize = 64 << 10;
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub(crate) enum Request {
+    /// How the half is. Both halves.
+    Status,
+    /// All calls. Agent half.
+    Calls {
+        /// Those that ended lately too.
+        #[serde(default)]
+        ended: bool,
+    },
+    /// One call with its ladder. Agent half.
+    Call {
+        /// Its number.
+        id: u64,
+    },
+    /// Rows of all ladders as they happen. Agent half.
+    Watch,
+    /// End a call. Agent half.
+    Kick {
+        /// Its number.
+        id: u64,
+    },
+    /// All rules. Middlebox half.
+    Pinholes {
+        /// With what the kernel holds and has counted.
+        #[serde(default)]
+        kernel: bool,
+    },
+    /// End a rule. Middlebox half.
+    Revoke {
+        /// Its identifier.
+        rule: u32,
+    },
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Answer {
+    /// What was asked for.
+    Ok(serde_json::Value),
+    /// Why not.
+    Error(String),
+}
+
+impl Answer {
+    /// An answer that carries a value.
+    pub(crate) fn of<T: Serialize>(value: &T) -> Self {
+        serde_json::to_value(value).map_or_else(|error| Self::Error(error.to_string()), Self::Ok)
+    }
+
+    /// As a line, newline included.
+    pub(crate) fn line(&self) -> String {
+        // Values made of our own types can always be written.
+        let text = serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
+        format!("{text}\n")
+    }
+}
+
+/// A line of `postern calls`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CallLine {
+    pub id: u64,
+    /// `setting-up`, `established`, `ending`, `ended`.
+    pub state: String,
+    pub from_realm: String,
+    pub to_realm: String,
+    /// Caller and callee as From and To name them; unknown for ended calls.
+    pub from: Option<String>,
+    pub to: Option<String>,
+    /// Seconds since the INVITE arrived; for an ended call, until it ended.
+    pub age_s: u64,
+    pub established: bool,
+    pub rules: usize,
+    /// Why it ended.
+    pub cause: Option<String>,
+}
+
+/// `postern call ID`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CallReport {
+    pub call: CallLine,
+    /// Call-ID and peer of the caller's leg and of the callee's.
+    pub legs: Vec<Leg>,
+    pub ladder: Vec<Row>,
+}
+
+/// One leg.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Leg {
+    pub side: String,
+    pub call_id: String,
+    pub peer: String,
+}
+
+/// A row of a call as it happens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Watched {
+    pub call: u64,
+    pub row: Row,
+}
+
+/// `postern status`, agent half.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AgentStatus {
+    pub version: String,
+    pub pid: u32,
+    pub uptime_s: u64,
+    pub listeners: Vec<String>,
+    pub calls: usize,
+    pub calls_begun: u64,
+    pub calls_established: u64,
+    pub calls_cut: u64,
+    pub orphans_closed: u64,
+    pub connections: usize,
+    pub dropped: u64,
+    pub middleboxes: Vec<MiddleboxState>,
+    pub sandbox: String,
+}
+
+/// A session with a middlebox as the agent half sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MiddleboxState {
+    pub address: String,
+    pub up: bool,
+    /// What is wrong, if it is down.
+    pub trouble: Option<String>,
+}
+
+/// `postern status`, middlebox half.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GateStatus {
+    pub version: String,
+    pub pid: u32,
+    pub uptime_s: u64,
+    pub sessions: usize,
+    pub rules: usize,
+    pub drifts: u64,
+    pub engine: String,
+    pub sandbox: String,
+}
+
+/// A line of `postern pinholes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PinholeLine {
+    pub rule: u32,
+    pub owner: String,
+    pub state: String,
+    pub direction: String,
+    pub inside: String,
+    pub outside: String,
+    pub remaining_s: u64,
+    /// Packets and bytes that passed, with `--kernel`.
+    pub packets: Option<u64>,
+    pub bytes: Option<u64>,
+}
+
+/// What the kernel holds that no rule asks for, and the rules it does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub(crate) struct Pinholes {
+    pub rules: Vec<PinholeLine>,
+    /// Entries in the kernel; only with `--kernel`.
+    pub kernel_entries: Option<usize>,
+    pub missing: Vec<String>,
+    pub foreign: Vec<String>,
+}
+
+/// Where the agent half is asked.
+pub(crate) fn agent_socket(run_dir: &Path) -> PathBuf {
+    run_dir.join("agent.sock")
+}
+
+/// Where the middlebox half is asked.
+pub(crate) fn middlebox_socket(run_dir: &Path) -> PathBuf {
+    run_dir.join("middlebox.sock")
+}

@@ -1,0 +1,34 @@
+//! `postern agent`
+
+use clap::Args;
+
+use super::{Common, OK, Outcome};
+use crate::runtime::{self, Failure};
+use crate::{log, supervise};
+
+/// Serve the SIP half alone, with the middlebox elsewhere
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  postern agent                  a middlebox half runs beside it, as a service of its own
+  postern agent -c remote.toml   `[middlebox] connect = \"10.0.0.1:7626\"`: the firewall is another machine
+
+Exit codes: 0 told to stop; 1 could not start; 2 configuration is wrong.")]
+pub(super) struct Agent {
+    /// Started by `postern run`
+    #[arg(long, hide = true)]
+    supervised: bool,
+}
+
+impl Agent {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let config = common.load()?;
+        log::start("agent", config.log);
+        if self.supervised {
+            supervise::follow_parent();
+        }
+        match runtime::agent::run(&config) {
+            Ok(()) => Ok(OK),
+            Err(Failure::Start(text)) => Err(text.into()),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `postern call ID`
+
+use clap::Args;
+
+use super::{Common, Complaint, OK, Outcome, print};
+use crate::admin::client;
+use crate::admin::protocol::{CallReport, Request, Watched, agent_socket};
+use crate::ladder::draw;
+
+/// Show a call as a ladder: SIP left and right, the firewall in the middle
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  postern call 17                call 17, live or ended lately
+  postern call --watch           every ladder as it happens, until Ctrl-C
+  postern call 17 -j             as JSON
+
+Exit codes: 0 shown; 1 no such call, or no running Postern answers; 2 the command line is wrong.")]
+pub(super) struct Call {
+    /// Its number, see `postern calls`
+    #[arg(required_unless_present = "watch")]
+    id: Option<u64>,
+    /// Show all calls as they happen
+    #[arg(long, conflicts_with = "id")]
+    watch: bool,
+}
+
+impl Call {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let socket = agent_socket(&common.sockets());
+        let Some(id) = self.id else { return watch(common, &socket) };
+        let report: CallReport = client::ask(&socket, &Request::Call { id })?;
+        if common.json { print::json(&report) } else { print::say(&text(&report)) }
+    }
+}
+
+fn text(report: &CallReport) -> String {
+    let call = &report.call;
+    let mut text = format!("call {}: {} > {}, {}", call.id, call.from_realm, call.to_realm, call.state);
+    if let (Some(from), Some(to)) = (&call.from, &call.to) {
+        text.push_str(&format!("\n{from} calls {to}"));
+    }
+    if let Some(cause) = &call.cause {
+        text.push_str(&format!("\n{cause}"));
+    }
+    for leg in &report.legs {
+        text.push_str(&format!("\nleg {}: {}, Call-ID {}", leg.side, leg.peer, leg.call_id));
+    }
+    format!("{text}\n\n{}\n{}\n", draw::ladder(&report.ladder), draw::legend())
+}
+
+fn watch(common: &Common, socket: &std::path::Path) -> Outcome {
+    let mut outcome = if common.json { Ok(OK) } else { print::say(&format!("{}\n", draw::header())) };
+    client::watch(socket, &Request::Watch, |watched: Watched| {
+        outcome = if common.json {
+            serde_json::to_string(&watched)
+                .map_err(|error| Complaint::from(error.to_string()))
+                .and_then(|line| print::say(&format!("{line}\n")))
+        } else {
+            print::say(&format!("{}  #{}\n", draw::row(&watched.row), watched.call))
+        };
+        matches!(outcome, Ok(OK))
+    })?;
+    outcome
+}

@@ -1,0 +1,51 @@
+//! `postern calls`
+
+use clap::Args;
+
+use super::{Common, Outcome, print};
+use crate::admin::client;
+use crate::admin::protocol::{CallLine, Request, agent_socket};
+
+/// List the calls of now
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  postern calls
+  postern calls --ended          those that ended lately too, with why
+  postern calls -j               as JSON
+
+Exit codes: 0 listed; 1 no running Postern answers.")]
+pub(super) struct Calls {
+    /// Those that ended lately too
+    #[arg(long)]
+    ended: bool,
+}
+
+impl Calls {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let request = Request::Calls { ended: self.ended };
+        let lines: Vec<CallLine> = client::ask(&agent_socket(&common.sockets()), &request)?;
+        if common.json {
+            return print::json(&lines);
+        }
+        if lines.is_empty() {
+            return print::say("no calls\n");
+        }
+        let heads = ["ID", "STATE", "WAY", "FROM", "TO", "AGE", "RULES", "CAUSE"];
+        let rows: Vec<[String; 8]> = lines.into_iter().map(row).collect();
+        print::say(&print::table(heads, &rows))
+    }
+}
+
+fn row(line: CallLine) -> [String; 8] {
+    let unknown = || "-".to_owned();
+    [
+        line.id.to_string(),
+        line.state,
+        format!("{} > {}", line.from_realm, line.to_realm),
+        line.from.unwrap_or_else(unknown),
+        line.to.unwrap_or_else(unknown),
+        print::age(line.age_s),
+        line.rules.to_string(),
+        line.cause.unwrap_or_default(),
+    ]
+}

@@ -1,0 +1,52 @@
+//! `postern middlebox`
+
+use clap::Args;
+
+use super::{Common, OK, Outcome, print};
+use crate::runtime::{self, Failure};
+use crate::{log, supervise};
+
+/// Serve the firewall half alone: takes SIMCO requests, holds our nftables table
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Needs CAP_NET_ADMIN. When it ends, our table stays: what it let through ends by its lifetime, nothing else opens.
+
+Examples:
+  postern middlebox              serve agents on this machine, and those of `[middlebox] listen` and `peers`
+  postern middlebox --dry-run    print what would be given to the kernel
+  postern middlebox --remove     delete our table, which opens what it kept shut
+
+Exit codes: 0 told to stop, or done; 1 could not start; 2 configuration is wrong."
+)]
+pub(super) struct Middlebox {
+    /// Delete our table and leave
+    #[arg(long, conflicts_with = "dry_run")]
+    remove: bool,
+    /// Print the ruleset and leave; needs no privilege
+    #[arg(long)]
+    dry_run: bool,
+    /// Started by `postern run`
+    #[arg(long, hide = true)]
+    supervised: bool,
+}
+
+impl Middlebox {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let config = common.load()?;
+        log::start("middlebox", config.log);
+        if self.supervised {
+            supervise::follow_parent();
+        }
+        if self.dry_run {
+            return print::say(&runtime::gate::dry_run(&config)?);
+        }
+        if self.remove {
+            runtime::gate::remove(&config)?;
+            return Ok(OK);
+        }
+        match runtime::gate::run(&config) {
+            Ok(()) => Ok(OK),
+            Err(Failure::Start(text)) => Err(text.into()),
+        }
+    }
+}

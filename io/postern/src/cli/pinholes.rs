@@ -1,0 +1,65 @@
+//! `postern pinholes`
+
+use clap::Args;
+
+use super::{Common, OK, Outcome, PROBLEM, print};
+use crate::admin::client;
+use crate::admin::protocol::{PinholeLine, Pinholes as Report, Request, middlebox_socket};
+
+/// Show what is open in the firewall
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  postern pinholes
+  postern pinholes --kernel      with packets counted by the kernel, and what differs from it
+
+Exit codes: 0 shown (and with --kernel: nothing differs); 1 something differs, or no middlebox half answers.")]
+pub(super) struct Pinholes {
+    /// Compare with what the kernel holds
+    #[arg(long)]
+    kernel: bool,
+}
+
+impl Pinholes {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let request = Request::Pinholes { kernel: self.kernel };
+        let report: Report = client::ask(&middlebox_socket(&common.sockets()), &request)?;
+        let said = if common.json { print::json(&report) } else { print::say(&text(&report, self.kernel)) }?;
+        let differs = !report.missing.is_empty() || !report.foreign.is_empty();
+        Ok(if said == OK && differs { PROBLEM } else { said })
+    }
+}
+
+fn text(report: &Report, kernel: bool) -> String {
+    let mut text = if report.rules.is_empty() {
+        "nothing is open\n".to_owned()
+    } else {
+        let heads = ["RULE", "OWNER", "STATE", "DIRECTION", "INSIDE", "OUTSIDE", "LEFT", "PACKETS"];
+        let rows: Vec<[String; 8]> = report.rules.iter().map(row).collect();
+        print::table(heads, &rows)
+    };
+    if let Some(entries) = report.kernel_entries.filter(|_| kernel) {
+        text.push_str(&format!("the kernel holds {entries} entries"));
+        let same = report.missing.is_empty() && report.foreign.is_empty();
+        text.push_str(if same { ", exactly those of these rules\n" } else { "\n" });
+    }
+    for key in &report.missing {
+        text.push_str(&format!("missing in the kernel: {key}\n"));
+    }
+    for key in &report.foreign {
+        text.push_str(&format!("in the kernel without a rule: {key}\n"));
+    }
+    text
+}
+
+fn row(line: &PinholeLine) -> [String; 8] {
+    [
+        line.rule.to_string(),
+        line.owner.clone(),
+        line.state.clone(),
+        line.direction.clone(),
+        line.inside.clone(),
+        line.outside.clone(),
+        print::age(line.remaining_s),
+        line.packets.map_or_else(|| "-".into(), |packets| packets.to_string()),
+    ]
+}

@@ -1,0 +1,26 @@
+//! `postern revoke PID`
+
+use clap::Args;
+
+use super::{Common, Outcome, print};
+use crate::admin::client;
+use crate::admin::protocol::{Request, middlebox_socket};
+
+/// Close a pinhole at once; the call it belongs to is told and ends
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  postern revoke 4711
+
+Exit codes: 0 it is being closed; 1 no such rule, or no running middlebox half answers.")]
+pub(super) struct Revoke {
+    /// Its identifier, see `postern pinholes`
+    rule: u32,
+}
+
+impl Revoke {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let request = Request::Revoke { rule: self.rule };
+        let rule: u32 = client::ask(&middlebox_socket(&common.sockets()), &request)?;
+        if common.json { print::json(&rule) } else { print::say(&format!("rule {rule} is being closed\n")) }
+    }
+}

@@ -1,0 +1,79 @@
+//! `postern status`
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Common, OK, Outcome, PROBLEM, print};
+use crate::admin::client;
+use crate::admin::protocol::{AgentStatus, GateStatus, Request, agent_socket, middlebox_socket};
+
+/// Show how both halves are
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  postern status
+  postern status -j | jq .agent.calls
+
+Exit codes: 0 the agent half runs and its middlebox is up; 1 something is down.")]
+pub(super) struct Status {}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    agent: Option<AgentStatus>,
+    middlebox: Option<GateStatus>,
+}
+
+impl Status {
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        let sockets = common.sockets();
+        let agent: Result<AgentStatus, String> = client::ask(&agent_socket(&sockets), &Request::Status);
+        let gate: Result<GateStatus, String> = client::ask(&middlebox_socket(&sockets), &Request::Status);
+        let well = agent.as_ref().is_ok_and(|agent| agent.middleboxes.iter().all(|middlebox| middlebox.up));
+        let said = if common.json {
+            print::json(&Report { agent: agent.ok(), middlebox: gate.ok() })
+        } else {
+            let agent = agent.map_or_else(|why| format!("agent: {why}\n"), |agent| agent_text(&agent));
+            let gate = gate.map_or_else(|why| format!("middlebox: {why}\n"), |gate| gate_text(&gate));
+            print::say(&format!("{agent}{gate}"))
+        }?;
+        Ok(if said == OK && !well { PROBLEM } else { said })
+    }
+}
+
+fn agent_text(agent: &AgentStatus) -> String {
+    let mut text = format!(
+        "agent: up {}, version {}, process {}, {}\n  listening: {}\n  calls: {} now, {} begun, {} established, {} cut by us\n",
+        print::age(agent.uptime_s),
+        agent.version,
+        agent.pid,
+        agent.sandbox,
+        agent.listeners.join(", "),
+        agent.calls,
+        agent.calls_begun,
+        agent.calls_established,
+        agent.calls_cut,
+    );
+    text.push_str(&format!("  connections: {}; datagrams dropped: {}\n", agent.connections, agent.dropped));
+    for middlebox in &agent.middleboxes {
+        let state = match (&middlebox.trouble, middlebox.up) {
+            (_, true) => "up".to_owned(),
+            (Some(trouble), false) => format!("down: {trouble}"),
+            (None, false) => "down".to_owned(),
+        };
+        text.push_str(&format!("  session with {}: {state}\n", middlebox.address));
+    }
+    text
+}
+
+fn gate_text(gate: &GateStatus) -> String {
+    format!(
+        "middlebox: up {}, version {}, process {}, {}\n  engine: {}; sessions: {}; rules: {}; repairs: {}\n",
+        print::age(gate.uptime_s),
+        gate.version,
+        gate.pid,
+        gate.sandbox,
+        gate.engine,
+        gate.sessions,
+        gate.rules,
+        gate.drifts,
+    )
+}

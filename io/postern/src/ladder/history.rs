@@ -1,0 +1,227 @@
+//! What happened in each call, remembered in a few bytes per fact: all live calls and the last ended ones.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use b2bua::config::RealmId;
+use b2bua::side::Side;
+use b2bua::{CallId, Cause, Event, Sip};
+use machine::Instant;
+use midcom::{Failure, Lifetime, Prid, Request};
+use sip::message::Method;
+
+/// Facts kept of one call; what comes later is only counted.
+const FACTS_MAX: usize = 200;
+/// How many ended calls are searched for one that something still happens to.
+const LATE_MAX: usize = 64;
+
+/// One fact with its time in milliseconds since the call began.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fact {
+    pub at_ms: u32,
+    pub what: What,
+}
+
+/// A fact, small enough to be kept by the thousand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum What {
+    Received(Side, Message),
+    Sent(Side, Message),
+    Held(Side),
+    Asked { id: u32, verb: Verb, toward: Option<Side>, prid: Option<Prid> },
+    Answered { id: u32, result: Result<Option<Prid>, Failure> },
+    RuleChanged { prid: Prid, gone: bool },
+    StaysWide { stream: u16 },
+    Ending(Cause),
+}
+
+/// A SIP message as [`Sip`] tells it; methods of our own enum are numbers here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Message {
+    pub method: &'static str,
+    pub status: u16,
+    pub sdp: bool,
+    pub reason: u16,
+}
+
+/// What a middlebox was asked, in the letters of SIMCO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Prr,
+    Per,
+    Pea,
+    Pdr,
+    Plc { end: bool },
+    Prs,
+    Prl,
+}
+
+/// One call.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub from: RealmId,
+    pub to: RealmId,
+    pub started: Instant,
+    pub established: Option<Instant>,
+    pub ended: Option<Instant>,
+    pub cause: Option<Cause>,
+    pub facts: Vec<Fact>,
+    pub facts_lost: u32,
+}
+
+/// All calls that can be shown.
+#[derive(Debug)]
+pub(crate) struct History {
+    live: BTreeMap<CallId, Record>,
+    ended: VecDeque<(CallId, Record)>,
+    ended_max: usize,
+}
+
+impl History {
+    /// Keeps so many ended calls.
+    pub(crate) fn new(ended_max: usize) -> Self {
+        Self { live: BTreeMap::new(), ended: VecDeque::new(), ended_max }
+    }
+
+    /// Takes note of an event; gives the call's record back when the call has just ended.
+    pub(crate) fn observe(&mut self, now: Instant, event: &Event) -> Option<&Record> {
+        match event {
+            Event::Started { call, from, to } => {
+                let record = Record {
+                    from: *from,
+                    to: *to,
+                    started: now,
+                    established: None,
+                    ended: None,
+                    cause: None,
+                    facts: Vec::new(),
+                    facts_lost: 0,
+                };
+                self.live.insert(*call, record);
+            }
+            Event::Established { call } => {
+                if let Some(record) = self.live.get_mut(call) {
+                    record.established.get_or_insert(now);
+                }
+            }
+            Event::Ended { call } => return self.end(now, *call),
+            Event::Received { .. }
+            | Event::Sent { .. }
+            | Event::Held { .. }
+            | Event::Asked { .. }
+            | Event::Answered { .. }
+            | Event::RuleChanged { .. }
+            | Event::StaysWide { .. }
+            | Event::Ending { .. }
+            | Event::AnsweredAlone { .. }
+            | Event::MiddleboxUp(_)
+            | Event::MiddleboxDown(_)
+            | Event::OrphanClosed { .. } => self.note(now, event),
+        }
+        None
+    }
+
+    /// A call that lives or ended lately.
+    pub(crate) fn record(&self, call: CallId) -> Option<&Record> {
+        let ended = || self.ended.iter().rev().find(|(id, _)| *id == call).map(|(_, record)| record);
+        self.live.get(&call).or_else(ended)
+    }
+
+    /// The calls that ended lately, oldest first.
+    pub(crate) fn ended(&self) -> impl Iterator<Item = (CallId, &Record)> {
+        self.ended.iter().map(|(id, record)| (*id, record))
+    }
+
+    fn end(&mut self, now: Instant, call: CallId) -> Option<&Record> {
+        let mut record = self.live.remove(&call)?;
+        record.ended = Some(now);
+        record.facts.shrink_to_fit();
+        self.ended.push_back((call, record));
+        while self.ended.len() > self.ended_max.max(1) {
+            self.ended.pop_front();
+        }
+        self.ended.back().map(|(_, record)| record)
+    }
+
+    fn note(&mut self, now: Instant, event: &Event) {
+        let Some((call, what)) = fact(event) else { return };
+        // What still happens to a call after its end (a late answer) belongs to its record.
+        let late = self.ended.iter_mut().rev().take(LATE_MAX).find(|(id, _)| *id == call);
+        let late = late.map(|(_, record)| record);
+        let Some(record) = self.live.get_mut(&call).or(late) else { return };
+        if let What::Ending(cause) = what {
+            record.cause.get_or_insert(cause);
+        }
+        if record.facts.len() >= FACTS_MAX {
+            record.facts_lost = record.facts_lost.saturating_add(1);
+            return;
+        }
+        let at_ms = u32::try_from(now.since(record.started).as_millis()).unwrap_or(u32::MAX);
+        record.facts.push(Fact { at_ms, what });
+    }
+}
+
+fn fact(event: &Event) -> Option<(CallId, What)> {
+    let fact = match event {
+        Event::Received { call, side, message } => (*call, What::Received(*side, small(message))),
+        Event::Sent { call, side, message } => (*call, What::Sent(*side, small(message))),
+        Event::Held { call, from } => (*call, What::Held(*from)),
+        Event::Asked { call, id, toward, request, .. } => {
+            let (verb, prid) = verb(request);
+            (*call, What::Asked { id: short(id.0), verb, toward: *toward, prid })
+        }
+        Event::Answered { call, id, result, .. } => {
+            (*call, What::Answered { id: short(id.0), result: *result })
+        }
+        Event::RuleChanged { call, prid, lifetime_s, .. } => {
+            (*call, What::RuleChanged { prid: *prid, gone: *lifetime_s == 0 })
+        }
+        Event::StaysWide { call, stream, .. } => (*call, What::StaysWide { stream: *stream }),
+        Event::Ending { call, cause } => (*call, What::Ending(*cause)),
+        Event::Started { .. }
+        | Event::Established { .. }
+        | Event::Ended { .. }
+        | Event::AnsweredAlone { .. }
+        | Event::MiddleboxUp(_)
+        | Event::MiddleboxDown(_)
+        | Event::OrphanClosed { .. } => return None,
+    };
+    Some(fact)
+}
+
+/// Request identifiers only have to differ within one call.
+fn short(id: u64) -> u32 {
+    (id & u64::from(u32::MAX)) as u32
+}
+
+fn small(message: &Sip) -> Message {
+    let method = match &message.method {
+        Method::Invite => "INVITE",
+        Method::Ack => "ACK",
+        Method::Bye => "BYE",
+        Method::Cancel => "CANCEL",
+        Method::Options => "OPTIONS",
+        Method::Register => "REGISTER",
+        Method::Prack => "PRACK",
+        Method::Update => "UPDATE",
+        Method::Info => "INFO",
+        Method::Refer => "REFER",
+        Method::Notify => "NOTIFY",
+        Method::Subscribe => "SUBSCRIBE",
+        Method::Message => "MESSAGE",
+        Method::Publish => "PUBLISH",
+        Method::Other(_) => "(other method)",
+    };
+    Message { method, status: message.status, sdp: message.sdp, reason: message.reason }
+}
+
+fn verb(request: &Request) -> (Verb, Option<Prid>) {
+    match request {
+        Request::Reserve { .. } => (Verb::Prr, None),
+        Request::Enable { .. } => (Verb::Per, None),
+        Request::EnableReserved { prid, .. } => (Verb::Pea, Some(*prid)),
+        Request::Disable { .. } => (Verb::Pdr, None),
+        Request::Lifetime { prid, lifetime } => (Verb::Plc { end: *lifetime == Lifetime::END }, Some(*prid)),
+        Request::Status { prid } => (Verb::Prs, Some(*prid)),
+        Request::List => (Verb::Prl, None),
+    }
+}

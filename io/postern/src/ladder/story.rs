@@ -1,0 +1,183 @@
+//! Facts of one call become rows: messages get the names that the draft's figures use.
+
+use std::collections::BTreeMap;
+
+use b2bua::side::Side;
+use midcom::Prid;
+
+use super::history::{Fact, Message, Record, Verb, What};
+use super::{Arrow, Lane, Row, Style};
+
+/// The rows of a call so far.
+pub(crate) fn rows(record: &Record) -> Vec<Row> {
+    let mut story = Story::default();
+    let mut rows: Vec<Row> = record.facts.iter().filter_map(|fact| story.row(fact)).collect();
+    if record.facts_lost > 0 {
+        let at_ms = rows.last().map_or(0, |row| row.at_ms);
+        rows.push(Row {
+            at_ms,
+            arrow: None,
+            text: format!("... {} more", record.facts_lost),
+            note: String::new(),
+        });
+    }
+    rows
+}
+
+/// What must be remembered while facts are told in order.
+#[derive(Debug, Default)]
+struct Story {
+    /// Open requests: what was asked, and the name of the rule it is about.
+    asked: BTreeMap<u32, (Verb, String)>,
+    /// Names of rules: `PID_A`, `PID_B`, `PID_A2`.
+    rules: BTreeMap<Prid, String>,
+    /// Rules named so far toward each side.
+    counts: [u32; 2],
+}
+
+impl Story {
+    fn row(&mut self, fact: &Fact) -> Option<Row> {
+        let row = |arrow, text, note: &str| {
+            Some(Row { at_ms: fact.at_ms.into(), arrow, text, note: note.to_owned() })
+        };
+        match fact.what {
+            What::Received(side, message) => {
+                row(Some(Arrow::new(lane(side), Lane::Agent, Style::Sip)), sip(&message, side), "")
+            }
+            What::Sent(side, message) => {
+                // Descriptions are named after the side they come from.
+                row(Some(Arrow::new(Lane::Agent, lane(side), Style::Sip)), sip(&message, side.other()), "")
+            }
+            What::Held(_) => None,
+            What::Asked { id, verb, toward, prid } => {
+                let arrow = Arrow::new(Lane::Agent, Lane::Middlebox, Style::Midcom);
+                row(Some(arrow), self.asked(id, verb, toward, prid), "")
+            }
+            What::Answered { id, result } => {
+                let arrow = Arrow::new(Lane::Middlebox, Lane::Agent, Style::Midcom);
+                let (text, note) = self.answered(id, result);
+                row(Some(arrow), text, &note)
+            }
+            What::RuleChanged { prid, gone } => {
+                let arrow = Arrow::new(Lane::Middlebox, Lane::Agent, Style::Midcom);
+                let lifetime = if gone { ",LT=0" } else { "" };
+                row(Some(arrow), format!("ARE({}{lifetime})", self.name(prid)), "")
+            }
+            What::StaysWide { stream } => {
+                row(None, format!("stream {} stays wide", u32::from(stream) + 1), "")
+            }
+            What::Ending(_) => None,
+        }
+    }
+
+    fn asked(&mut self, id: u32, verb: Verb, toward: Option<Side>, prid: Option<Prid>) -> String {
+        let about = match (prid, toward) {
+            (Some(prid), _) => self.name(prid),
+            (None, Some(side)) => self.next_name(side),
+            (None, None) => String::new(),
+        };
+        let description = toward.map_or_else(String::new, |side| format!("SDP_{side}"));
+        let text = match verb {
+            Verb::Prr => "PRR".to_owned(),
+            Verb::Per => format!("PER({description})"),
+            Verb::Pea => format!("PEA({description})"),
+            Verb::Pdr => "PDR".to_owned(),
+            Verb::Plc { end: true } => format!("PLC({about},LT=0)"),
+            Verb::Plc { end: false } => format!("PLC({about})"),
+            Verb::Prs => format!("PRS({about})"),
+            Verb::Prl => "PRL".to_owned(),
+        };
+        self.asked.insert(id, (verb, about));
+        text
+    }
+
+    fn answered(&mut self, id: u32, result: Result<Option<Prid>, midcom::Failure>) -> (String, String) {
+        let (verb, about) = self.asked.remove(&id).unwrap_or((Verb::Prl, String::new()));
+        let word = word(verb);
+        match result {
+            Ok(prid) => {
+                if let Some(prid) = prid.filter(|_| !about.is_empty()) {
+                    self.rules.entry(prid).or_insert_with(|| about.clone());
+                }
+                (format!("{word} PR({about})"), String::new())
+            }
+            Err(failure) => (format!("{word} NR"), failure.to_string()),
+        }
+    }
+
+    fn name(&self, prid: Prid) -> String {
+        self.rules.get(&prid).cloned().unwrap_or_else(|| format!("PID={}", prid.0))
+    }
+
+    /// `PID_A`, then `PID_A2`, `PID_A3`.
+    fn next_name(&mut self, side: Side) -> String {
+        let count = match side {
+            Side::A => &mut self.counts[0],
+            Side::B => &mut self.counts[1],
+        };
+        *count += 1;
+        if *count == 1 { format!("PID_{side}") } else { format!("PID_{side}{count}") }
+    }
+}
+
+fn word(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Prr => "PRR",
+        Verb::Per => "PER",
+        Verb::Pea => "PEA",
+        Verb::Pdr => "PDR",
+        Verb::Plc { .. } => "PLC",
+        Verb::Prs => "PRS",
+        Verb::Prl => "PRL",
+    }
+}
+
+fn lane(side: Side) -> Lane {
+    match side {
+        Side::A => Lane::Caller,
+        Side::B => Lane::Callee,
+    }
+}
+
+/// `INVITE+SDP_A`, `180 Ringing`, `200 OK+SDP_B`, `BYE Reason 500`; `of` is the side a description comes from.
+fn sip(message: &Message, of: Side) -> String {
+    let mut text = match message.status {
+        0 => message.method.to_owned(),
+        status => format!("{status} {}", phrase(status)),
+    };
+    // Which request a response belongs to is said where it is not the INVITE's.
+    if message.status >= 200 && !matches!(message.method, "INVITE" | "BYE") {
+        text = format!("{text} ({})", message.method);
+    }
+    if message.sdp {
+        text = format!("{text}+SDP_{of}");
+    }
+    if message.reason > 0 {
+        text = format!("{text} Reason {}", message.reason);
+    }
+    text.trim_end().to_owned()
+}
+
+/// Short phrases of the codes that ladders show most; the number says the rest.
+fn phrase(status: u16) -> &'static str {
+    match status {
+        100 => "Trying",
+        180 => "Ringing",
+        183 => "Progress",
+        200..=299 => "OK",
+        403 => "Forbidden",
+        404 => "Not Found",
+        408 => "Timeout",
+        481 => "No Call",
+        486 => "Busy Here",
+        487 => "Terminated",
+        488 => "Not Acceptable",
+        500 => "Server Error",
+        503 => "Unavailable",
+        504 | 590 => "FW Failure",
+        591 => "FW Closed",
+        592 => "FW Policy",
+        603 => "Decline",
+        _other => "",
+    }
+}

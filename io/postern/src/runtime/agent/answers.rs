@@ -1,0 +1,131 @@
+//! What the commands are told by the agent half.
+
+use b2bua::side::Sides;
+use b2bua::{CallId, CallInfo, CallState, Input, LegInfo};
+use machine::Instant;
+
+use super::chronicle::{cause, epitaph};
+use super::{Agent, Link};
+use crate::admin::protocol::{AgentStatus, Answer, CallLine, CallReport, Leg, MiddleboxState, Request};
+use crate::admin::server::Question;
+use crate::ladder::history::Record;
+use crate::ladder::story;
+
+impl Agent {
+    /// Answers a question of a command.
+    pub(super) fn asked(&mut self, now: Instant, question: Question) {
+        let answer = match question.request {
+            Request::Status => Answer::of(&self.status(now)),
+            Request::Calls { ended } => Answer::of(&self.call_lines(now, ended)),
+            Request::Call { id } => self.report(now, CallId(id)),
+            Request::Watch => return self.chronicle.watch(question.reply),
+            Request::Kick { id } => self.kick(CallId(id)),
+            Request::Pinholes { .. } | Request::Revoke { .. } => {
+                Answer::Error("the middlebox half answers this".into())
+            }
+        };
+        // One who no longer waits for the answer does not need it.
+        let _ = question.reply.try_send(answer);
+    }
+
+    fn kick(&mut self, call: CallId) -> Answer {
+        if self.machine.call(call).is_none() {
+            return Answer::Error(format!("there is no call {call} (`postern calls` lists them)"));
+        }
+        self.inputs.push_back(Input::Kick { call });
+        Answer::of(&call.0)
+    }
+
+    fn status(&self, now: Instant) -> AgentStatus {
+        let counters = self.chronicle.counters;
+        let state = |link: &Link| MiddleboxState {
+            address: link.address(),
+            up: link.is_up(),
+            trouble: link.trouble().map(str::to_owned),
+        };
+        AgentStatus {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            uptime_s: now.since(Instant::ZERO).as_secs(),
+            listeners: self.chronicle.listeners.clone(),
+            calls: self.machine.calls().count(),
+            calls_begun: counters.begun,
+            calls_established: counters.established,
+            calls_cut: counters.cut,
+            orphans_closed: counters.orphans,
+            connections: self.tcp.len(),
+            dropped: self.udp.dropped,
+            middleboxes: self.links.iter().map(state).collect(),
+            sandbox: self.sandbox.clone(),
+        }
+    }
+
+    fn call_lines(&self, now: Instant, ended: bool) -> Vec<CallLine> {
+        let past = self.chronicle.history.ended().filter(|_| ended);
+        let past = past.map(|(call, record)| self.past_line(call, record));
+        past.chain(self.machine.calls().map(|info| self.live_line(now, &info))).collect()
+    }
+
+    fn live_line(&self, now: Instant, info: &CallInfo) -> CallLine {
+        let state = match info.state {
+            CallState::SettingUp => "setting-up",
+            CallState::Established => "established",
+            CallState::Ending => "ending",
+        };
+        CallLine {
+            id: info.id.0,
+            state: state.into(),
+            from_realm: self.chronicle.realm(info.realms.a).into(),
+            to_realm: self.chronicle.realm(info.realms.b).into(),
+            from: Some(info.from.clone()),
+            to: Some(info.to.clone()),
+            age_s: now.since(info.started).as_secs(),
+            established: info.established.is_some(),
+            rules: info.open_rules,
+            cause: self.chronicle.history.record(info.id).and_then(|record| record.cause).map(cause),
+        }
+    }
+
+    fn past_line(&self, call: CallId, record: &Record) -> CallLine {
+        CallLine {
+            id: call.0,
+            state: "ended".into(),
+            from_realm: self.chronicle.realm(record.from).into(),
+            to_realm: self.chronicle.realm(record.to).into(),
+            from: None,
+            to: None,
+            age_s: record.ended.map_or(0, |ended| ended.since(record.started).as_secs()),
+            established: record.established.is_some(),
+            rules: 0,
+            cause: Some(epitaph(record)),
+        }
+    }
+
+    fn report(&self, now: Instant, call: CallId) -> Answer {
+        let live = self.machine.call(call);
+        let record = self.chronicle.history.record(call);
+        let line = match (&live, record) {
+            (Some(detail), _) => self.live_line(now, &detail.info),
+            (None, Some(record)) => self.past_line(call, record),
+            (None, None) => {
+                return Answer::Error(format!(
+                    "no call {call} is known (`postern calls --ended` lists them)"
+                ));
+            }
+        };
+        let legs = live.map_or_else(Vec::new, |detail| legs(&detail.legs));
+        let ladder = record.map_or_else(Vec::new, story::rows);
+        Answer::of(&CallReport { call: line, legs, ladder })
+    }
+}
+
+fn legs(legs: &Sides<Option<LegInfo>>) -> Vec<Leg> {
+    let leg = |side: &str, leg: &LegInfo| Leg {
+        side: side.into(),
+        call_id: leg.call_id.clone(),
+        peer: leg.hop.to_string(),
+    };
+    let a = legs.a.as_ref().map(|info| leg("A", info));
+    let b = legs.b.as_ref().map(|info| leg("B", info));
+    a.into_iter().chain(b).collect()
+}

@@ -1,0 +1,242 @@
+//! The agent half's session with one middlebox: connects, connects again, and writes a turn's requests together.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use machine::{Instant, Outbox};
+use midcom::{AgentEvent, MiddleboxId, Request, RequestId};
+use simco::agent::{Config, Output, Session};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Sleep;
+
+use crate::config::Connect;
+use crate::runtime::channel::{Channel, Read};
+
+/// First wait after a connection broke or could not be made.
+const WAIT_MIN: Duration = Duration::from_millis(20);
+/// Longest wait for a middlebox on this machine.
+const WAIT_MAX_LOCAL: Duration = Duration::from_millis(500);
+/// Longest wait for one on another machine.
+const WAIT_MAX_REMOTE: Duration = Duration::from_secs(5);
+/// How long a connection may take to come about.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// Reads of one turn.
+const READS_MAX: usize = 16;
+
+type Dial = Pin<Box<dyn Future<Output = std::io::Result<Channel>>>>;
+
+enum State {
+    Waiting(Pin<Box<Sleep>>),
+    Dialling(Dial),
+    /// The dial came to an end in `poll_ready`; the next turn takes it.
+    Dialled(std::io::Result<Channel>),
+    Connected(Channel),
+}
+
+/// One middlebox.
+pub(crate) struct Link {
+    pub id: MiddleboxId,
+    connect: Connect,
+    session: Session,
+    state: State,
+    wait: Duration,
+    out: Outbox<Output>,
+    up: bool,
+    trouble: Option<String>,
+}
+
+impl Link {
+    /// A link that connects with the first turn.
+    pub(crate) fn new(id: MiddleboxId, connect: Connect) -> Self {
+        let state = State::Dialling(dial(&connect));
+        let session = Session::new(Config::default());
+        Self { id, connect, session, state, wait: WAIT_MIN, out: Outbox::new(), up: false, trouble: None }
+    }
+
+    /// True while requests can be answered.
+    pub(crate) fn is_up(&self) -> bool {
+        self.up
+    }
+
+    /// Why it is down.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref().filter(|_| !self.up)
+    }
+
+    /// Where it leads.
+    pub(crate) fn address(&self) -> String {
+        match &self.connect {
+            Connect::Unix(path) => path.display().to_string(),
+            Connect::Tcp(address) => format!("tcp:{address}"),
+        }
+    }
+
+    /// Ready when there is something to do.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.state {
+            State::Waiting(sleep) => sleep.as_mut().poll(cx),
+            State::Dialling(dial) => match dial.as_mut().poll(cx) {
+                Poll::Ready(result) => {
+                    self.state = State::Dialled(result);
+                    Poll::Ready(())
+                }
+                Poll::Pending => Poll::Pending,
+            },
+            State::Dialled(_) => Poll::Ready(()),
+            State::Connected(channel) => channel.poll_ready(cx),
+        }
+    }
+
+    /// Does what is due and reads what is there; events for the machine go to `events`.
+    pub(crate) fn turn(
+        &mut self,
+        now: Instant,
+        buffer: &mut [u8],
+        events: &mut Vec<(MiddleboxId, AgentEvent)>,
+    ) {
+        let state = std::mem::replace(&mut self.state, State::Dialled(Err(std::io::ErrorKind::Other.into())));
+        self.state = match state {
+            State::Waiting(sleep) if sleep.is_elapsed() => State::Dialling(dial(&self.connect)),
+            State::Dialled(Ok(channel)) => {
+                self.session.connected(now, &mut self.out);
+                State::Connected(channel)
+            }
+            State::Dialled(Err(error)) => {
+                self.session.disconnected(now, &error.to_string(), &mut self.out);
+                self.trouble = Some(error.to_string());
+                self.back_off()
+            }
+            other @ (State::Waiting(_) | State::Dialling(_) | State::Connected(_)) => other,
+        };
+        self.read(now, buffer);
+        if self.session.next_timeout().is_some_and(|(at, _)| at <= now) {
+            self.session.handle_timeout(now, &mut self.out);
+        }
+        self.carry_out(now, events);
+    }
+
+    /// Asks; an answer that is known at once goes to `events`.
+    pub(crate) fn request(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        request: Request,
+        events: &mut Vec<(MiddleboxId, AgentEvent)>,
+    ) {
+        self.session.request(now, id, request, &mut self.out);
+        self.carry_out(now, events);
+    }
+
+    /// Writes what a turn has asked.
+    pub(crate) fn flush(&mut self, now: Instant, events: &mut Vec<(MiddleboxId, AgentEvent)>) {
+        let State::Connected(channel) = &mut self.state else { return };
+        if let Err(why) = channel.flush() {
+            self.lost(now, &why);
+            self.carry_out(now, events);
+        }
+    }
+
+    /// When [`Link::turn`] is next due.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.session.next_timeout().map(|(at, _)| at)
+    }
+
+    /// Ends the session in order.
+    pub(crate) fn close(&mut self, now: Instant, events: &mut Vec<(MiddleboxId, AgentEvent)>) {
+        self.session.close(now, &mut self.out);
+        self.carry_out(now, events);
+        self.flush(now, events);
+    }
+
+    fn read(&mut self, now: Instant, buffer: &mut [u8]) {
+        for _ in 0..READS_MAX {
+            let State::Connected(channel) = &mut self.state else { return };
+            match channel.read(buffer) {
+                Read::Bytes(count) => {
+                    self.session.receive(now, buffer.get(..count).unwrap_or_default(), &mut self.out);
+                }
+                Read::Empty => return,
+                Read::Ended(why) => return self.lost(now, &why),
+            }
+        }
+    }
+
+    fn lost(&mut self, now: Instant, why: &str) {
+        self.trouble = Some(why.to_owned());
+        self.session.disconnected(now, why, &mut self.out);
+        self.state = self.back_off();
+    }
+
+    fn carry_out(&mut self, now: Instant, events: &mut Vec<(MiddleboxId, AgentEvent)>) {
+        let mut out = std::mem::take(&mut self.out);
+        for output in out.drain() {
+            match output {
+                Output::Send(bytes) => {
+                    if let State::Connected(channel) = &mut self.state {
+                        channel.queue(&bytes);
+                    }
+                }
+                Output::Event(event) => {
+                    self.note(&event);
+                    events.push((self.id, event));
+                }
+                Output::Close => {
+                    if let State::Connected(channel) = &mut self.state {
+                        let _ = channel.flush();
+                    }
+                    self.session.disconnected(now, "closed", &mut self.out);
+                    self.state = self.back_off();
+                }
+            }
+        }
+        // What the end of a session adds is carried out with the next turn, which is due at once.
+        let late = std::mem::replace(&mut self.out, out);
+        self.out.extend(late);
+    }
+
+    fn note(&mut self, event: &AgentEvent) {
+        match event {
+            AgentEvent::Up(_) => {
+                (self.up, self.trouble, self.wait) = (true, None, WAIT_MIN);
+            }
+            AgentEvent::Down(why) => {
+                self.up = false;
+                self.trouble.get_or_insert_with(|| format!("{why:?}"));
+            }
+            AgentEvent::Reply(..) | AgentEvent::Notification(_) => {}
+        }
+    }
+
+    fn back_off(&mut self) -> State {
+        let wait = self.wait;
+        let longest = match self.connect {
+            Connect::Unix(_) => WAIT_MAX_LOCAL,
+            Connect::Tcp(_) => WAIT_MAX_REMOTE,
+        };
+        self.wait = (wait * 2).min(longest);
+        State::Waiting(Box::pin(tokio::time::sleep(wait)))
+    }
+}
+
+fn dial(connect: &Connect) -> Dial {
+    match connect.clone() {
+        Connect::Unix(path) => Box::pin(within(unix(path))),
+        Connect::Tcp(address) => Box::pin(within(tcp(address))),
+    }
+}
+
+async fn within(dial: impl Future<Output = std::io::Result<Channel>>) -> std::io::Result<Channel> {
+    tokio::time::timeout(CONNECT_MAX, dial).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+}
+
+async fn unix(path: PathBuf) -> std::io::Result<Channel> {
+    UnixStream::connect(path).await.map(Channel::from)
+}
+
+async fn tcp(address: SocketAddr) -> std::io::Result<Channel> {
+    TcpStream::connect(address).await.map(Channel::from)
+}

@@ -1,0 +1,236 @@
+//! The agent half: SIP on both sides, SIMCO towards the middlebox, one `B2bua` between.
+
+mod answers;
+mod chronicle;
+mod link;
+mod open;
+mod resolver;
+mod settings;
+mod tcp;
+mod udp;
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::Poll;
+
+use b2bua::{B2bua, Input, Output};
+use machine::{Instant, Machine as _, Outbox};
+use midcom::{AgentEvent, MiddleboxId};
+use sip::transport::{Hop, Protocol};
+use tokio::sync::mpsc;
+
+use self::chronicle::Chronicle;
+use self::link::Link;
+use self::resolver::{Found, Resolver};
+use self::tcp::{Tcp, TcpEvent};
+use self::udp::{Arrived, Udp};
+use super::{Failure, Signals};
+use crate::admin::server::Question;
+use crate::clock::Clock;
+use crate::log;
+
+pub(crate) use self::open::run;
+
+/// Events of one kind taken in one turn, so that no source keeps the others waiting.
+const TURN_MAX: usize = 256;
+
+/// Everything of the half.
+struct Agent {
+    clock: Clock,
+    machine: B2bua,
+    out: Outbox<Output>,
+    /// What must still be told to the machine before this turn ends.
+    inputs: VecDeque<Input>,
+    udp: Udp,
+    tcp: Tcp,
+    links: Vec<Link>,
+    midcom: Vec<(MiddleboxId, AgentEvent)>,
+    resolver: Resolver,
+    chronicle: Chronicle,
+    questions: mpsc::Receiver<Question>,
+    signals: Signals,
+    buffer: Box<[u8]>,
+    sandbox: String,
+    stopping: bool,
+    done: bool,
+}
+
+/// Why the loop woke up; what else is ready is found by looking.
+enum Wake {
+    Ready,
+    Tcp(TcpEvent),
+    Found(Found),
+    Asked(Question),
+    Signal,
+}
+
+impl Agent {
+    /// Until it has shut down.
+    async fn run(mut self) -> Result<(), Failure> {
+        while !self.done {
+            let wake = self.wait().await;
+            let now = self.clock.now();
+            self.turn(now, wake);
+        }
+        let now = self.clock.now();
+        for link in &mut self.links {
+            link.close(now, &mut self.midcom);
+        }
+        Ok(())
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let machine = self.machine.next_timeout().map(|(at, _)| at);
+        let next = self.links.iter().filter_map(Link::next_timeout).chain(machine).min();
+        let deadline = next.map(|at| self.clock.deadline(at));
+        let Self { udp, tcp, links, resolver, questions, signals, .. } = self;
+        let sockets = poll_fn(|cx| {
+            let mut ready = udp.poll_ready(cx);
+            for link in links.iter_mut() {
+                if link.poll_ready(cx).is_ready() {
+                    ready = Poll::Ready(());
+                }
+            }
+            ready
+        });
+        let timer = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = sockets => Wake::Ready,
+            Some(event) = tcp.event() => Wake::Tcp(event),
+            Some(found) = resolver.answer() => Wake::Found(found),
+            Some(question) = questions.recv() => Wake::Asked(question),
+            () = timer => Wake::Ready,
+            () = signals.next() => Wake::Signal,
+        }
+    }
+
+    /// Takes everything that is there, tells the machine, and writes what it wants written, together.
+    fn turn(&mut self, now: Instant, wake: Wake) {
+        match wake {
+            Wake::Ready => {}
+            Wake::Tcp(event) => self.tcp_event(event),
+            Wake::Found(found) => self.found(found),
+            Wake::Asked(question) => self.asked(now, question),
+            Wake::Signal => self.stop(),
+        }
+        self.links.iter_mut().for_each(|link| link.turn(now, &mut self.buffer, &mut self.midcom));
+        self.work(now);
+        let inputs = &mut self.inputs;
+        self.udp.receive(|arrived| inputs.push_back(input(arrived)));
+        self.work(now);
+        for _ in 0..TURN_MAX {
+            let Some(event) = self.tcp.try_event() else { break };
+            self.tcp_event(event);
+        }
+        for _ in 0..TURN_MAX {
+            let Some(found) = self.resolver.try_answer() else { break };
+            self.found(found);
+        }
+        self.work(now);
+        if self.machine.next_timeout().is_some_and(|(at, _)| at <= now) {
+            self.machine.handle_timeout(now, &mut self.out);
+            self.carry_out(now);
+            self.work(now);
+        }
+        self.flush(now);
+        self.chronicle.turn_ended();
+    }
+
+    /// Tells the machine everything that waits, and what comes of it, until nothing waits.
+    fn work(&mut self, now: Instant) {
+        loop {
+            let events = self.midcom.drain(..).map(|(middlebox, event)| Input::Midcom { middlebox, event });
+            self.inputs.extend(events);
+            let Some(input) = self.inputs.pop_front() else { return };
+            self.machine.handle(now, input, &mut self.out);
+            self.carry_out(now);
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant) {
+        let mut out = std::mem::take(&mut self.out);
+        for output in out.drain() {
+            match output {
+                Output::Transmit { hop, bytes } => match hop.protocol {
+                    Protocol::Udp => self.udp.queue(hop, bytes),
+                    Protocol::Tcp => {
+                        if let Err(hop) = self.tcp.send(hop, bytes) {
+                            self.inputs.push_back(Input::TransportFailed { hop });
+                        }
+                    }
+                },
+                Output::Midcom { middlebox, id, request } => {
+                    if let Some(link) = self.links.iter_mut().find(|link| link.id == middlebox) {
+                        link.request(now, id, request, &mut self.midcom);
+                    }
+                }
+                Output::Resolve { id, host, port, protocol: _ } => self.resolver.ask(id, host, port),
+                Output::Event(event) => self.chronicle.observe(now, &event),
+                Output::ShutdownComplete => self.done = true,
+            }
+        }
+        self.out = out;
+    }
+
+    fn flush(&mut self, now: Instant) {
+        self.links.iter_mut().for_each(|link| link.flush(now, &mut self.midcom));
+        let inputs = &mut self.inputs;
+        self.udp.flush(|arrived| inputs.push_back(input(arrived)));
+        // What could not be sent is told at once; what the machine then sends leaves with it.
+        if !self.inputs.is_empty() || !self.midcom.is_empty() {
+            self.work(now);
+            self.links.iter_mut().for_each(|link| link.flush(now, &mut self.midcom));
+            let inputs = &mut self.inputs;
+            self.udp.flush(|arrived| inputs.push_back(input(arrived)));
+        }
+    }
+
+    fn tcp_event(&mut self, event: TcpEvent) {
+        match event {
+            TcpEvent::Accepted { listener, stream, remote } => {
+                if let Err(why) = self.tcp.accepted(listener, stream, remote) {
+                    log::debug(format_args!("tcp {remote}: refused: {why}"));
+                }
+            }
+            TcpEvent::Message { id, bytes } => {
+                if let Some(hop) = self.tcp.hop(id) {
+                    self.inputs.push_back(Input::Message { hop, bytes });
+                }
+            }
+            TcpEvent::Closed { id, why } => {
+                if let Some(hop) = self.tcp.close(id) {
+                    log::debug(format_args!("tcp {}: {why}", hop.remote));
+                    self.inputs.push_back(Input::TransportFailed { hop });
+                }
+            }
+        }
+    }
+
+    fn found(&mut self, (id, addresses): Found) {
+        self.inputs.push_back(Input::Resolved { id, addresses });
+    }
+
+    fn stop(&mut self) {
+        if self.stopping {
+            log::warn(format_args!("told twice to stop: ending at once"));
+            self.done = true;
+            return;
+        }
+        self.stopping = true;
+        log::info(format_args!("stopping: ending {} calls", self.machine.calls().count()));
+        self.inputs.push_back(Input::Shutdown);
+    }
+}
+
+fn input(arrived: Arrived) -> Input {
+    match arrived {
+        Arrived::Datagram(hop, bytes) => Input::Message { hop, bytes },
+        Arrived::Failed(hop) => Input::TransportFailed { hop: Hop { connection: None, ..hop } },
+    }
+}

@@ -1,0 +1,117 @@
+//! Opens everything that needs privilege, gives the privilege up, starts the loop.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use b2bua::B2bua;
+use machine::Outbox;
+use midcom::MiddleboxId;
+use nix::unistd::Uid;
+use sip::transport::ListenerId;
+
+use super::chronicle::Chronicle;
+use super::link::Link;
+use super::resolver::Resolver;
+use super::tcp::{self, Tcp};
+use super::udp::Udp;
+use super::{Agent, Failure, settings};
+use crate::admin::{protocol, server};
+use crate::clock::Clock;
+use crate::config::{Config, Listen, Transport};
+use crate::runtime::{Signals, block_on, unix};
+use crate::sandbox::{self, Identity, Keep};
+use crate::{log, seed};
+
+/// Read from a middlebox at once.
+const READ_BYTES: usize = 64 << 10;
+
+/// Runs the agent half until it is told to stop.
+pub(crate) fn run(config: &Config) -> Result<(), Failure> {
+    block_on(async { open(config)?.run().await })
+}
+
+fn open(config: &Config) -> Result<Agent, Failure> {
+    let identity = Identity::find(config.user.as_deref()).map_err(Failure::Start)?;
+    let rng = seed::rng().map_err(|error| Failure::Start(format!("/dev/urandom: {error}")))?;
+    let settings = settings::b2bua(config);
+    let (mut udp, mut tcp) = (Udp::new(), Tcp::new(tcp_limits(config)));
+    let mut listeners = Vec::new();
+    for (number, (_, listen)) in (0..).zip(settings::listeners(config)) {
+        let bound = match listen.transport {
+            Transport::Udp => udp.bind(ListenerId(number), listen.address),
+            Transport::Tcp => tcp.bind(ListenerId(number), listen.address),
+        };
+        bound.map_err(|error| Failure::Start(cannot_listen(&listen, &error)))?;
+        listeners.push(listen.to_string());
+    }
+    let admin = protocol::agent_socket(&config.run_dir);
+    let socket = unix::listen(&admin, Some(identity.uid)).map_err(Failure::Start)?;
+    let allowed = vec![Uid::effective().as_raw(), identity.uid.as_raw()];
+    let signals = Signals::listen()?;
+    let sandbox = sandbox::enter(Keep::Nothing, Some(&identity)).map_err(Failure::Start)?;
+    let questions = server::serve(socket, allowed).map_err(|error| cannot_serve(&admin, &error))?;
+    let connect = &config.middlebox.connect;
+    let links: Vec<Link> =
+        (0..).zip(&settings.middleboxes).map(|(id, _)| Link::new(MiddleboxId(id), connect.clone())).collect();
+    if links.is_empty() {
+        log::warn(format_args!("no middlebox (`engine = \"none\"`): nothing is opened for media"));
+    }
+    log::info(format_args!("serving {} ({sandbox})", listeners.join(", ")));
+    let names = config.realms.iter().map(|realm| realm.name.clone()).collect();
+    let history = usize::try_from(config.limits.history).unwrap_or(usize::MAX);
+    Ok(Agent {
+        clock: Clock::start(),
+        machine: B2bua::new(settings, rng),
+        out: Outbox::new(),
+        inputs: VecDeque::new(),
+        udp,
+        tcp,
+        links,
+        midcom: Vec::new(),
+        resolver: Resolver::new(),
+        chronicle: Chronicle::new(names, listeners, history),
+        questions,
+        signals,
+        buffer: vec![0; READ_BYTES].into(),
+        sandbox,
+        stopping: false,
+        done: false,
+    })
+}
+
+fn tcp_limits(config: &Config) -> tcp::Limits {
+    let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
+    tcp::Limits {
+        connections: size(config.limits.connections),
+        connections_per_peer: size(config.limits.connections_per_peer),
+        idle: config.timers.connection_idle,
+        message: config.timers.message,
+    }
+}
+
+fn cannot_serve(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Start(format!("{}: {error}", path.display()))
+}
+
+/// Who or what stands in the way of a listener.
+pub(crate) fn cannot_listen(listen: &Listen, error: &std::io::Error) -> String {
+    let address: SocketAddr = listen.address;
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!(
+            "port already in use: {} {address}; another SIP server is running there? `ss -lnp 'sport = :{}'` shows it",
+            listen.transport,
+            address.port()
+        ),
+        std::io::ErrorKind::AddrNotAvailable => format!(
+            "cannot listen on {} {address}: no interface of this host has the address {}; `ip address` lists them",
+            listen.transport,
+            address.ip()
+        ),
+        std::io::ErrorKind::PermissionDenied => format!(
+            "cannot listen on {} {address}: ports below 1024 need root or CAP_NET_BIND_SERVICE",
+            listen.transport
+        ),
+        _other => format!("cannot listen on {} {address}: {error}", listen.transport),
+    }
+}

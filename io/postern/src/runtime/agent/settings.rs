@@ -1,0 +1,151 @@
+//! The configuration in the B2BUA's terms.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use b2bua::config as to;
+use b2bua::ledger;
+use midcom::Lifetime;
+use nix::ifaddrs::getifaddrs;
+use sip::transport::Protocol;
+
+use crate::config::{Config, Engine, Host, Listen, Realm, Source, Transport};
+
+/// What stands in Warning instead of a host (RFC 3261 §20.43).
+const PSEUDONYM: &str = "postern";
+
+/// Everything the B2BUA is told.
+pub(crate) fn b2bua(config: &Config) -> to::Config {
+    let own = own_addresses();
+    to::Config {
+        realms: config.realms.iter().map(|from| realm(config, from, &own)).collect(),
+        listeners: listeners(config)
+            .map(|(position, listen)| to::Listener {
+                realm: id(position),
+                protocol: protocol(listen.transport),
+                address: listen.address,
+                sent_by: listen.address.to_string(),
+            })
+            .collect(),
+        routes: config.routes.iter().map(route).collect(),
+        middleboxes: middleboxes(config),
+        timers: timers(config),
+        limits: to::Limits {
+            calls: size(config.limits.calls),
+            rules: size(config.limits.rules_per_call),
+            ..to::Limits::default()
+        },
+        rule_lifetime: Lifetime(u32::try_from(config.timers.rule_lifetime.as_secs()).unwrap_or(u32::MAX)),
+        codes: codes(config),
+        pseudonym: PSEUDONYM.into(),
+        shard: 0,
+    }
+}
+
+/// The listeners with their realms' positions, in the order of their numbers.
+pub(crate) fn listeners(config: &Config) -> impl Iterator<Item = (usize, Listen)> + '_ {
+    config
+        .realms
+        .iter()
+        .enumerate()
+        .flat_map(|(position, realm)| realm.listen.iter().map(move |(listen, _)| (position, *listen)))
+}
+
+fn realm(config: &Config, from: &Realm, own: &[IpAddr]) -> to::Realm {
+    let everybody: [ipnet::IpNet; 2] = [ipnet::Ipv4Net::default().into(), ipnet::Ipv6Net::default().into()];
+    let networks = if from.media.is_empty() { everybody.to_vec() } else { from.media.clone() };
+    let source = match from.source {
+        Source::Strict => ledger::SourcePolicy::Strict,
+        Source::Address => ledger::SourcePolicy::Address,
+        Source::Realm => ledger::SourcePolicy::Realm,
+    };
+    let media = sdp::MediaPolicy {
+        networks,
+        ports: from.media_ports.clone(),
+        own_addresses: own.to_vec(),
+        flows_max: u16::try_from(config.limits.streams).unwrap_or(u16::MAX),
+    };
+    let pinholes = ledger::Realm { media, source, early_media: from.early_media };
+    to::Realm { name: from.name.clone(), pinholes: Arc::new(pinholes) }
+}
+
+fn route(from: &crate::config::Route) -> to::Route {
+    let host = match &from.next_hop.host {
+        Host::Address(address) => to::Host::Address(*address),
+        Host::Name(name) => to::Host::Name(name.clone()),
+    };
+    let next_hop =
+        to::NextHop { host, port: Some(from.next_hop.port), protocol: protocol(from.next_hop.transport) };
+    to::Route { from: from.from.map(id), to: id(from.to), next_hop }
+}
+
+fn middleboxes(config: &Config) -> Vec<to::Middlebox> {
+    let inside = config.middlebox.inside;
+    let outside = (0..config.realms.len()).find(|position| *position != inside);
+    match (config.middlebox.engine, outside) {
+        (Engine::Nftables, Some(outside)) => {
+            vec![to::Middlebox { name: "middlebox".into(), inside: id(inside), outside: id(outside) }]
+        }
+        (Engine::None, _) | (Engine::Nftables, None) => Vec::new(),
+    }
+}
+
+fn timers(config: &Config) -> to::Timers {
+    let from = &config.timers;
+    to::Timers {
+        t1: from.t1,
+        t2: from.t2,
+        t4: from.t4,
+        timer_c: from.timer_c,
+        hold: from.hold,
+        answer: from.answer,
+        close: from.close,
+        ..to::Timers::default()
+    }
+}
+
+fn codes(config: &Config) -> to::Codes {
+    let from = &config.codes;
+    to::Codes {
+        unreachable: from.unreachable,
+        technical: from.technical,
+        temporary_policy: from.temporary,
+        static_policy: from.policy,
+        static_policy_in_call: from.policy_in_call,
+        refused_sdp: from.sdp,
+    }
+}
+
+fn id(position: usize) -> to::RealmId {
+    to::RealmId(u16::try_from(position).unwrap_or(u16::MAX))
+}
+
+fn size(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn protocol(transport: Transport) -> Protocol {
+    match transport {
+        Transport::Udp => Protocol::Udp,
+        Transport::Tcp => Protocol::Tcp,
+    }
+}
+
+/// Every address of this host: no pinhole may lead to one. Unknown ones cannot be kept out, which the log says.
+fn own_addresses() -> Vec<IpAddr> {
+    match getifaddrs() {
+        Ok(interfaces) => interfaces
+            .filter_map(|interface| interface.address)
+            .filter_map(|address| {
+                let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+                v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+            })
+            .collect(),
+        Err(errno) => {
+            crate::log::warn(format_args!(
+                "cannot list this host's addresses ({errno}); an SDP may name them"
+            ));
+            Vec::new()
+        }
+    }
+}

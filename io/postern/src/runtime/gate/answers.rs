@@ -1,0 +1,99 @@
+//! What the commands are told by the middlebox half.
+
+use machine::Instant;
+use midcom::{Direction, Prid};
+use middlebox::{Engine as _, Input, RuleAction, RuleInfo};
+
+use super::Gate;
+use crate::admin::protocol::{Answer, GateStatus, PinholeLine, Pinholes, Request};
+use crate::admin::server::Question;
+
+impl Gate {
+    /// Answers a question of a command.
+    pub(super) fn asked(&mut self, now: Instant, question: Question) {
+        let answer = match question.request {
+            Request::Status => Answer::of(&self.status(now)),
+            Request::Pinholes { kernel } => self.pinholes(now, kernel),
+            Request::Revoke { rule } => self.revoke(now, Prid(rule)),
+            Request::Calls { .. } | Request::Call { .. } | Request::Watch | Request::Kick { .. } => {
+                Answer::Error("the agent half answers this".into())
+            }
+        };
+        // One who no longer waits for the answer does not need it.
+        let _ = question.reply.try_send(answer);
+    }
+
+    fn status(&self, now: Instant) -> GateStatus {
+        let status = self.machine.status();
+        GateStatus {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            uptime_s: now.since(Instant::ZERO).as_secs(),
+            sessions: self.sessions.len(),
+            rules: status.rules,
+            drifts: self.chronicle.drifts,
+            engine: self.features.clone(),
+            sandbox: self.sandbox.clone(),
+        }
+    }
+
+    fn revoke(&mut self, now: Instant, rule: Prid) -> Answer {
+        if self.machine.rule(now, rule).is_none() {
+            return Answer::Error(format!("there is no rule {} (`postern pinholes` lists them)", rule.0));
+        }
+        self.inputs.push_back(Input::Revoke { prid: rule });
+        Answer::of(&rule.0)
+    }
+
+    fn pinholes(&mut self, now: Instant, kernel: bool) -> Answer {
+        let rules: Vec<RuleInfo<'_>> = self.machine.rules(now).collect();
+        let engine = &mut self.engine;
+        let rules = rules.iter().map(|rule| {
+            let mut line = line(rule);
+            if kernel {
+                let counters = engine.counters(&rule.entries);
+                line.packets = Some(counters.iter().flatten().map(|counter| counter.packets).sum());
+                line.bytes = Some(counters.iter().flatten().map(|counter| counter.bytes).sum());
+            }
+            line
+        });
+        let mut report = Pinholes { rules: rules.collect(), ..Pinholes::default() };
+        if kernel {
+            let expected = self.machine.expected_keys();
+            match (engine.entries(), engine.verify(&expected)) {
+                (Ok(entries), Ok(drift)) => {
+                    report.kernel_entries = Some(entries.len());
+                    report.missing = drift.missing.iter().map(ToString::to_string).collect();
+                    report.foreign = drift.foreign.iter().map(ToString::to_string).collect();
+                }
+                (Err(failure), _) | (_, Err(failure)) => return Answer::Error(failure.to_string()),
+            }
+        }
+        Answer::of(&report)
+    }
+}
+
+fn line(rule: &RuleInfo<'_>) -> PinholeLine {
+    let (state, direction, inside, outside) = match rule.action {
+        RuleAction::Reserved { protocol } => ("reserved", String::new(), protocol.to_string(), String::new()),
+        RuleAction::Enabled { direction, internal, external } => {
+            let direction = match direction {
+                Direction::Inbound => "in",
+                Direction::Outbound => "out",
+                Direction::Bidirectional => "both",
+            };
+            ("open", direction.to_owned(), internal.to_string(), external.to_string())
+        }
+    };
+    PinholeLine {
+        rule: rule.prid.0,
+        owner: rule.owner_name.to_owned(),
+        state: state.into(),
+        direction,
+        inside,
+        outside,
+        remaining_s: rule.remaining.0.into(),
+        packets: None,
+        bytes: None,
+    }
+}

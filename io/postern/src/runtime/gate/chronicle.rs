@@ -1,0 +1,84 @@
+//! What is done with the middlebox's events: log lines and counters.
+
+use middlebox::{EndCause, Event};
+use nftables::Disturbance;
+
+use crate::log;
+
+/// The reader of the event stream.
+#[derive(Debug, Default)]
+pub(super) struct Chronicle {
+    /// How often somebody else changed our table.
+    pub drifts: u64,
+}
+
+impl Chronicle {
+    /// Somebody else may have changed our table.
+    pub(super) fn disturbed(&mut self, what: &Disturbance) {
+        log::debug(format_args!("the kernel's tables were touched: {what:?}"));
+    }
+
+    /// Takes note of an event.
+    pub(super) fn observe(&mut self, event: &Event) {
+        match event {
+            Event::SessionOpened { session, agent } => {
+                log::info(format_args!("session {}: agent {} is here", session.0, agent.0));
+            }
+            Event::SessionRefused { session, .. } => {
+                log::warn(format_args!("session {}: refused", session.0))
+            }
+            Event::SessionClosed { session } => {
+                log::info(format_args!(
+                    "session {}: closed; its rules live on until their lifetime ends",
+                    session.0
+                ));
+            }
+            Event::RuleReserved { prid, lifetime, .. } => {
+                log::debug(format_args!("rule {}: reserved for {} s", prid.0, lifetime.0));
+            }
+            Event::RuleEnabled { prid, opening, lifetime, .. } => log::debug(format_args!(
+                "rule {}: {:?} {} - {} for {} s",
+                prid.0, opening.direction, opening.internal, opening.external, lifetime.0
+            )),
+            Event::LifetimeChanged { prid, lifetime } => {
+                log::debug(format_args!("rule {}: {} s from now", prid.0, lifetime.0));
+            }
+            Event::RuleEnded { prid, cause, .. } => ended(prid.0, *cause),
+            Event::RequestRefused { agent, request, failure } => {
+                log::info(format_args!("agent {}: {request:?} refused: {failure}", agent.0));
+            }
+            Event::BatchApplied { operations, failed: 0 } => {
+                log::debug(format_args!("{operations} changes committed"));
+            }
+            Event::BatchApplied { operations, failed } => {
+                log::warn(format_args!("{failed} of {operations} changes failed"));
+            }
+            Event::EntriesAdopted { entries } => log::info(format_args!("{entries} entries found and kept")),
+            Event::OrphansRemoved { entries } => {
+                log::info(format_args!("{entries} entries removed that nobody claimed"));
+            }
+            Event::DriftFound { missing, foreign } => {
+                self.drifts += 1;
+                log::warn(format_args!(
+                    "somebody changed our table: {missing} entries were gone, {foreign} were not ours; repairing"
+                ));
+            }
+            Event::VerificationFailed => log::error(format_args!("the kernel's table cannot be read")),
+            Event::RemovalFailed { key } => {
+                log::error(format_args!("{key}: cannot be removed yet; it ends by its lifetime in any case"));
+            }
+        }
+    }
+}
+
+fn ended(rule: u32, cause: EndCause) {
+    match cause {
+        EndCause::Requested => log::debug(format_args!("rule {rule}: closed")),
+        EndCause::Expired => log::info(format_args!("rule {rule}: its lifetime is over")),
+        EndCause::Revoked => log::info(format_args!("rule {rule}: revoked")),
+        EndCause::Withdrawn => log::info(format_args!("rule {rule}: no longer allowed, closed")),
+        EndCause::Lost => {
+            log::error(format_args!("rule {rule}: lost from the kernel, could not be made again"))
+        }
+    }
+}

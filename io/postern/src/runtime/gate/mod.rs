@@ -1,0 +1,203 @@
+//! The middlebox half: SIMCO sessions, one `Middlebox` that decides, the nftables engine that does.
+
+mod answers;
+mod chronicle;
+mod open;
+mod sessions;
+mod settings;
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::os::fd::AsFd as _;
+use std::task::Poll;
+use std::time::Duration;
+
+use machine::{Instant, Machine as _, Outbox};
+use middlebox::{Engine as _, Input, Middlebox, Output};
+use nftables::Nft;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+use self::chronicle::Chronicle;
+use self::sessions::Sessions;
+use super::{Failure, Signals};
+use crate::admin::server::Question;
+use crate::clock::Clock;
+use crate::log;
+
+pub(crate) use self::open::{dry_run, remove, run};
+
+/// How often the kernel is asked whether somebody else changed our table, events or not.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a shutdown may take.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
+
+/// Everything of the half.
+struct Gate {
+    clock: Clock,
+    machine: Middlebox,
+    out: Outbox<Output>,
+    inputs: VecDeque<Input>,
+    engine: Nft,
+    /// The engine's event socket, a descriptor of our own for the runtime.
+    drift: AsyncFd<std::os::fd::OwnedFd>,
+    looked: Instant,
+    sessions: Sessions,
+    chronicle: Chronicle,
+    questions: mpsc::Receiver<Question>,
+    signals: Signals,
+    features: String,
+    sandbox: String,
+    /// When a shutdown is over at the latest.
+    stopping: Option<Instant>,
+    done: bool,
+}
+
+/// Why the loop woke up.
+enum Wake {
+    Ready,
+    Disturbed,
+    Asked(Question),
+    Signal,
+}
+
+impl Gate {
+    /// Until it has shut down.
+    async fn run(mut self) -> Result<(), Failure> {
+        while !self.done {
+            let wake = self.wait().await;
+            let now = self.clock.now();
+            self.turn(now, wake);
+        }
+        self.sessions.flush_all();
+        Ok(())
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let machine = self.machine.next_timeout().map(|(at, _)| at);
+        let next = [machine, self.sessions.next_timeout(), self.stopping, Some(self.looked + LOOK)];
+        let deadline = next.into_iter().flatten().min().map(|at| self.clock.deadline(at));
+        let Self { sessions, drift, questions, signals, .. } = self;
+        let sockets = poll_fn(|cx| sessions.poll_ready(cx));
+        let disturbance = poll_fn(|cx| match drift.poll_read_ready(cx) {
+            Poll::Ready(Ok(mut guard)) => {
+                guard.clear_ready();
+                Poll::Ready(())
+            }
+            // A socket that cannot be waited for is looked at every second.
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        });
+        let timer = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = sockets => Wake::Ready,
+            () = disturbance => Wake::Disturbed,
+            Some(question) = questions.recv() => Wake::Asked(question),
+            () = timer => Wake::Ready,
+            () = signals.next() => Wake::Signal,
+        }
+    }
+
+    /// Reads everything that has arrived, lets the machine make one batch of it, and replies together.
+    fn turn(&mut self, now: Instant, wake: Wake) {
+        match wake {
+            Wake::Ready => {}
+            Wake::Disturbed => self.looked = Instant::ZERO,
+            Wake::Asked(question) => self.asked(now, question),
+            Wake::Signal => self.stop(now),
+        }
+        if self.looked + LOOK <= now || self.looked == Instant::ZERO {
+            self.look(now);
+        }
+        self.sessions.turn(now, &self.machine, &mut self.inputs);
+        self.work(now);
+        while self.machine.next_timeout().is_some_and(|(at, _)| at <= now) {
+            self.machine.handle_timeout(now, &mut self.out);
+            if self.out.is_empty() {
+                break;
+            }
+            self.carry_out(now);
+            self.work(now);
+        }
+        self.sessions.flush(now, &mut self.inputs);
+        self.done |= self.stopping.is_some_and(|latest| latest <= now);
+    }
+
+    fn work(&mut self, now: Instant) {
+        while let Some(input) = self.inputs.pop_front() {
+            self.machine.handle(now, input, &mut self.out);
+            self.carry_out(now);
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant) {
+        let mut out = std::mem::take(&mut self.out);
+        let Self { sessions, inputs, .. } = self;
+        for output in out.drain() {
+            match output {
+                Output::Reply { session, tid, result } => sessions.reply(now, session, tid, result, inputs),
+                Output::Notify { session, notification } => {
+                    sessions.notify(now, session, notification, inputs)
+                }
+                Output::Terminate { session } => sessions.terminate(now, session, inputs),
+                Output::Apply { batch, operations } => {
+                    let results = self.engine.apply(&operations);
+                    inputs.push_back(Input::Applied { batch, results });
+                }
+                Output::Verify { keys } => {
+                    let drift = self.engine.verify(&keys);
+                    inputs.push_back(Input::Verified { drift });
+                }
+                Output::Event(event) => self.chronicle.observe(&event),
+                Output::ShutdownComplete => {
+                    // What has been said to the agents still has to leave.
+                    self.stopping = Some(now + Duration::from_millis(50));
+                }
+            }
+        }
+        self.out = out;
+    }
+
+    /// Asks whether anybody else has touched our table.
+    fn look(&mut self, now: Instant) {
+        self.looked = now;
+        match self.engine.take_drift() {
+            Ok(None) => {}
+            Ok(Some(what)) => {
+                self.chronicle.disturbed(&what);
+                self.inputs.push_back(Input::Disturbed);
+            }
+            Err(error) => {
+                log::error(format_args!("{error}"));
+                self.inputs.push_back(Input::Disturbed);
+            }
+        }
+    }
+
+    fn stop(&mut self, now: Instant) {
+        if self.stopping.is_some() {
+            self.done = true;
+            return;
+        }
+        log::info(format_args!(
+            "stopping: the table stays, with the gate shut for all but the rules that still live"
+        ));
+        self.stopping = Some(now + SHUTDOWN_MAX);
+        self.inputs.push_back(Input::Shutdown);
+    }
+}
+
+/// A descriptor of our own for the engine's event socket: the engine keeps its own.
+#[allow(
+    deprecated,
+    reason = "an OwnedFd keeps its descriptor open, which is all the unsafe successor asks for"
+)]
+fn event_descriptor(engine: &Nft) -> std::io::Result<AsyncFd<std::os::fd::OwnedFd>> {
+    let descriptor = engine.as_fd().try_clone_to_owned()?;
+    AsyncFd::with_interest(descriptor, tokio::io::Interest::READABLE)
+}

@@ -1,0 +1,117 @@
+//! Opens everything that needs privilege, gives the rest of it up, starts the loop.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use machine::{Instant, Outbox};
+use middlebox::{Engine as _, Input, Middlebox};
+use nftables::Nft;
+use nix::unistd::Uid;
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
+
+use super::chronicle::Chronicle;
+use super::sessions::Sessions;
+use super::settings::{self, Guests};
+use super::{Failure, Gate, event_descriptor};
+use crate::admin::{protocol, server};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::runtime::{Signals, block_on, unix};
+use crate::sandbox::{self, Identity, Keep};
+use crate::{log, seed};
+
+/// How long entries found at start are kept for agents that come back.
+const ORPHAN_GRACE: Duration = Duration::from_secs(30);
+
+/// Runs the middlebox half until it is told to stop.
+pub(crate) fn run(config: &Config) -> Result<(), Failure> {
+    block_on(async { open(config).map_err(Failure::Start)?.run().await })
+}
+
+/// The ruleset as it would be given to the kernel.
+pub(crate) fn dry_run(config: &Config) -> Result<String, String> {
+    let gate = settings::gate(config, settings::realms(config)?);
+    Ok(nftables::ruleset(&gate))
+}
+
+/// Deletes our table.
+pub(crate) fn remove(config: &Config) -> Result<(), String> {
+    need_net_admin()?;
+    Nft::remove().map_err(|error| error.to_string())?;
+    let _ = std::fs::remove_file(&config.middlebox.socket);
+    Ok(())
+}
+
+fn open(config: &Config) -> Result<Gate, String> {
+    need_net_admin()?;
+    let identity = Identity::find(config.user.as_deref())?;
+    let rng = seed::rng().map_err(|error| format!("/dev/urandom: {error}"))?;
+    let guests = Guests::new(config, &identity)?;
+    let realms = settings::realms(config)?;
+    // The engine takes the lock of this network namespace: nothing of another middlebox is touched before.
+    let mut engine = Nft::open(settings::gate(config, realms.clone())).map_err(|error| error.to_string())?;
+    let found = engine.entries().map_err(|failure| failure.to_string())?;
+    let simco = unix::listen(&config.middlebox.socket, Some(identity.uid))?;
+    let admin = protocol::middlebox_socket(&config.run_dir);
+    let socket = unix::listen(&admin, None)?;
+    let tcp = config.middlebox.listen.iter().map(|address| listen(*address)).collect::<Result<_, _>>()?;
+    let signals = Signals::listen().map_err(|Failure::Start(text)| text)?;
+    let drift =
+        event_descriptor(&engine).map_err(|error| format!("cannot wait for the kernel's events: {error}"))?;
+    let features = format!("nftables ({:?})", engine.features());
+    let sandbox = sandbox::enter(Keep::NetAdmin, None)?;
+    let questions = server::serve(socket, vec![Uid::effective().as_raw()])
+        .map_err(|error| format!("{}: {error}", admin.display()))?;
+    let simco = UnixListener::from_std(simco).map_err(|error| error.to_string())?;
+    log::info(format_args!(
+        "gate is up, agents welcome at {} ({sandbox})",
+        config.middlebox.socket.display()
+    ));
+    let policy = settings::policy(config);
+    let machine =
+        Middlebox::new(middlebox::Config { realms, policy, tcp: false, orphan_grace: ORPHAN_GRACE }, rng);
+    Ok(Gate {
+        clock: Clock::start(),
+        machine,
+        out: Outbox::new(),
+        inputs: VecDeque::from([Input::Adopted { entries: found }]),
+        engine,
+        drift,
+        looked: Instant::ZERO,
+        sessions: Sessions::new(guests, simco, tcp),
+        chronicle: Chronicle::default(),
+        questions,
+        signals,
+        features,
+        sandbox,
+        stopping: None,
+        done: false,
+    })
+}
+
+fn need_net_admin() -> Result<(), String> {
+    if sandbox::has_net_admin() {
+        return Ok(());
+    }
+    Err("the middlebox needs CAP_NET_ADMIN: run as root, or with `AmbientCapabilities=CAP_NET_ADMIN` in its unit".into())
+}
+
+fn listen(address: std::net::SocketAddr) -> Result<TcpListener, String> {
+    let open = || -> std::io::Result<TcpListener> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(16)
+    };
+    open().map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!(
+                "port already in use: tcp {address}; another middlebox is running there? `ss -ltnp` shows it"
+            )
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            format!("no interface of this host has the address {address}")
+        }
+        _other => format!("cannot listen on tcp {address}: {error}"),
+    })
+}

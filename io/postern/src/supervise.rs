@@ -1,0 +1,216 @@
+//! `postern run`: keeps the two halves running as separate processes, and ends them in order.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+
+use crate::cli::{OK, Outcome, PROBLEM, USAGE};
+use crate::config::{Config, Connect, Engine};
+use crate::runtime::{Failure, Signals, block_on};
+use crate::{log, runtime};
+
+/// First wait before a half is started again.
+const WAIT_MIN: Duration = Duration::from_millis(100);
+/// Longest wait.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// A half that ran this long was well: the next wait is the first again.
+const WELL: Duration = Duration::from_secs(10);
+/// A half that ends by itself within this time of the very first start could not start.
+const STARTING: Duration = Duration::from_secs(2);
+/// How long the agent half may take to end its calls.
+const AGENT_STOP_MAX: Duration = Duration::from_millis(4_200);
+/// How long the middlebox half may take to end.
+const MIDDLEBOX_STOP_MAX: Duration = Duration::from_millis(500);
+
+/// One half.
+struct Half {
+    name: &'static str,
+    command: Vec<PathBuf>,
+    child: Option<Child>,
+    started: Instant,
+    restarts: u32,
+    wait: Duration,
+    /// When it is to be started again.
+    due: Option<Instant>,
+}
+
+/// Runs both halves until a signal.
+pub(crate) fn run(config: &Config, file: &Path, run_dir: Option<&Path>, remove: bool) -> Outcome {
+    log::start("run", config.log);
+    let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let local = matches!(config.middlebox.connect, Connect::Unix(_));
+    let half = |name| Half::new(name, &program, file, run_dir);
+    let mut halves = Vec::new();
+    if config.middlebox.engine == Engine::Nftables && local {
+        halves.push(half("middlebox"));
+    }
+    halves.push(half("agent"));
+    advise(config, file);
+    let code = block_on(async { Supervisor { halves, signals: Signals::listen()? }.run().await })
+        .map_err(|Failure::Start(text)| text)?;
+    if remove && config.middlebox.engine == Engine::Nftables && local {
+        runtime::gate::remove(config)?;
+        log::info(format_args!("our table is deleted"));
+    }
+    Ok(code)
+}
+
+/// What is to be looked at first when calls do not come through.
+fn advise(config: &Config, file: &Path) {
+    if config.middlebox.engine == Engine::Nftables {
+        log::info(format_args!(
+            "check first: `postern check {}` proves that the firewall accepts what the gate marks",
+            file.display()
+        ));
+    }
+}
+
+/// Called by a half that `postern run` has started: it must not outlive it.
+pub(crate) fn follow_parent() {
+    // Where the kernel refuses, a lost parent is noticed by nobody, and nothing else is harmed.
+    let _ = prctl::set_pdeathsig(Signal::SIGTERM);
+}
+
+struct Supervisor {
+    halves: Vec<Half>,
+    signals: Signals,
+}
+
+/// What woke the supervisor.
+enum Wake {
+    Signal,
+    Ended(usize, ExitStatus),
+    Due,
+}
+
+impl Supervisor {
+    async fn run(mut self) -> Result<u8, Failure> {
+        for half in &mut self.halves {
+            half.start()?;
+        }
+        loop {
+            match self.wait().await {
+                Wake::Signal => return Ok(self.stop(OK).await),
+                Wake::Ended(position, status) => {
+                    if let Some(code) = self.ended(position, status) {
+                        return Ok(self.stop(code).await);
+                    }
+                }
+                Wake::Due => self.start_due()?,
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let due = self.halves.iter().filter_map(|half| half.due).min();
+        let timer = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let (first, second) = self.halves.split_at_mut(1);
+        tokio::select! {
+            () = self.signals.next() => Wake::Signal,
+            status = ended(first.first_mut()) => Wake::Ended(0, status),
+            status = ended(second.first_mut()) => Wake::Ended(1, status),
+            () = timer => Wake::Due,
+        }
+    }
+
+    /// A half has ended by itself: it is started again, unless there is no point; then the exit code.
+    fn ended(&mut self, position: usize, status: ExitStatus) -> Option<u8> {
+        let half = self.halves.get_mut(position)?;
+        half.child = None;
+        let ran = half.started.elapsed();
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        if half.restarts == 0 && ran < STARTING && code.is_some() {
+            log::error(format_args!("the {} half could not start", half.name));
+            return Some(code.filter(|code| *code == USAGE).unwrap_or(PROBLEM));
+        }
+        if ran > WELL {
+            half.wait = WAIT_MIN;
+        }
+        log::error(format_args!(
+            "the {} half ended ({status}); starting it again in {:?}",
+            half.name, half.wait
+        ));
+        half.due = Some(Instant::now() + half.wait);
+        half.wait = (half.wait * 2).min(WAIT_MAX);
+        half.restarts = half.restarts.saturating_add(1);
+        None
+    }
+
+    fn start_due(&mut self) -> Result<(), Failure> {
+        let now = Instant::now();
+        for half in self.halves.iter_mut().filter(|half| half.due.is_some_and(|due| due <= now)) {
+            half.start()?;
+        }
+        Ok(())
+    }
+
+    /// The agent half first, so that it can still close its pinholes; then the middlebox half.
+    async fn stop(mut self, code: u8) -> u8 {
+        for half in self.halves.iter_mut().rev() {
+            let patience = if half.name == "agent" { AGENT_STOP_MAX } else { MIDDLEBOX_STOP_MAX };
+            half.stop(patience).await;
+        }
+        code
+    }
+}
+
+async fn ended(half: Option<&mut Half>) -> ExitStatus {
+    match half.and_then(|half| half.child.as_mut()) {
+        Some(child) => match child.wait().await {
+            Ok(status) => status,
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+impl Half {
+    fn new(name: &'static str, program: &Path, file: &Path, run_dir: Option<&Path>) -> Self {
+        let mut command: Vec<PathBuf> = vec![program.into(), name.into(), "--supervised".into()];
+        command.extend(["--config".into(), file.into()]);
+        if let Some(run_dir) = run_dir {
+            command.extend(["--run-dir".into(), run_dir.into()]);
+        }
+        let started = Instant::now();
+        Self { name, command, child: None, started, restarts: 0, wait: WAIT_MIN, due: None }
+    }
+
+    fn start(&mut self) -> Result<(), Failure> {
+        let (program, arguments) =
+            self.command.split_first().ok_or_else(|| Failure::Start("nothing to start".into()))?;
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            // A Ctrl-C at the terminal reaches us alone; the order of ending is ours.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| Failure::Start(format!("cannot start the {} half: {error}", self.name)))?;
+        self.child = Some(child);
+        self.started = Instant::now();
+        self.due = None;
+        Ok(())
+    }
+
+    async fn stop(&mut self, patience: Duration) {
+        let Some(child) = &mut self.child else { return };
+        let pid = child.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(pid) = pid {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        if tokio::time::timeout(patience, child.wait()).await.is_err() {
+            log::warn(format_args!("the {} half did not end within {patience:?}; killed", self.name));
+            let _ = child.kill().await;
+        }
+    }
+}
