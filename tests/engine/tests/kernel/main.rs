@@ -1,6 +1,7 @@
 //! The contract and the kernel's own promises, on a real kernel, in network namespaces of our own.
 
 mod firewall;
+mod media;
 mod network;
 mod promises;
 
@@ -34,6 +35,7 @@ fn contract(suffix: &str, limit: Features) -> Vec<Trial> {
 
 fn promises() -> Vec<Trial> {
     vec![
+        Trial::test("a call under way is opened whole and closed at once", promises::close_a_call),
         Trial::test("fragments of large datagrams pass through an entry", promises::fragments),
         Trial::test("marks of other software open nothing", promises::foreign_marks),
         Trial::test("a flush of everything leaves an owned table", promises::flush_with_owner),

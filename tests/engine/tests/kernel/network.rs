@@ -91,7 +91,7 @@ impl Network {
     }
 
     /// The host that has this address.
-    fn home(&self, address: IpAddr) -> &Host {
+    pub(crate) fn home(&self, address: IpAddr) -> &Host {
         self.host(place_of(address))
     }
 
@@ -125,7 +125,7 @@ impl Network {
 }
 
 /// Packets of one processor stay in order on all queues on their way.
-fn on_one_processor() -> io::Result<()> {
+pub(crate) fn on_one_processor() -> io::Result<()> {
     let mut processors = CpuSet::new();
     processors.set(0)?;
     Ok(sched_setaffinity(Pid::from_raw(0), &processors)?)

@@ -11,6 +11,7 @@ use midcom::{Direction, Protocol, Tuple};
 use nftables::{Disturbance, Error, Features, GateConfig, Nft};
 
 use crate::firewall::Kernel;
+use crate::media::Stream;
 
 const FAR: u16 = 17000;
 const NEAR: u16 = 20000;
@@ -55,6 +56,37 @@ fn open(kernel: &mut Kernel, shot: Shot) {
 
 fn arrived(kernel: &mut Kernel, shot: Shot) -> u32 {
     kernel.send(shot, 10)
+}
+
+/// Both phones send before, during and after. What was sent before the first commit returned or after the last one did
+/// must not arrive, although connections are "established" and everybody inside may send out.
+pub(crate) fn close_a_call() -> Result<(), Failed> {
+    for (limit, v4) in [(Features::ALL, true), (Features::ALL, false), (WITHOUT_OWNER, true)] {
+        let mut kernel = Kernel::new(limit)?;
+        let there = shot(v4, (INSIDE, NEAR), (OUTSIDE, FAR));
+        let shots = [inbound(v4, NEAR), there];
+        let streams = Stream::call(&kernel.network, shots)?;
+        wait_until(|| streams.iter().all(|stream| stream.next_number() > 50));
+        assert_eq!(streams.each_ref().map(Stream::count), [0, 0], "nothing passes before");
+        assert_eq!(kernel.engine().apply(&shots.map(add)), [Ok(()), Ok(())]);
+        wait_until(|| streams.iter().all(|stream| stream.count() > 50));
+        let keys = shots.map(|shot| Operation::Remove { key: permit(shot).key() });
+        assert_eq!(kernel.engine().apply(&keys), [Ok(()), Ok(())]);
+        let closed = streams.each_ref().map(Stream::next_number);
+        wait_until(|| streams.iter().zip(closed).all(|(stream, closed)| stream.next_number() > closed + 50));
+        for (stream, closed) in streams.into_iter().zip(closed) {
+            let last = stream.stop()?;
+            assert!(last <= closed, "packet {last} passed, but the gate was closed before {closed}");
+        }
+    }
+    Ok(())
+}
+
+/// Waits for what must come; a broken test waits for ever, which its runner ends.
+fn wait_until(condition: impl Fn() -> bool) {
+    while !condition() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// The kernel puts fragments together before the gate, because the gate says "ct" somewhere.
