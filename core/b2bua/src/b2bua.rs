@@ -1,24 +1,77 @@
-//! The machine. It only dispatches.
+//! The machine. It only dispatches: SIP events to the call or out of any, middlebox events through the table of
+//! agents to the ledgers, timers to whoever set them.
 
+use machine::map::{Map, Seeded};
 use machine::{Instant, Machine, Outbox, Rng};
+use midcom::{AgentEvent, Failure, MiddleboxId, Notification, Prid, Reply, RequestId};
+use sip::endpoint::{self, ClientKey, Endpoint, Incoming};
+use sip::message::{Message, Method};
+use sip::transaction::TimerValues;
+use sip::transport::{Hop, ListenerId};
 
+use crate::agents::Asker;
+use crate::call::{Call, Cut, Request, stray};
 use crate::config::Config;
-use crate::event::CallId;
+use crate::context::{Context, Recipient, Shared};
+use crate::event::{CallId, Cause, Event};
+use crate::failure::{Reason, Verdict};
 use crate::info::{CallDetail, CallInfo};
 use crate::io::{Input, Output};
+use crate::outside::has_tag;
+use crate::side::Side;
+use crate::tag::Tag;
 
 /// The SIP side of Postern.
 #[derive(Debug)]
 pub struct B2bua {
-    config: Config,
+    pub(crate) config: Config,
+    pub(crate) shared: Shared,
+    pub(crate) calls: Map<CallId, Box<Call>>,
+    pub(crate) calls_made: u64,
+    pub(crate) service: Service,
+    /// Used again for every message.
+    incoming: Outbox<Incoming>,
+}
+
+/// Whether new calls are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// They are.
+    Open,
+    /// No more; those that are left end until then.
+    Closing(Instant),
+    /// The shutdown is complete.
+    Closed,
 }
 
 impl B2bua {
     /// A B2BUA without calls. `rng` is the only source of tags, branches and identifiers.
     #[must_use]
-    pub fn new(config: Config, rng: Rng) -> Self {
-        let _ = rng;
-        Self { config }
+    pub fn new(config: Config, mut rng: Rng) -> Self {
+        let listeners = (0..).map(ListenerId).zip(&config.listeners);
+        let endpoint = endpoint::Config {
+            timers: TimerValues {
+                t1: config.timers.t1,
+                t2: config.timers.t2,
+                t4: config.timers.t4,
+                c: config.timers.timer_c,
+                ..TimerValues::default()
+            },
+            listeners: listeners
+                .map(|(id, listener)| endpoint::Listener {
+                    id,
+                    protocol: listener.protocol,
+                    address: listener.address,
+                    sent_by: listener.sent_by.clone(),
+                })
+                .collect(),
+            branch_prefix: format!("{:02x}", config.shard),
+            limits: endpoint::Limits::default(),
+        };
+        let endpoint = Endpoint::new(endpoint, rng.fork());
+        let calls = Map::with_hasher(Seeded::new(&mut rng));
+        let shared = Shared::new(endpoint, config.middleboxes.len(), rng);
+        Self { config, shared, calls, calls_made: 0, service: Service::Open, incoming: Outbox::new() }
     }
 
     /// The configuration it was made with.
@@ -29,14 +82,206 @@ impl B2bua {
 
     /// All calls, oldest first.
     pub fn calls(&self) -> impl Iterator<Item = CallInfo> + '_ {
-        std::iter::empty()
+        self.call_ids().into_iter().filter_map(|id| self.calls.get(&id)).map(|call| call.info())
     }
 
     /// One call.
     #[must_use]
     pub fn call(&self, id: CallId) -> Option<CallDetail> {
-        let _ = id;
-        None
+        self.calls.get(&id).map(|call| call.detail())
+    }
+
+    fn call_ids(&self) -> Vec<CallId> {
+        let mut ids: Vec<CallId> = self.calls.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    pub(crate) fn context<'c>(&'c mut self, now: Instant, out: &'c mut Outbox<Output>) -> Context<'c> {
+        Context { now, config: &self.config, shared: &mut self.shared, out }
+    }
+
+    /// Lets one call work, and takes it out when nothing of it is left.
+    pub(crate) fn with_call(
+        &mut self,
+        now: Instant,
+        out: &mut Outbox<Output>,
+        id: CallId,
+        work: impl FnOnce(&mut Call, &mut Context<'_>),
+    ) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let mut ctx = Context { now, config: &self.config, shared: &mut self.shared, out };
+        work(call, &mut ctx);
+        if call.is_over() {
+            call.forget(&mut ctx);
+            self.calls.remove(&id);
+        }
+    }
+
+    fn on_message(&mut self, now: Instant, hop: Hop, bytes: bytes::Bytes, out: &mut Outbox<Output>) {
+        let mut incoming = std::mem::take(&mut self.incoming);
+        self.context(now, out).receive(hop, bytes, &mut incoming);
+        self.on_incoming(now, incoming, out);
+    }
+
+    fn on_incoming(&mut self, now: Instant, mut incoming: Outbox<Incoming>, out: &mut Outbox<Output>) {
+        for event in incoming.drain() {
+            match event {
+                Incoming::Request { key, hop, message } => {
+                    self.on_request(now, Request { key, hop, message }, out);
+                }
+                Incoming::Ack { message, .. } => {
+                    if let Some((id, side)) = self.dialog_of(&message) {
+                        self.with_call(now, out, id, |call, ctx| call.on_ack(ctx, side, message));
+                    }
+                }
+                Incoming::Cancel { invite, message } => {
+                    if let Some(id) = self.shared.servers.get(&invite).copied() {
+                        self.with_call(now, out, id, |call, ctx| call.on_cancel(ctx, &message));
+                    }
+                }
+                Incoming::Response { key, message } => self.on_response(now, key, message, out),
+                Incoming::ClientFailed { key, why } => {
+                    if let Some(id) = self.shared.clients.remove(&key) {
+                        self.with_call(now, out, id, |call, ctx| call.on_client_failed(ctx, key, why));
+                    }
+                }
+                // A 2xx that comes after everything was forgotten cannot be told from a forged one: not answered.
+                // The end of an INVITE transaction changes nothing: 2xx are repeated by the call until ACK.
+                Incoming::Stray2xx { .. } | Incoming::ServerGone { .. } => {}
+            }
+        }
+        self.incoming = incoming;
+    }
+
+    /// The call and side whose tag of ours stands in To.
+    fn dialog_of(&self, request: &Message) -> Option<(CallId, Side)> {
+        let tag = Tag::parse(request.to().ok()?.tag()?)?;
+        self.shared.tags.get(&tag).copied()
+    }
+
+    fn on_request(&mut self, now: Instant, request: Request, out: &mut Outbox<Output>) {
+        if !has_tag(&request.message) {
+            return self.on_outside_request(now, request, out);
+        }
+        match self.dialog_of(&request.message) {
+            Some((id, side)) => self.with_call(now, out, id, |call, ctx| call.on_request(ctx, side, request)),
+            //= RFC 3261 §12.2.2: a request for a dialog we do not have.
+            None => self.context(now, out).answer_alone(&request, 481, &[]),
+        }
+    }
+
+    fn on_response(&mut self, now: Instant, key: ClientKey, message: Message, out: &mut Outbox<Output>) {
+        let invite = message.method() == Method::Invite;
+        let accepted = invite && (200..300).contains(&message.status());
+        let id = match self.shared.clients.get(&key) {
+            Some(id) => *id,
+            None if accepted => return self.context(now, out).acknowledge_again(key, &message),
+            None => return,
+        };
+        // A 2xx to INVITE is repeated until our ACK arrives.
+        if message.status() >= 200 && !accepted {
+            self.shared.clients.remove(&key);
+        }
+        self.with_call(now, out, id, |call, ctx| call.on_response(ctx, key, message));
+    }
+
+    fn on_midcom(
+        &mut self,
+        now: Instant,
+        middlebox: MiddleboxId,
+        event: AgentEvent,
+        out: &mut Outbox<Output>,
+    ) {
+        match event {
+            AgentEvent::Up(capabilities) => {
+                self.shared.agents.up(middlebox, capabilities);
+                let mut ctx = self.context(now, out);
+                ctx.event(Event::MiddleboxUp(middlebox));
+                ctx.list(middlebox);
+            }
+            AgentEvent::Down(_) => {
+                self.shared.agents.down(middlebox);
+                self.context(now, out).event(Event::MiddleboxDown(middlebox));
+                for id in self.call_ids() {
+                    self.with_call(now, out, id, |call, ctx| call.on_session_down(ctx, middlebox));
+                }
+            }
+            AgentEvent::Reply(id, result) => self.on_reply(now, middlebox, id, result, out),
+            AgentEvent::Notification(Notification::RuleEvent { prid, lifetime }) => {
+                if let Some(id) = self.shared.rules.get(&(middlebox, prid)).copied() {
+                    self.with_call(now, out, id, |call, ctx| {
+                        call.on_rule_event(ctx, middlebox, prid, lifetime)
+                    });
+                }
+            }
+            // The session's end follows as an event of its own.
+            AgentEvent::Notification(Notification::SessionTermination) => {}
+        }
+    }
+
+    fn on_reply(
+        &mut self,
+        now: Instant,
+        middlebox: MiddleboxId,
+        id: RequestId,
+        result: Result<Reply, Failure>,
+        out: &mut Outbox<Output>,
+    ) {
+        match (self.shared.agents.answered(id), result) {
+            (Some(Asker::Call(call)), result) => {
+                self.with_call(now, out, call, |call, ctx| call.on_reply(ctx, middlebox, id, result));
+            }
+            (Some(Asker::Late), Ok(Reply::Enabled { prid, .. } | Reply::Reserved { prid, .. })) => {
+                self.context(now, out).close_orphan(middlebox, prid);
+            }
+            (Some(Asker::List), Ok(Reply::List(known))) => self.on_list(now, middlebox, known, out),
+            (Some(Asker::Late | Asker::List | Asker::Orphan) | None, _) => {}
+        }
+    }
+
+    /// What a middlebox holds of ours after a reconnect: what no call owns is closed, what is missing made again.
+    fn on_list(
+        &mut self,
+        now: Instant,
+        middlebox: MiddleboxId,
+        mut known: Vec<Prid>,
+        out: &mut Outbox<Output>,
+    ) {
+        known.sort_unstable();
+        for prid in &known {
+            if !self.shared.rules.contains_key(&(middlebox, *prid)) {
+                self.context(now, out).close_orphan(middlebox, *prid);
+            }
+        }
+        for id in self.call_ids() {
+            self.with_call(now, out, id, |call, ctx| call.on_session_up(ctx, middlebox, &known));
+        }
+    }
+
+    fn on_kick(&mut self, now: Instant, id: CallId, out: &mut Outbox<Output>) {
+        let verdict = Verdict::new(480, "operator", "the call was ended by the operator");
+        self.with_call(now, out, id, |call, ctx| call.cut(ctx, Cut { cause: Cause::Kicked, verdict }));
+    }
+
+    fn on_shutdown(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        if self.service != Service::Open {
+            return;
+        }
+        self.service = Service::Closing(now + self.config.timers.shutdown);
+        for id in self.call_ids() {
+            let verdict = Verdict::new(503, "shutdown", "the service is being stopped").later();
+            self.with_call(now, out, id, |call, ctx| call.cut(ctx, Cut { cause: Cause::Shutdown, verdict }));
+        }
+    }
+
+    /// Says that a shutdown is complete, once.
+    fn finish_shutdown(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        let Service::Closing(deadline) = self.service else { return };
+        if self.calls.is_empty() || deadline <= now {
+            self.service = Service::Closed;
+            out.push(Output::ShutdownComplete);
+        }
     }
 }
 
@@ -44,15 +289,63 @@ impl Machine for B2bua {
     type Input = Input;
     type Output = Output;
 
-    fn handle(&mut self, _now: Instant, input: Input, out: &mut Outbox<Output>) {
-        if let Input::Shutdown = input {
-            out.push(Output::ShutdownComplete);
+    fn handle(&mut self, now: Instant, input: Input, out: &mut Outbox<Output>) {
+        match input {
+            Input::Message { hop, bytes } => self.on_message(now, hop, bytes, out),
+            Input::TransportFailed { hop } => {
+                let mut incoming = std::mem::take(&mut self.incoming);
+                self.shared.endpoint.transport_failed(now, hop, &mut incoming);
+                self.on_incoming(now, incoming, out);
+            }
+            Input::Midcom { middlebox, event } => self.on_midcom(now, middlebox, event, out),
+            Input::Resolved { id, addresses } => {
+                if let Some(id) = self.shared.lookups.remove(&id) {
+                    self.with_call(now, out, id, |call, ctx| call.on_resolved(ctx, &addresses));
+                }
+            }
+            Input::Kick { call } => self.on_kick(now, call, out),
+            Input::Shutdown => self.on_shutdown(now, out),
         }
+        self.finish_shutdown(now, out);
     }
 
-    fn handle_timeout(&mut self, _now: Instant, _out: &mut Outbox<Output>) {}
+    fn handle_timeout(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        let mut incoming = std::mem::take(&mut self.incoming);
+        self.context(now, out).endpoint_timeout(&mut incoming);
+        self.on_incoming(now, incoming, out);
+        while let Some((id, wake)) = self.shared.timers.pop(now) {
+            self.with_call(now, out, id, |call, ctx| call.on_wake(ctx, wake));
+        }
+        while let Some((request, middlebox, id)) = self.shared.agents.expired(now) {
+            let result = Err(Failure::Timeout);
+            self.with_call(now, out, id, |call, ctx| call.on_reply(ctx, middlebox, request, result));
+        }
+        self.shared.acks.handle_timeout(now);
+        self.finish_shutdown(now, out);
+    }
 
     fn next_timeout(&self) -> Option<(Instant, &'static str)> {
-        None
+        let calls = self.shared.timers.next().map(|(at, (_, wake))| (at, wake.meaning()));
+        let agents = self.shared.agents.next_deadline().map(|at| (at, "middlebox does not reply"));
+        let acks = self.shared.acks.next_timeout().map(|at| (at, "ACK may be forgotten"));
+        let shutdown = match self.service {
+            Service::Closing(at) => Some((at, "shutdown takes too long")),
+            Service::Open | Service::Closed => None,
+        };
+        let due = [self.shared.endpoint.next_timeout(), calls, agents, acks, shutdown];
+        due.into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+}
+
+impl Context<'_> {
+    /// A 2xx to an INVITE whose ACK has been sent: RFC 3261 §13.2.2.4.
+    fn acknowledge_again(&mut self, invite: ClientKey, message: &Message) {
+        let Some(ack) = self.shared.acks.of(invite).cloned() else { return };
+        let tag = message.to().ok().and_then(|to| to.tag()).unwrap_or_default();
+        if *ack.remote_tag == *tag {
+            return self.repeat(ack.hop, ack.bytes);
+        }
+        let recipient = Recipient { call: ack.call, side: ack.side };
+        stray::refuse(self, recipient, ack.hop, message, Reason::CANCELLED);
     }
 }

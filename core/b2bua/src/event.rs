@@ -3,10 +3,12 @@
 //! An event for a SIP message is a few numbers and costs no allocation.
 
 use midcom::{Failure, MiddleboxId, Prid, Request, RequestId};
-use sip::message::Method;
+use sip::message::{Message, Method, Name};
 use sip::transport::Hop;
 
 use crate::config::RealmId;
+use crate::failure::cause;
+use crate::leg::body::Body;
 use crate::side::Side;
 
 /// A call, numbered from 1 in the order of arrival; never used twice while the process lives.
@@ -146,8 +148,22 @@ pub struct Sip {
     pub status: u16,
     /// It carries a session description.
     pub sdp: bool,
-    /// The SIP cause in a `Reason` header of ours; 0 without.
+    /// The SIP cause in its `Reason` header; 0 without.
     pub reason: u16,
+}
+
+impl Sip {
+    /// A message without a description.
+    pub(crate) fn new(method: &Method, status: u16) -> Self {
+        Self { method: method.clone(), status, sdp: false, reason: 0 }
+    }
+
+    /// A message as it arrived.
+    pub(crate) fn of(message: &Message) -> Self {
+        let sdp = matches!(Body::of(message), Body::Description(_));
+        let reason = message.values(Name::Reason).find_map(cause).unwrap_or(0);
+        Self { method: message.method().clone(), status: message.status(), sdp, reason }
+    }
 }
 
 /// Why a call ended.

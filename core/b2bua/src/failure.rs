@@ -2,7 +2,10 @@
 //!
 //! `docs/calls.md`, "failure classes".
 
+use std::fmt;
+
 use midcom::{Failure, FailureClass};
+use sip::message::{Builder, Message, Name};
 
 /// Which status code says which class of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,29 +57,27 @@ const RETRY_AFTER_S: u32 = 10;
 
 /// A failure of ours as the peers are told it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// The status code of responses, and the cause in `Reason`.
-    pub code: u16,
+    pub(crate) code: u16,
     /// The reason phrase.
-    pub phrase: &'static str,
+    pub(crate) phrase: &'static str,
     /// The class in words: `Reason`'s text and the start of `Warning`.
-    pub class: &'static str,
+    pub(crate) class: &'static str,
     /// What exactly: the rest of `Warning`.
-    pub what: String,
+    pub(crate) what: String,
     /// Retry-After in seconds.
-    pub retry_after_s: Option<u32>,
+    pub(crate) retry_after_s: Option<u32>,
 }
 
 impl Verdict {
     /// A verdict without Retry-After.
-    #[must_use]
-    pub fn new(code: u16, class: &'static str, what: impl Into<String>) -> Self {
+    pub(crate) fn new(code: u16, class: &'static str, what: impl Into<String>) -> Self {
         Self { code, phrase: phrase(code), class, what: what.into(), retry_after_s: None }
     }
 
     /// What a middlebox's refusal means for a call.
-    #[must_use]
-    pub fn of_middlebox(codes: &Codes, failure: Failure, stream: u16, in_call: bool) -> Self {
+    pub(crate) fn of_middlebox(codes: &Codes, failure: Failure, stream: u16, in_call: bool) -> Self {
         let class = failure.class();
         let (code, retry) = match class {
             FailureClass::Unreachable => (codes.unreachable, None),
@@ -89,16 +90,107 @@ impl Verdict {
         Self { retry_after_s: retry, ..Self::new(code, class.text(), what) }
     }
 
+    /// The INVITE was given up.
+    pub(crate) fn terminated() -> Self {
+        Self::new(487, "signalling", "the call was given up")
+    }
+
     /// The same, to be tried again later.
-    #[must_use]
-    pub fn later(self) -> Self {
+    pub(crate) fn later(self) -> Self {
         Self { retry_after_s: Some(RETRY_AFTER_S), ..self }
     }
 }
 
+impl Verdict {
+    /// Adds what a response of ours says about the failure.
+    pub(crate) fn explain(&self, builder: Builder, pseudonym: &str) -> Builder {
+        let what = format_args!("399 {pseudonym} \"{}: {}\"", self.class, Quoted(&self.what));
+        let builder = builder.header_fmt(Name::Warning, what);
+        match self.retry_after_s {
+            Some(seconds) => builder.header_fmt(Name::RetryAfter, format_args!("{seconds}")),
+            None => builder,
+        }
+    }
+
+    /// The same failure on BYE and CANCEL.
+    pub(crate) fn reason(&self) -> Reason {
+        Reason { cause: self.code, text: self.class }
+    }
+}
+
+/// Text inside a quoted-string (RFC 3261 §25.1).
+struct Quoted<'t>(&'t str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        for character in self.0.chars() {
+            if matches!(character, '"' | '\\') {
+                f.write_char('\\')?;
+            }
+            f.write_char(if character.is_control() { ' ' } else { character })?;
+        }
+        Ok(())
+    }
+}
+
+/// Why we end something: RFC 3326.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reason {
+    /// The status code that a response would have had.
+    pub(crate) cause: u16,
+    /// The class in words.
+    pub(crate) text: &'static str,
+}
+
+impl Reason {
+    /// The caller gave up.
+    pub(crate) const CANCELLED: Self = Self { cause: 487, text: "Request Terminated" };
+}
+
+/// Writes Reason: ours, and of the message we pass on every value that ours does not replace.
+pub(crate) fn write_reason(
+    mut builder: Builder,
+    ours: Option<Reason>,
+    passed_on: Option<&Message>,
+) -> Builder {
+    //= RFC 3326 §2: one value per protocol; ours is about the protocol SIP.
+    for value in passed_on.iter().flat_map(|message| message.values(Name::Reason)) {
+        if ours.is_none() || !is_sip(value) {
+            builder = builder.header(Name::Reason, value);
+        }
+    }
+    match ours {
+        Some(Reason { cause, text }) => {
+            builder.header_fmt(Name::Reason, format_args!("SIP;cause={cause};text=\"{text}\""))
+        }
+        None => builder,
+    }
+}
+
+/// The Reason values of a CANCEL: ours, and of the one passed on what ours does not replace.
+pub(crate) fn reasons(ours: Option<Reason>, passed_on: Option<&Message>) -> Vec<Box<[u8]>> {
+    let passed = passed_on.iter().flat_map(|message| message.values(Name::Reason));
+    let passed = passed.filter(|value| ours.is_none() || !is_sip(value)).map(Box::from);
+    let own =
+        ours.map(|Reason { cause, text }| format!("SIP;cause={cause};text=\"{text}\"").into_bytes().into());
+    passed.chain(own).collect()
+}
+
+/// The cause in a Reason value of protocol SIP.
+pub(crate) fn cause(reason: &[u8]) -> Option<u16> {
+    let text = std::str::from_utf8(reason).ok().filter(|_| is_sip(reason))?;
+    let mut params = text.split(';').map(str::trim);
+    params.find_map(|param| param.strip_prefix("cause=")?.trim().parse().ok())
+}
+
+fn is_sip(reason: &[u8]) -> bool {
+    let end = reason.iter().position(|byte| *byte == b';').unwrap_or(reason.len());
+    reason[..end].trim_ascii().eq_ignore_ascii_case(b"SIP")
+}
+
 /// The reason phrase of a status code (RFC 3261 §21, and our dedicated codes).
-#[must_use]
-pub fn phrase(code: u16) -> &'static str {
+pub(crate) fn phrase(code: u16) -> &'static str {
     match code {
         200 => "OK",
         400 => "Bad Request",

@@ -4,15 +4,23 @@
 //! [`B2bua`] takes datagrams, middlebox events and answers to name look-ups, and says what to send, what to ask and
 //! what happened. It does no I/O and has no clock.
 
+mod acks;
+mod agents;
 mod b2bua;
+mod call;
 pub mod config;
+mod context;
 mod event;
 mod failure;
 mod info;
 mod io;
 pub mod ledger;
+mod leg;
 mod limits;
+mod outside;
+mod route;
 pub mod side;
+mod tag;
 
 pub use b2bua::B2bua;
 pub use event::{CallId, Cause, Event, Sip};

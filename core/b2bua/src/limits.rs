@@ -17,7 +17,7 @@ pub struct Limits {
     /// Names waiting for the name service; above it the call fails with 500 and Retry-After.
     pub lookups: usize,
     /// Rules of one call at all middleboxes; above it 488.
-    pub rules: usize,
+    pub rules: u16,
 }
 
 impl Default for Limits {

@@ -1,0 +1,113 @@
+//! The MIDCOM agent's side of the B2BUA: which middlebox is there, whom a reply belongs to, who waited too long.
+
+use std::collections::VecDeque;
+
+use machine::map::{Map, Seeded};
+use machine::{Instant, Rng};
+use midcom::{Capabilities, MiddleboxId, RequestId};
+
+use crate::event::CallId;
+
+/// All middleboxes we know, and every request under way.
+#[derive(Debug)]
+pub(crate) struct Agents {
+    agents: Vec<Agent>,
+    open: Map<RequestId, Open>,
+    /// In order, since every request may take equally long.
+    deadlines: VecDeque<(Instant, RequestId)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Agent {
+    Down,
+    Up(Capabilities),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    middlebox: MiddleboxId,
+    asker: Asker,
+}
+
+/// Who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// A call's ledger.
+    Call(CallId),
+    /// A call that has been told meanwhile that there was no reply in time: what was made is closed.
+    Late,
+    /// We, to compare after a reconnect.
+    List,
+    /// We, closing a rule that no call owns.
+    Orphan,
+}
+
+impl Agents {
+    pub(crate) fn new(middleboxes: usize, rng: &mut Rng) -> Self {
+        Self {
+            agents: vec![Agent::Down; middleboxes],
+            open: Map::with_hasher(Seeded::new(rng)),
+            deadlines: VecDeque::new(),
+        }
+    }
+
+    /// What a middlebox said of itself; `None` while there is no session.
+    pub(crate) fn capabilities(&self, middlebox: MiddleboxId) -> Option<Capabilities> {
+        match self.agents.get(usize::from(middlebox.0))? {
+            Agent::Up(capabilities) => Some(*capabilities),
+            Agent::Down => None,
+        }
+    }
+
+    pub(crate) fn up(&mut self, middlebox: MiddleboxId, capabilities: Capabilities) {
+        self.set(middlebox, Agent::Up(capabilities));
+    }
+
+    /// The session is gone, and with it every reply that had been given up.
+    pub(crate) fn down(&mut self, middlebox: MiddleboxId) {
+        self.set(middlebox, Agent::Down);
+        self.open.retain(|_, open| open.middlebox != middlebox || matches!(open.asker, Asker::Call(_)));
+    }
+
+    fn set(&mut self, middlebox: MiddleboxId, agent: Agent) {
+        if let Some(slot) = self.agents.get_mut(usize::from(middlebox.0)) {
+            *slot = agent;
+        }
+    }
+
+    /// Notes a request that leaves now; its asker hears of it at `deadline` at the latest.
+    pub(crate) fn asked(&mut self, deadline: Instant, middlebox: MiddleboxId, id: RequestId, asker: Asker) {
+        self.open.insert(id, Open { middlebox, asker });
+        self.deadlines.push_back((deadline, id));
+    }
+
+    /// Whom a reply is for; `None` if nobody asked.
+    pub(crate) fn answered(&mut self, id: RequestId) -> Option<Asker> {
+        let asker = self.open.remove(&id).map(|open| open.asker);
+        while self.deadlines.front().is_some_and(|(_, id)| !self.open.contains_key(id)) {
+            self.deadlines.pop_front();
+        }
+        asker
+    }
+
+    /// A request whose call must be told now that no reply came in time.
+    pub(crate) fn expired(&mut self, now: Instant) -> Option<(RequestId, MiddleboxId, CallId)> {
+        while self.deadlines.front().is_some_and(|(at, _)| *at <= now) {
+            let (_, id) = self.deadlines.pop_front()?;
+            let Some(open) = self.open.get_mut(&id) else { continue };
+            match open.asker {
+                Asker::Call(call) => {
+                    open.asker = Asker::Late;
+                    return Some((id, open.middlebox, call));
+                }
+                Asker::Late | Asker::List | Asker::Orphan => {}
+            }
+        }
+        None
+    }
+
+    /// When [`Agents::expired`] is next worth calling.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.front().map(|(at, _)| *at)
+    }
+}

@@ -1,0 +1,177 @@
+//! The 2xx to an INVITE: RFC 3261 §13.2.2.4, §13.3.1.4, RFC 6026 §7.1.
+
+use sip::dialog::Dialog;
+use sip::endpoint::ClientKey;
+use sip::message::{Builder, Message, Method, Name};
+
+use super::Call;
+use super::invite::{Client, Invite, Offer, Server};
+use super::provisional::remote_tag;
+use super::signal::Signal;
+use super::{ending::Cut, stray};
+use crate::context::{Context, Wake};
+use crate::event::{Cause, Sip};
+use crate::failure::{Reason, Verdict};
+use crate::leg::Sdp;
+use crate::leg::carried::Carried;
+use crate::side::Side;
+
+impl Call {
+    /// A 2xx of the callee, or of one of several.
+    pub(super) fn on_answer(&mut self, ctx: &mut Context<'_>, key: ClientKey, message: Message) {
+        let Some(invite) = self.invite.as_deref() else { return };
+        match &invite.client {
+            Client::Calling { .. } | Client::Proceeding { .. } => self.accept_answer(ctx, key, message),
+            //= RFC 3261 §9.1: CANCEL came too late; the dialog it made is ended.
+            Client::Cancelling { .. } if invite.is_initial() => self.refuse_late_answer(ctx, key, &message),
+            Client::Cancelling { .. } => self.accept_answer(ctx, key, message),
+            // The same one repeats its 2xx until we acknowledge it; another one has lost.
+            Client::Accepted { .. } => {
+                let winner = self.legs.b.dialog.as_ref().map(Dialog::remote_tag);
+                if invite.is_initial() && winner != Some(remote_tag(&message)) {
+                    let hop = self.legs.b.hop;
+                    stray::refuse(ctx, self.to(Side::B), hop, &message, Reason::CANCELLED);
+                }
+            }
+            Client::Idle | Client::Done => {}
+        }
+    }
+
+    fn accept_answer(&mut self, ctx: &mut Context<'_>, key: ClientKey, message: Message) {
+        let Some(invite) = self.invite.as_deref_mut() else { return };
+        let by = invite.from.other();
+        ctx.stop(&mut invite.timer);
+        let cseq = message.cseq().map_or(0, |cseq| cseq.number);
+        let offer = (invite.offer == Offer::InAnswer).then(|| message.clone());
+        invite.client = Client::Accepted { key, cseq, offer };
+        let made = match &invite.setup {
+            Some(setup) => setup.uac.as_ref().map(|initial| Dialog::uac(initial, &message)),
+            None => None,
+        };
+        match (made, &mut self.legs[by].dialog) {
+            (Some(Ok(dialog)), slot) => *slot = Some(dialog),
+            //= RFC 3261 §12.2.1.2: the 2xx to a re-INVITE may move the peer.
+            (None, Some(dialog)) => {
+                // A Contact that cannot be read leaves the peer where it was.
+                let _unreadable = dialog.refresh(&message);
+            }
+            (Some(Err(_)), _) | (None, None) => {
+                invite.client = Client::Done;
+                let verdict = Verdict::new(500, "signalling", "the answer makes no dialog");
+                return self.cut(ctx, Cut { cause: Cause::Refused(500), verdict });
+            }
+        }
+        self.choose_fork(ctx, remote_tag(&message));
+        self.submit(ctx, by, Signal::Connect { message });
+    }
+
+    /// The first 2xx wins: its tag on leg A is the call's.
+    fn choose_fork(&mut self, ctx: &mut Context<'_>, remote_tag: &str) {
+        if self.invite.as_ref().is_some_and(|invite| invite.is_initial()) {
+            let _at_the_limit = self.fork(ctx, remote_tag);
+            if let Some(tag) = self.invite.as_ref().and_then(|invite| invite.tag_of(remote_tag)) {
+                self.legs.a.tag = tag;
+            }
+        }
+    }
+
+    /// The caller has given up already.
+    fn refuse_late_answer(&mut self, ctx: &mut Context<'_>, key: ClientKey, message: &Message) {
+        let Some(invite) = self.invite.as_deref_mut() else { return };
+        invite.client = Client::Done;
+        ctx.stop(&mut invite.timer);
+        ctx.shared.clients.remove(&key);
+        let reason = self.ending.as_ref().and_then(|ending| ending.reason()).unwrap_or(Reason::CANCELLED);
+        let hop = self.legs.b.hop;
+        stray::refuse(ctx, self.to(Side::B), hop, message, reason);
+        self.proceed(ctx);
+        self.settle_invite(ctx);
+    }
+
+    /// The answer goes on.
+    pub(super) fn send_answer(&mut self, ctx: &mut Context<'_>, message: &Message) {
+        let Some(invite) = self.invite.as_deref_mut() else { return };
+        let from = invite.from;
+        let Server::Proceeding { key, request } = std::mem::replace(&mut invite.server, Server::Done) else {
+            return;
+        };
+        let leg = &mut self.legs[from];
+        match (&mut invite.setup, &mut leg.dialog) {
+            (Some(setup), slot) => *slot = uas_dialog(setup.uas.take(), &request, leg.tag.text().as_str()),
+            //= RFC 3261 §12.2.2: an accepted re-INVITE may move its sender.
+            (None, Some(dialog)) => {
+                let _unreadable = dialog.refresh(&request);
+            }
+            (None, None) => {}
+        }
+        let carried = Carried::new(message);
+        let (status, phrase) = carried.status();
+        let mut builder = Builder::response_to(&request, status, &phrase, Some(leg.tag.text().as_str()));
+        if invite.setup.is_some() {
+            builder = builder.copy(&request, Name::RecordRoute);
+        }
+        builder = leg.contact(ctx.config, builder);
+        builder = self.session_id.write(builder, from);
+        let (builder, sdp) = leg.carry(ctx.config, builder, carried, Sdp::Passes);
+        let offer = invite.offer;
+        ctx.shared.servers.remove(&key);
+        let sip = Sip { sdp, ..Sip::new(&Method::Invite, status) };
+        if let Some(bytes) = ctx.respond(self.to(from), key, builder, sip) {
+            self.await_ack(ctx, &request, key, &bytes);
+        }
+        if offer == Offer::InInvite {
+            self.complete_exchange(ctx);
+        }
+    }
+
+    //= RFC 6026 §7.1: the transaction user, not the transaction, repeats a 2xx until ACK.
+    fn await_ack(
+        &mut self,
+        ctx: &mut Context<'_>,
+        request: &Message,
+        key: sip::endpoint::ServerKey,
+        bytes: &[u8],
+    ) {
+        let Some(hop) = ctx.shared.endpoint.response_hop(key) else { return };
+        let timers = ctx.config.timers;
+        let Some(invite) = self.invite.as_deref_mut() else { return };
+        invite.server = Server::Accepted {
+            cseq: request.cseq().map_or(0, |cseq| cseq.number),
+            hop,
+            // A copy is as large as the message; what was sent has room to spare.
+            bytes: bytes::Bytes::copy_from_slice(bytes),
+            interval: timers.t1,
+            repeat: ctx.wake(self.id, timers.t1, Wake::RepeatAnswer),
+            missing: ctx.wake(self.id, timers.t1_64(), Wake::AckMissing),
+        };
+    }
+
+    /// The 2xx is due again.
+    pub(super) fn on_repeat_answer(&mut self, ctx: &mut Context<'_>) {
+        let id = self.id;
+        let Some(Invite { server: Server::Accepted { hop, bytes, interval, repeat, .. }, .. }) =
+            self.invite.as_deref_mut()
+        else {
+            return;
+        };
+        ctx.repeat(*hop, bytes.clone());
+        //= RFC 3261 §13.3.1.4: the interval doubles up to T2, whatever the transport.
+        *interval = (*interval * 2).min(ctx.config.timers.t2);
+        *repeat = ctx.wake(id, *interval, Wake::RepeatAnswer);
+    }
+
+    /// Figure 5: the answer's pinhole is refused. The caller gets a failure, the callee ACK and BYE.
+    pub(super) fn refuse_connect(&mut self, ctx: &mut Context<'_>, _message: &Message, verdict: Verdict) {
+        self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict });
+    }
+}
+
+/// A's dialog with the tag that won.
+fn uas_dialog(prepared: Option<Dialog>, request: &Message, tag: &str) -> Option<Dialog> {
+    let mut dialog = match prepared {
+        Some(dialog) if dialog.local_tag() == tag => dialog,
+        Some(_) | None => Dialog::uas(request, tag).ok()?,
+    };
+    dialog.confirm();
+    Some(dialog)
+}

@@ -1,0 +1,128 @@
+//! INVITEs that fail: by the peer's final failure, by silence, or because we refuse to pass something on.
+
+use sip::endpoint::ClientFailure;
+use sip::message::{Builder, Message, Method};
+
+use super::Call;
+use super::ending::{Cut, End};
+use super::invite::{Client, Server};
+use crate::context::Context;
+use crate::event::{Cause, Sip};
+use crate::failure::{Verdict, phrase};
+use crate::leg::Sdp;
+use crate::leg::carried::Carried;
+use crate::side::Side;
+
+impl Call {
+    /// A final failure of the callee.
+    pub(super) fn on_invite_refused(&mut self, ctx: &mut Context<'_>, message: &Message) {
+        let Some(invite) = self.invite.as_deref_mut() else { return };
+        invite.client = Client::Done;
+        ctx.stop(&mut invite.timer);
+        let (from, initial) = (invite.from, invite.is_initial());
+        if self.ending.is_some() {
+            self.proceed(ctx);
+            return self.settle_invite(ctx);
+        }
+        let status = self.relay_failure(ctx, message);
+        if initial {
+            return self.end(ctx, End::quiet(Cause::Refused(status)));
+        }
+        self.abandon_invite(ctx);
+        if message.status() == 481 {
+            self.on_peer_gone(ctx, from.other());
+        }
+    }
+
+    /// The callee's failure goes on at once; what was held is of no use any more.
+    fn relay_failure(&mut self, ctx: &mut Context<'_>, message: &Message) -> u16 {
+        let Some(invite) = self.invite.as_deref_mut() else { return 0 };
+        let from = invite.from;
+        let Server::Proceeding { key, request } = std::mem::replace(&mut invite.server, Server::Done) else {
+            return 0;
+        };
+        self.drop_held(ctx);
+        let carried = Carried::new(message);
+        let (status, words) = match carried.status() {
+            //= RFC 3261 §16.7 step 6: a 503 of one server is not a 503 of ours.
+            (503, _) => (500, phrase(500).to_owned()),
+            other => other,
+        };
+        let leg = &mut self.legs[from];
+        let builder = Builder::response_to(&request, status, &words, Some(leg.tag.text().as_str()));
+        let builder = self.session_id.write(builder, from);
+        let (builder, _) = leg.carry(ctx.config, builder, carried, Sdp::Stays);
+        ctx.shared.servers.remove(&key);
+        ctx.respond(self.to(from), key, builder, Sip::new(&Method::Invite, status));
+        status
+    }
+
+    /// Nobody answered the INVITE, or it could not be delivered.
+    pub(super) fn on_invite_unanswered(&mut self, ctx: &mut Context<'_>, why: ClientFailure) {
+        let Some(invite) = self.invite.as_deref_mut() else { return };
+        invite.client = Client::Done;
+        ctx.stop(&mut invite.timer);
+        let initial = invite.is_initial();
+        if self.ending.is_some() {
+            self.proceed(ctx);
+            return self.settle_invite(ctx);
+        }
+        let verdict = match why {
+            ClientFailure::Timeout => Verdict::new(408, "signalling", "the other side does not answer"),
+            //= RFC 3261 §16.9: a transport error counts as 503, which is not passed on as such.
+            ClientFailure::Transport => Verdict::new(500, "signalling", "the other side cannot be reached"),
+        };
+        self.fail_invite(ctx, &verdict);
+        if initial {
+            return self.end(ctx, End::quiet(Cause::Refused(verdict.code)));
+        }
+        self.abandon_invite(ctx);
+    }
+
+    //= RFC 3261 §16.8: timer C without a final response: CANCEL after a provisional one, and 408 upstream.
+    pub(super) fn on_timer_c(&mut self, ctx: &mut Context<'_>) {
+        let Some(invite) = self.invite.as_deref_mut() else { return };
+        invite.timer = None;
+        let initial = invite.is_initial();
+        let verdict = Verdict::new(408, "signalling", "no final response");
+        if initial {
+            return self.cut(ctx, Cut { cause: Cause::Refused(408), verdict });
+        }
+        self.fail_invite(ctx, &verdict);
+        self.cancel_client(ctx, Some(verdict.reason()), None);
+        self.abandon_exchange(ctx);
+    }
+
+    /// The offer may not pass: figure 4, or the call goes on as before.
+    pub(super) fn refuse_try(&mut self, ctx: &mut Context<'_>, verdict: Verdict) {
+        let Some(invite) = self.invite.as_deref_mut() else { return };
+        let initial = invite.is_initial();
+        self.fail_invite(ctx, &verdict);
+        if initial {
+            return self.end(ctx, End::quiet(Cause::Refused(verdict.code)));
+        }
+        self.abandon_invite(ctx);
+    }
+
+    /// The description in a provisional response may not pass: as figure 7.
+    pub(super) fn refuse_ring(&mut self, ctx: &mut Context<'_>, verdict: Verdict) {
+        self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict });
+    }
+
+    /// An INVITE inside the call came to nothing; the call goes on as before.
+    pub(super) fn abandon_invite(&mut self, ctx: &mut Context<'_>) {
+        if let Some(invite) = self.invite.as_deref_mut()
+            && matches!(invite.client, Client::Idle)
+        {
+            invite.client = Client::Done;
+        }
+        self.abandon_exchange(ctx);
+        self.settle_invite(ctx);
+    }
+
+    //= RFC 3261 §12.2.1.2: 481 means that the peer has no such dialog any more.
+    pub(super) fn on_peer_gone(&mut self, ctx: &mut Context<'_>, gone: Side) {
+        let reason = Some(Verdict::new(481, "signalling", "the other side has no such call").reason());
+        self.end(ctx, End { cause: Cause::Cut(481), reason, passed_on: None, spared: Some(gone) });
+    }
+}

@@ -1,0 +1,112 @@
+//! Messages that wait: `docs/calls.md` §1.1.
+//!
+//! At most one signal waits for the ledger, because offers and answers of a call follow one another; behind it wait
+//! the later signals of the same direction, in order. CANCEL, BYE, final failures and ACK never come here.
+
+use std::collections::VecDeque;
+
+use machine::TimerId;
+
+use super::Call;
+use super::pinholes::Prepared;
+use super::signal::Signal;
+use crate::context::{Context, Wake};
+use crate::event::Event;
+use crate::failure::Verdict;
+use crate::side::{Side, Sides};
+
+/// What waits.
+#[derive(Debug, Default)]
+pub(super) struct Hold {
+    /// The side whose first signal waits for the ledger.
+    held: Option<(Side, TimerId)>,
+    /// By sender; the first of the held side is the one that waits for the ledger.
+    waiting: Sides<VecDeque<Signal>>,
+}
+
+impl Call {
+    /// Passes a signal on as soon as the ledger and the order of its direction allow.
+    pub(super) fn submit(&mut self, ctx: &mut Context<'_>, from: Side, signal: Signal) {
+        if self.hold.waiting[from].is_empty() {
+            self.pass(ctx, from, signal);
+        } else if self.hold.waiting[from].len() < ctx.config.limits.held {
+            self.hold.waiting[from].push_back(signal);
+        } else {
+            self.refuse(ctx, from, signal, Verdict::new(500, "overload", "too many messages wait").later());
+        }
+    }
+
+    fn pass(&mut self, ctx: &mut Context<'_>, from: Side, signal: Signal) {
+        match self.prepare(ctx, from, &signal) {
+            Prepared::Ready => self.deliver(ctx, from, signal),
+            Prepared::Wait => {
+                let timer = ctx.wake(self.id, ctx.config.timers.hold, Wake::Hold);
+                self.hold.held = Some((from, timer));
+                self.hold.waiting[from].push_front(signal);
+                ctx.event(Event::Held { call: self.id, from });
+            }
+            Prepared::Refused(verdict) => self.refuse(ctx, from, signal, verdict),
+        }
+    }
+
+    /// The ledger has confirmed what the held signal needs: it goes on, and then those behind it.
+    pub(super) fn release(&mut self, ctx: &mut Context<'_>) {
+        if let Some((from, signal)) = self.take_held(ctx) {
+            self.deliver(ctx, from, signal);
+            self.pass_waiting(ctx, from);
+        }
+    }
+
+    /// The ledger could not get what the held signal needs.
+    pub(super) fn refuse_held(&mut self, ctx: &mut Context<'_>, verdict: Verdict) {
+        if let Some((from, signal)) = self.take_held(ctx) {
+            self.refuse(ctx, from, signal, verdict);
+            self.pass_waiting(ctx, from);
+        }
+    }
+
+    fn take_held(&mut self, ctx: &mut Context<'_>) -> Option<(Side, Signal)> {
+        let (from, timer) = self.hold.held.take()?;
+        ctx.shared.timers.stop(timer);
+        self.hold.waiting[from].pop_front().map(|signal| (from, signal))
+    }
+
+    fn pass_waiting(&mut self, ctx: &mut Context<'_>, from: Side) {
+        while self.hold.held.is_none() && self.ending.is_none() {
+            let Some(signal) = self.hold.waiting[from].pop_front() else { return };
+            self.pass(ctx, from, signal);
+        }
+    }
+
+    /// Nothing waits any more: what did is forgotten.
+    pub(super) fn drop_held(&mut self, ctx: &mut Context<'_>) {
+        if let Some((_, timer)) = self.hold.held.take() {
+            ctx.shared.timers.stop(timer);
+        }
+        self.hold.waiting = Sides::default();
+    }
+
+    /// Hands a signal to the other leg.
+    fn deliver(&mut self, ctx: &mut Context<'_>, from: Side, signal: Signal) {
+        match signal {
+            Signal::Try => self.send_invite(ctx),
+            Signal::Ring { message, fork } => self.send_provisional(ctx, &message, fork),
+            Signal::Connect { message } => self.send_answer(ctx, &message),
+            Signal::Confirm { message } => self.send_ack(ctx, Some(&message)),
+            Signal::Ask { exchange } => self.send_exchange(ctx, from, exchange),
+            Signal::Reply { exchange, message } => self.send_reply(ctx, exchange, &message),
+        }
+    }
+
+    /// Deals with a signal that may not pass.
+    fn refuse(&mut self, ctx: &mut Context<'_>, from: Side, signal: Signal, verdict: Verdict) {
+        match signal {
+            Signal::Try => self.refuse_try(ctx, verdict),
+            Signal::Ring { .. } => self.refuse_ring(ctx, verdict),
+            Signal::Connect { message } => self.refuse_connect(ctx, &message, verdict),
+            Signal::Confirm { .. } => self.refuse_confirm(ctx, verdict),
+            Signal::Ask { exchange } => self.refuse_exchange(ctx, from, exchange, &verdict),
+            Signal::Reply { exchange, message } => self.send_reply(ctx, exchange, &message),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! One call: two legs, the rules it needs, and what is under way between them. One verb per file.
+//!
+//! ```text
+//!            Try            Ring, Connect                Confirm
+//!   leg A ---------> leg B -------------> leg A (2xx) ------------> leg B (ACK)
+//!      \               |  Fail             |                          |
+//!       '-- Cancel ----+-------------------+------ Disconnect --------'--> over
+//! ```
+//!
+//! The legs exchange [`signal::Signal`]s, never SIP of their own; a signal that names media addresses is held until
+//! the ledger says that its pinholes are confirmed, and later signals of the same direction wait behind it.
+
+mod ack;
+mod answer;
+mod bye;
+mod cancel;
+mod ending;
+mod failure;
+mod hold;
+mod invite;
+mod pinholes;
+mod provisional;
+mod reinvite;
+mod relay;
+mod signal;
+pub(crate) mod stray;
+mod timeout;
+
+use machine::{Instant, TimerId};
+use midcom::{MiddleboxId, Prid};
+use sip::endpoint::{ClientFailure, ClientKey, ServerKey};
+use sip::message::{Message, Method, Name};
+use sip::transport::Hop;
+
+use crate::context::{Context, Recipient};
+use crate::event::{CallId, Event, Sip};
+use crate::info::{CallDetail, CallInfo, CallState, LegInfo};
+use crate::ledger::Ledger;
+use crate::leg::Leg;
+use crate::leg::session_id::SessionId;
+use crate::side::{Side, Sides};
+
+use ending::Ending;
+use hold::Hold;
+use invite::Invite;
+use relay::Exchange;
+
+pub(crate) use ending::Cut;
+pub(crate) use invite::Plan;
+
+/// One call.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) id: CallId,
+    legs: Sides<Leg>,
+    ledger: Ledger,
+    ledger_timer: Option<TimerId>,
+    /// Every rule a middlebox has ever confirmed, so that its events find the call.
+    rules: Vec<(MiddleboxId, Prid)>,
+    session_id: SessionId,
+    /// The INVITE under way: the first, or one inside the call; at most one (RFC 3261 §14).
+    invite: Option<Box<Invite>>,
+    hold: Hold,
+    /// Other requests under way inside the call.
+    exchanges: Vec<Exchange>,
+    ending: Option<Box<Ending>>,
+    from: Box<str>,
+    to: Box<str>,
+    started: Instant,
+    established: Option<Instant>,
+}
+
+/// A request as it arrived.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) key: ServerKey,
+    pub(crate) hop: Hop,
+    pub(crate) message: Message,
+}
+
+impl Call {
+    pub(super) fn to(&self, side: Side) -> Recipient {
+        Recipient { call: self.id, side }
+    }
+
+    pub(super) fn received(&self, ctx: &mut Context<'_>, side: Side, message: &Message) {
+        ctx.event(Event::Received { call: self.id, side, message: Sip::of(message) });
+    }
+
+    /// A request inside the call, with a tag of ours.
+    pub(crate) fn on_request(&mut self, ctx: &mut Context<'_>, from: Side, request: Request) {
+        self.received(ctx, from, &request.message);
+        if !self.is_of(from, &request.message) {
+            //= RFC 3261 §12.2.2: no such dialog.
+            return self.refuse_request(ctx, from, &request, 481, &[]);
+        }
+        self.session_id.learn(from, &request.message, &mut ctx.shared.rng);
+        if let Some(dialog) = &mut self.legs[from].dialog
+            && let Err(disorder) = dialog.receive(&request.message)
+        {
+            return self.refuse_request(ctx, from, &request, disorder.status(), &[]);
+        }
+        match request.message.method() {
+            Method::Bye => self.on_bye(ctx, from, request),
+            Method::Invite => self.on_reinvite(ctx, from, request),
+            Method::Ack
+            | Method::Cancel
+            | Method::Options
+            | Method::Register
+            | Method::Prack
+            | Method::Update
+            | Method::Info
+            | Method::Refer
+            | Method::Notify
+            | Method::Subscribe
+            | Method::Message
+            | Method::Publish
+            | Method::Other(_) => self.on_other_request(ctx, from, request),
+        }
+    }
+
+    /// True if a request's Call-ID and tags are those of the side's dialog, or of the INVITE that may make one.
+    fn is_of(&self, from: Side, request: &Message) -> bool {
+        match (&self.legs[from].dialog, &self.invite) {
+            (Some(dialog), _) => dialog.is_of_request(request),
+            (None, Some(invite)) => invite.is_early_request(from, request),
+            (None, None) => false,
+        }
+    }
+
+    /// A response to a request of ours.
+    pub(crate) fn on_response(&mut self, ctx: &mut Context<'_>, key: ClientKey, message: Message) {
+        if self.invite.as_ref().is_some_and(|invite| invite.client.key() == Some(key)) {
+            return self.on_invite_response(ctx, key, message);
+        }
+        if let Some(from) = self.bye_side(key) {
+            self.received(ctx, from, &message);
+            return self.on_bye_response(ctx, from, Some(message));
+        }
+        if let Some(number) = self.exchange_of(key) {
+            self.on_exchange_response(ctx, number, message);
+        }
+    }
+
+    /// A request of ours got no final response.
+    pub(crate) fn on_client_failed(&mut self, ctx: &mut Context<'_>, key: ClientKey, why: ClientFailure) {
+        if self.invite.as_ref().is_some_and(|invite| invite.client.key() == Some(key)) {
+            return self.on_invite_unanswered(ctx, why);
+        }
+        if let Some(side) = self.bye_side(key) {
+            return self.on_bye_response(ctx, side, None);
+        }
+        if let Some(number) = self.exchange_of(key) {
+            self.on_exchange_unanswered(ctx, number, why);
+        }
+    }
+
+    /// A final response of ours, without a body.
+    pub(super) fn refuse_request(
+        &mut self,
+        ctx: &mut Context<'_>,
+        side: Side,
+        request: &Request,
+        status: u16,
+        lines: &[(Name, &str)],
+    ) {
+        let tag = self.legs[side].tag.text();
+        let phrase = crate::failure::phrase(status);
+        let mut builder =
+            sip::message::Builder::response_to(&request.message, status, phrase, Some(tag.as_str()));
+        for (name, value) in lines {
+            builder = builder.header(*name, value);
+        }
+        let builder = self.session_id.write(builder, side);
+        let sip = Sip::new(request.message.method(), status);
+        ctx.respond(self.to(side), request.key, builder, sip);
+    }
+
+    /// True if nothing of the call is left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.is_over())
+            && self.invite.is_none()
+            && self.ledger.is_closed()
+    }
+
+    /// Gives back what the machine's tables hold of it.
+    pub(crate) fn forget(&mut self, ctx: &mut Context<'_>) {
+        for side in [Side::A, Side::B] {
+            ctx.shared.tags.remove(&self.legs[side].tag);
+        }
+        for rule in &self.rules {
+            ctx.shared.rules.remove(rule);
+        }
+        ctx.stop(&mut self.ledger_timer);
+        ctx.event(Event::Ended { call: self.id });
+    }
+
+    pub(crate) fn info(&self) -> CallInfo {
+        let state = match (&self.ending, self.established) {
+            (Some(_), _) => CallState::Ending,
+            (None, Some(_)) => CallState::Established,
+            (None, None) => CallState::SettingUp,
+        };
+        CallInfo {
+            id: self.id,
+            state,
+            realms: Sides { a: self.legs.a.realm, b: self.legs.b.realm },
+            from: self.from.to_string(),
+            to: self.to.to_string(),
+            started: self.started,
+            established: self.established,
+            open_rules: self.ledger.open_rules(),
+        }
+    }
+
+    pub(crate) fn detail(&self) -> CallDetail {
+        let leg = |leg: &Leg| {
+            leg.dialog.as_ref().map(|dialog| LegInfo { call_id: dialog.call_id().to_owned(), hop: leg.hop })
+        };
+        CallDetail { info: self.info(), legs: Sides { a: leg(&self.legs.a), b: leg(&self.legs.b) } }
+    }
+}

@@ -1,0 +1,272 @@
+//! Between the call and its ledger: which signal means which step, and what replies mean for the call.
+
+use midcom::{Direction, Failure, Lifetime, MiddleboxId, Prid, Reply, Request, RequestId};
+use sdp::Session;
+
+use super::Call;
+use super::ending::Cut;
+use super::invite::Offer;
+use super::signal::Signal;
+use crate::agents::Asker;
+use crate::context::{Context, Wake};
+use crate::event::{Cause, Event};
+use crate::failure::Verdict;
+use crate::ledger::{EventEffect, LedgerRequest, Loss, Progress, Step};
+use crate::leg::body::Body;
+use crate::side::Side;
+
+/// Whether a signal may be delivered.
+#[derive(Debug)]
+pub(super) enum Prepared {
+    Ready,
+    Wait,
+    Refused(Verdict),
+}
+
+/// What a description is to the ledger.
+#[derive(Debug, Clone, Copy)]
+enum Meaning {
+    Offer,
+    Preview,
+    Answer,
+}
+
+impl Call {
+    /// Asks the ledger what a signal needs.
+    pub(super) fn prepare(&mut self, ctx: &mut Context<'_>, from: Side, signal: &Signal) -> Prepared {
+        let Some(invite) = &self.invite else { return Prepared::Ready };
+        let (initial, offer) = (invite.is_initial(), invite.offer);
+        match (signal, offer) {
+            (Signal::Try, _) => match invite.server.request().cloned() {
+                Some(request) => self.step(ctx, from, &request, Meaning::Offer),
+                None => Prepared::Ready,
+            },
+            (Signal::Ring { message, .. }, Offer::InInvite) if initial => {
+                self.step(ctx, from, message, Meaning::Preview)
+            }
+            (Signal::Connect { message }, Offer::InInvite) => self.step(ctx, from, message, Meaning::Answer),
+            (Signal::Connect { message }, Offer::InAnswer) => self.step(ctx, from, message, Meaning::Offer),
+            (Signal::Confirm { message }, Offer::InAnswer) => self.step(ctx, from, message, Meaning::Answer),
+            (Signal::Ring { .. } | Signal::Confirm { .. } | Signal::Ask { .. } | Signal::Reply { .. }, _) => {
+                Prepared::Ready
+            }
+        }
+    }
+
+    fn step(
+        &mut self,
+        ctx: &mut Context<'_>,
+        by: Side,
+        message: &sip::message::Message,
+        meaning: Meaning,
+    ) -> Prepared {
+        let text = match (Body::of(message), meaning) {
+            (Body::Description(text), _) => text,
+            //= RFC 3261 §13.2.1: the 2xx must answer the offer, and the ACK the one in the 2xx.
+            (Body::None | Body::Opaque(_), Meaning::Answer) => {
+                return Prepared::Refused(Verdict::new(500, SDP_CLASS, "an answer is missing"));
+            }
+            (Body::None | Body::Opaque(_), Meaning::Offer | Meaning::Preview) => return Prepared::Ready,
+            (Body::Hidden, _) => {
+                return Prepared::Refused(Verdict::new(
+                    415,
+                    SDP_CLASS,
+                    "it is encoded or inside another body",
+                ));
+            }
+        };
+        if text.len() > ctx.config.limits.sdp_bytes {
+            return Prepared::Refused(Verdict::new(513, SDP_CLASS, "it is too long"));
+        }
+        let session = match Session::parse(text) {
+            Ok(session) => session,
+            //= RFC 3261 §21.4.1: a body that is not what its label says.
+            Err(error) => return Prepared::Refused(Verdict::new(400, SDP_CLASS, error.to_string())),
+        };
+        let (ids, out) = (&mut ctx.shared.ids, &mut ctx.shared.requests);
+        let step = match meaning {
+            Meaning::Offer => self.ledger.offered(ctx.now, by, &session, ids, out),
+            Meaning::Preview => self.ledger.preview(ctx.now, by, &session, ids, out),
+            Meaning::Answer => self.ledger.answered(ctx.now, by, &session, ids, out),
+        };
+        self.ask(ctx);
+        match step {
+            Ok(Step::Ready) => Prepared::Ready,
+            Ok(Step::Wait) => Prepared::Wait,
+            Err(refusal) => {
+                let code = ctx.config.codes.refused_sdp;
+                Prepared::Refused(Verdict::new(code, SDP_CLASS, refusal.to_string()))
+            }
+        }
+    }
+
+    /// Sends what the ledger asks for.
+    pub(super) fn ask(&mut self, ctx: &mut Context<'_>) {
+        let requests = std::mem::take(&mut ctx.shared.requests);
+        for LedgerRequest { middlebox, id, request } in requests.iter().cloned() {
+            let toward = self.toward(ctx, middlebox, &request);
+            ctx.event(Event::Asked { call: self.id, middlebox, id, toward, request: request.clone() });
+            ctx.ask(LedgerRequest { middlebox, id, request }, Asker::Call(self.id));
+        }
+        ctx.shared.give_back(requests);
+        self.set_ledger_timer(ctx);
+    }
+
+    /// The side that media may travel to because of a request.
+    fn toward(&self, ctx: &Context<'_>, middlebox: MiddleboxId, request: &Request) -> Option<Side> {
+        let inside_realm = ctx.config.middleboxes.get(usize::from(middlebox.0))?.inside;
+        let inside = if self.legs.a.realm == inside_realm { Side::A } else { Side::B };
+        match request {
+            Request::Enable { direction, .. } | Request::EnableReserved { direction, .. } => {
+                match direction {
+                    Direction::Inbound => Some(inside),
+                    Direction::Outbound => Some(inside.other()),
+                    Direction::Bidirectional => None,
+                }
+            }
+            Request::Reserve { .. }
+            | Request::Disable { .. }
+            | Request::Lifetime { .. }
+            | Request::Status { .. }
+            | Request::List => None,
+        }
+    }
+
+    fn set_ledger_timer(&mut self, ctx: &mut Context<'_>) {
+        let next = self.ledger.next_timeout().map(|(at, _)| at);
+        if self.ledger_timer.map(machine::TimerId::at) != next {
+            ctx.stop(&mut self.ledger_timer);
+            self.ledger_timer = next.map(|at| ctx.wake(self.id, at.since(ctx.now), Wake::Ledger));
+        }
+    }
+
+    /// A middlebox answered, or will not.
+    pub(crate) fn on_reply(
+        &mut self,
+        ctx: &mut Context<'_>,
+        middlebox: MiddleboxId,
+        id: RequestId,
+        result: Result<Reply, Failure>,
+    ) {
+        let fact = result.as_ref().map(prid).map_err(|failure| *failure);
+        if let Ok(Some(prid)) = fact {
+            ctx.shared.rules.insert((middlebox, prid), self.id);
+            self.rules.push((middlebox, prid));
+        }
+        ctx.event(Event::Answered { call: self.id, middlebox, id, result: fact });
+        let (ids, out) = (&mut ctx.shared.ids, &mut ctx.shared.requests);
+        let progress = self.ledger.replied(ctx.now, id, result, ids, out);
+        self.ask(ctx);
+        match progress {
+            Progress::Pending | Progress::Stale => {}
+            Progress::Ready => self.release(ctx),
+            Progress::Failed(failure, stream) => self.on_rule_refused(ctx, failure, stream),
+            Progress::StaysWide(failure, stream) => {
+                ctx.event(Event::StaysWide { call: self.id, stream, failure });
+            }
+            Progress::Lost(loss) => self.on_loss(ctx, loss),
+            Progress::Closed => self.on_rules_closed(ctx),
+        }
+    }
+
+    fn on_rule_refused(&mut self, ctx: &mut Context<'_>, failure: Failure, stream: u16) {
+        let in_call = self.established.is_some();
+        let verdict = Verdict::of_middlebox(&ctx.config.codes, failure, stream, in_call);
+        self.refuse_held(ctx, verdict);
+    }
+
+    /// A middlebox changed a rule by itself (ARE).
+    pub(crate) fn on_rule_event(
+        &mut self,
+        ctx: &mut Context<'_>,
+        middlebox: MiddleboxId,
+        prid: Prid,
+        lifetime: Lifetime,
+    ) {
+        let (ids, out) = (&mut ctx.shared.ids, &mut ctx.shared.requests);
+        let effect = self.ledger.rule_event(ctx.now, middlebox, prid, lifetime, ids, out);
+        if effect != EventEffect::Ignored {
+            let lifetime_s = lifetime.0;
+            ctx.event(Event::RuleChanged { call: self.id, middlebox, prid, lifetime_s });
+        }
+        self.ask(ctx);
+        match effect {
+            EventEffect::Ignored | EventEffect::Extended => {}
+            EventEffect::Lost(loss) => self.on_loss(ctx, loss),
+        }
+        if self.ledger.is_closed() {
+            self.on_rules_closed(ctx);
+        }
+    }
+
+    /// Figure 8: a rule the call cannot live without is gone.
+    fn on_loss(&mut self, ctx: &mut Context<'_>, loss: Loss) {
+        if !loss.crucial {
+            return;
+        }
+        let failure = loss.failure.unwrap_or(Failure::Conflict);
+        let verdict = Verdict::of_middlebox(&ctx.config.codes, failure, loss.stream, true);
+        self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict });
+    }
+
+    pub(crate) fn on_session_down(&mut self, ctx: &mut Context<'_>, middlebox: MiddleboxId) {
+        self.ledger.session_down(middlebox);
+        self.set_ledger_timer(ctx);
+    }
+
+    pub(crate) fn on_session_up(&mut self, ctx: &mut Context<'_>, middlebox: MiddleboxId, known: &[Prid]) {
+        let (ids, out) = (&mut ctx.shared.ids, &mut ctx.shared.requests);
+        self.ledger.session_up(ctx.now, middlebox, known, ids, out);
+        self.ask(ctx);
+        if self.ending.is_some() && self.ledger.is_closed() {
+            self.on_rules_closed(ctx);
+        }
+    }
+
+    pub(super) fn on_ledger_timeout(&mut self, ctx: &mut Context<'_>) {
+        self.ledger_timer = None;
+        loop {
+            let (ids, out) = (&mut ctx.shared.ids, &mut ctx.shared.requests);
+            let loss = self.ledger.handle_timeout(ctx.now, ids, out);
+            self.ask(ctx);
+            match loss {
+                Some(loss) => self.on_loss(ctx, loss),
+                None => break,
+            }
+        }
+        if self.ending.is_some() && self.ledger.is_closed() {
+            self.on_rules_closed(ctx);
+        }
+    }
+
+    /// The answer has left: the exchange is complete.
+    pub(super) fn complete_exchange(&mut self, ctx: &mut Context<'_>) {
+        self.ledger.completed(ctx.now, &mut ctx.shared.ids, &mut ctx.shared.requests);
+        self.ask(ctx);
+    }
+
+    /// The exchange came to nothing.
+    pub(super) fn abandon_exchange(&mut self, ctx: &mut Context<'_>) {
+        self.ledger.abandoned(ctx.now, &mut ctx.shared.ids, &mut ctx.shared.requests);
+        self.ask(ctx);
+    }
+
+    /// Every rule of the call is closed.
+    pub(super) fn close_rules(&mut self, ctx: &mut Context<'_>) {
+        self.ledger.close(ctx.now, &mut ctx.shared.ids, &mut ctx.shared.requests);
+        self.ask(ctx);
+    }
+}
+
+/// The class of failures that our own look at a description finds.
+const SDP_CLASS: &str = "session description";
+
+/// The rule a reply names.
+fn prid(reply: &Reply) -> Option<Prid> {
+    match reply {
+        Reply::Reserved { prid, .. } | Reply::Enabled { prid, .. } | Reply::Disabled { prid, .. } => {
+            Some(*prid)
+        }
+        Reply::Lifetime(_) | Reply::Ended | Reply::Status(_) | Reply::List(_) => None,
+    }
+}

@@ -1,0 +1,20 @@
+//! What the legs tell each other.
+
+use sip::message::Message;
+
+/// One thing one leg tells the other. A message in it is looked at only through [`crate::leg::carried::Carried`].
+#[derive(Debug)]
+pub(super) enum Signal {
+    /// The INVITE under way shall go on.
+    Try,
+    /// A provisional response to it, of the early dialog with this number.
+    Ring { message: Message, fork: usize },
+    /// Its 2xx.
+    Connect { message: Message },
+    /// The ACK to that 2xx.
+    Confirm { message: Message },
+    /// Another request inside the call, by its number.
+    Ask { exchange: u32 },
+    /// The final response to it.
+    Reply { exchange: u32, message: Message },
+}

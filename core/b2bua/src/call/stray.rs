@@ -1,0 +1,33 @@
+//! A 2xx that makes a dialog nobody wants: acknowledged and ended at once. RFC 3261 §13.2.2.4, §9.1.
+
+use sip::dialog::{Dialog, Initial};
+use sip::message::{Message, Method};
+use sip::transport::Hop;
+
+use super::invite::without_tag;
+use crate::context::{Context, Recipient};
+use crate::event::Sip;
+use crate::failure::{Reason, write_reason};
+
+/// ACK and BYE for a 2xx to an INVITE of ours; `hop` is where the INVITE went.
+pub(crate) fn refuse(ctx: &mut Context<'_>, to: Recipient, hop: Hop, answer: &Message, reason: Reason) {
+    let Some(mut dialog) = dialog(answer) else { return };
+    let number = answer.cseq().map_or(0, |cseq| cseq.number);
+    ctx.ack_once(to, hop, dialog.ack(number), Sip::new(&Method::Ack, 0));
+    let builder = write_reason(dialog.request(&Method::Bye), Some(reason), None);
+    let sip = Sip { reason: reason.cause, ..Sip::new(&Method::Bye, 0) };
+    let key = ctx.request(to, None, hop, builder, sip);
+    // Nobody waits for the answer.
+    ctx.shared.clients.remove(&key);
+}
+
+/// The dialog, made of the answer alone: all that was ours stands in it.
+fn dialog(answer: &Message) -> Option<Dialog> {
+    let (from, to) = (answer.from().ok()?, answer.to().ok()?);
+    let target = answer.contacts().next()?.ok()?.uri();
+    let (local, remote) = (without_tag(&from), without_tag(&to));
+    let cseq = answer.cseq().ok()?.number;
+    let initial =
+        Initial::new(answer.call_id().ok()?, (&local, from.tag()?), &remote, target, &[], cseq).ok()?;
+    Dialog::uac(&initial, answer).ok()
+}

@@ -1,0 +1,27 @@
+//! What a call is woken for.
+
+use super::Call;
+use crate::context::{Context, Wake};
+use crate::failure::Verdict;
+use midcom::Failure;
+
+impl Call {
+    pub(crate) fn on_wake(&mut self, ctx: &mut Context<'_>, wake: Wake) {
+        match wake {
+            Wake::Hold => self.on_hold_over(ctx),
+            Wake::TimerC => self.on_timer_c(ctx),
+            Wake::CancelUnanswered => self.on_cancel_unanswered(ctx),
+            Wake::RepeatAnswer => self.on_repeat_answer(ctx),
+            Wake::AckMissing => self.on_ack_missing(ctx),
+            Wake::Ending => self.on_ending_timeout(ctx),
+            Wake::Ledger => self.on_ledger_timeout(ctx),
+        }
+    }
+
+    /// The pinholes took too long.
+    fn on_hold_over(&mut self, ctx: &mut Context<'_>) {
+        let in_call = self.established.is_some();
+        let verdict = Verdict::of_middlebox(&ctx.config.codes, Failure::Timeout, 0, in_call);
+        self.refuse_held(ctx, verdict);
+    }
+}

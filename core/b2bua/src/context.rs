@@ -1,0 +1,288 @@
+//! What a call works with while it handles one input, and what all calls share.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use machine::map::{Map, Seeded};
+use machine::{Instant, Outbox, Rng, TimerId, Timers};
+use midcom::{Lifetime, MiddleboxId, Prid, Request};
+use sip::endpoint::{ClientKey, Endpoint, Incoming, ServerKey, Transmit};
+use sip::message::{Builder, Name};
+use sip::transport::Hop;
+
+use crate::acks::{Ack, Acks};
+use crate::agents::{Agents, Asker};
+use crate::config::{Config, NextHop};
+use crate::event::{CallId, Event, Sip};
+use crate::io::{LookupId, Output};
+use crate::ledger::{LedgerRequest, RequestIds};
+use crate::side::Side;
+use crate::tag::Tag;
+
+/// What all calls share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) rng: Rng,
+    pub(crate) ids: RequestIds,
+    pub(crate) agents: Agents,
+    pub(crate) acks: Acks,
+    pub(crate) timers: Timers<(CallId, Wake)>,
+    /// Our tags: whose dialogs they are of.
+    pub(crate) tags: Map<Tag, (CallId, Side)>,
+    /// Requests of ours without a final response.
+    pub(crate) clients: Map<ClientKey, CallId>,
+    /// INVITEs without a final response of ours.
+    pub(crate) servers: Map<ServerKey, CallId>,
+    /// Rules that calls own or have owned.
+    pub(crate) rules: Map<(MiddleboxId, Prid), CallId>,
+    /// Names being looked up.
+    pub(crate) lookups: Map<LookupId, CallId>,
+    lookups_made: u64,
+    /// Used again for every call of the endpoint.
+    transmits: Outbox<Transmit>,
+    /// Used again for every call of a ledger.
+    pub(crate) requests: Outbox<LedgerRequest>,
+}
+
+/// What a call wants to be woken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// A held message waits too long.
+    Hold,
+    /// RFC 3261 §16.6 step 11.
+    TimerC,
+    /// RFC 3261 §9.1: no final response 64*T1 after CANCEL.
+    CancelUnanswered,
+    /// RFC 3261 §13.3.1.4: the 2xx is due again.
+    RepeatAnswer,
+    /// RFC 3261 §13.3.1.4: no ACK after 64*T1.
+    AckMissing,
+    /// A step of taking the call down takes too long.
+    Ending,
+    /// The ledger has something to do.
+    Ledger,
+}
+
+impl Wake {
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Hold => "a held message waits too long",
+            Self::TimerC => "INVITE unanswered (timer C)",
+            Self::CancelUnanswered => "CANCEL without effect",
+            Self::RepeatAnswer => "2xx repeated until ACK",
+            Self::AckMissing => "no ACK",
+            Self::Ending => "call takes too long to end",
+            Self::Ledger => "pinhole lifetimes",
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(endpoint: Endpoint, middleboxes: usize, mut rng: Rng) -> Self {
+        Self {
+            endpoint,
+            ids: RequestIds::default(),
+            agents: Agents::new(middleboxes, &mut rng),
+            acks: Acks::new(&mut rng),
+            timers: Timers::new(),
+            tags: Map::with_hasher(Seeded::new(&mut rng)),
+            clients: Map::with_hasher(Seeded::new(&mut rng)),
+            servers: Map::with_hasher(Seeded::new(&mut rng)),
+            rules: Map::with_hasher(Seeded::new(&mut rng)),
+            lookups: Map::with_hasher(Seeded::new(&mut rng)),
+            lookups_made: 0,
+            transmits: Outbox::new(),
+            requests: Outbox::new(),
+            rng,
+        }
+    }
+
+    /// Keeps the memory of an outbox whose requests have been sent.
+    pub(crate) fn give_back(&mut self, mut requests: Outbox<LedgerRequest>) {
+        requests.drain();
+        self.requests = requests;
+    }
+}
+
+/// What a call works with while it handles one input.
+#[derive(Debug)]
+pub(crate) struct Context<'c> {
+    pub(crate) now: Instant,
+    pub(crate) config: &'c Config,
+    pub(crate) shared: &'c mut Shared,
+    pub(crate) out: &'c mut Outbox<Output>,
+}
+
+/// Which call, and to which of its sides something goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recipient {
+    pub(crate) call: CallId,
+    pub(crate) side: Side,
+}
+
+impl Context<'_> {
+    pub(crate) fn event(&mut self, event: Event) {
+        self.out.push(Output::Event(event));
+    }
+
+    pub(crate) fn sent(&mut self, Recipient { call, side }: Recipient, message: Sip) {
+        self.event(Event::Sent { call, side, message });
+    }
+
+    fn transmit(&mut self) {
+        for Transmit { hop, bytes } in self.shared.transmits.drain() {
+            self.out.push(Output::Transmit { hop, bytes });
+        }
+    }
+
+    /// A message arrived: what it means for us goes to `incoming`.
+    pub(crate) fn receive(&mut self, hop: Hop, bytes: Bytes, incoming: &mut Outbox<Incoming>) {
+        let Shared { endpoint, transmits, .. } = &mut *self.shared;
+        endpoint.receive(self.now, hop, bytes, transmits, incoming);
+        self.transmit();
+    }
+
+    /// Lets the endpoint do what is due.
+    pub(crate) fn endpoint_timeout(&mut self, incoming: &mut Outbox<Incoming>) {
+        let Shared { endpoint, transmits, .. } = &mut *self.shared;
+        endpoint.handle_timeout(self.now, transmits, incoming);
+        self.transmit();
+    }
+
+    /// Sends a response that belongs to no call.
+    pub(crate) fn respond_alone(&mut self, key: ServerKey, builder: Builder) {
+        let Shared { endpoint, transmits, .. } = &mut *self.shared;
+        let _kept_by_the_endpoint = endpoint.respond(self.now, key, builder, transmits);
+        self.transmit();
+    }
+
+    /// Sends a response; gives it back so that a 2xx can be repeated.
+    pub(crate) fn respond(
+        &mut self,
+        to: Recipient,
+        key: ServerKey,
+        builder: Builder,
+        message: Sip,
+    ) -> Option<Bytes> {
+        let bytes = self.shared.endpoint.respond(self.now, key, builder, &mut self.shared.transmits);
+        if bytes.is_some() {
+            self.sent(to, message);
+        }
+        self.transmit();
+        bytes
+    }
+
+    /// Sends a request; `cause` is the request that is passed on with it.
+    pub(crate) fn request(
+        &mut self,
+        to: Recipient,
+        cause: Option<ServerKey>,
+        hop: Hop,
+        builder: Builder,
+        message: Sip,
+    ) -> ClientKey {
+        let Shared { endpoint, transmits, .. } = &mut *self.shared;
+        let key = match cause {
+            Some(cause) => endpoint.forward(self.now, cause, hop, builder, transmits),
+            None => endpoint.request(self.now, hop, builder, transmits),
+        };
+        self.shared.clients.insert(key, to.call);
+        self.sent(to, message);
+        self.transmit();
+        key
+    }
+
+    /// Sends the ACK to a 2xx and keeps it for as long as the peer may repeat its 2xx.
+    pub(crate) fn ack(
+        &mut self,
+        to: Recipient,
+        invite: ClientKey,
+        remote_tag: &str,
+        hop: Hop,
+        builder: Builder,
+        message: Sip,
+    ) {
+        let bytes = self.shared.endpoint.send_ack(hop, builder, &mut self.shared.transmits);
+        // A copy is as large as the message; what was sent has room to spare.
+        let bytes = Bytes::copy_from_slice(&bytes);
+        let until = self.now + self.config.timers.t1_64();
+        let ack = Ack { call: to.call, side: to.side, hop, bytes, remote_tag: remote_tag.into() };
+        self.shared.acks.keep(until, invite, ack);
+        self.sent(to, message);
+        self.transmit();
+    }
+
+    /// Sends an ACK that is not kept.
+    pub(crate) fn ack_once(&mut self, to: Recipient, hop: Hop, builder: Builder, message: Sip) {
+        self.shared.endpoint.send_ack(hop, builder, &mut self.shared.transmits);
+        self.sent(to, message);
+        self.transmit();
+    }
+
+    /// Sends once more what was sent before.
+    pub(crate) fn repeat(&mut self, hop: Hop, bytes: Bytes) {
+        self.out.push(Output::Transmit { hop, bytes });
+    }
+
+    /// Sends CANCEL if RFC 3261 §9.1 allows it by now.
+    pub(crate) fn cancel(
+        &mut self,
+        to: Recipient,
+        invite: ClientKey,
+        reasons: &[(Name, &[u8])],
+        message: Sip,
+    ) -> bool {
+        let Shared { endpoint, transmits, .. } = &mut *self.shared;
+        let sent = endpoint.cancel(self.now, invite, reasons, transmits).is_some();
+        if sent {
+            self.sent(to, message);
+        }
+        self.transmit();
+        sent
+    }
+
+    pub(crate) fn wake(&mut self, call: CallId, after: Duration, what: Wake) -> TimerId {
+        self.shared.timers.set(self.now + after, (call, what))
+    }
+
+    pub(crate) fn stop(&mut self, timer: &mut Option<TimerId>) {
+        if let Some(timer) = timer.take() {
+            self.shared.timers.stop(timer);
+        }
+    }
+
+    /// Asks a middlebox.
+    pub(crate) fn ask(&mut self, LedgerRequest { middlebox, id, request }: LedgerRequest, asker: Asker) {
+        let deadline = self.now + self.config.timers.hold;
+        self.shared.agents.asked(deadline, middlebox, id, asker);
+        self.out.push(Output::Midcom { middlebox, id, request });
+    }
+
+    /// Asks a middlebox for the rules it holds of ours.
+    pub(crate) fn list(&mut self, middlebox: MiddleboxId) {
+        let id = self.shared.ids.mint();
+        self.ask(LedgerRequest { middlebox, id, request: Request::List }, Asker::List);
+    }
+
+    /// Ends a rule that no call owns.
+    pub(crate) fn close_orphan(&mut self, middlebox: MiddleboxId, prid: Prid) {
+        let id = self.shared.ids.mint();
+        let request = Request::Lifetime { prid, lifetime: Lifetime::END };
+        self.event(Event::OrphanClosed { middlebox, prid });
+        self.ask(LedgerRequest { middlebox, id, request }, Asker::Orphan);
+    }
+
+    /// Asks for the addresses of a next hop; false at the limit.
+    pub(crate) fn resolve(&mut self, call: CallId, next_hop: &NextHop, host: &str) -> bool {
+        if self.shared.lookups.len() >= self.config.limits.lookups {
+            return false;
+        }
+        self.shared.lookups_made += 1;
+        let id = LookupId(self.shared.lookups_made);
+        self.shared.lookups.insert(id, call);
+        let (port, protocol) = (next_hop.port, next_hop.protocol);
+        self.out.push(Output::Resolve { id, host: host.to_owned(), port, protocol });
+        true
+    }
+}

@@ -1,0 +1,72 @@
+//! The session description of one leg: its own `o=` line, everything else as the other peer wrote it.
+//! RFC 8866 §5.2, RFC 3264 §8.
+
+use std::net::IpAddr;
+
+use machine::Rng;
+use sdp::{Origin, Session};
+
+/// What we have told one peer.
+#[derive(Debug)]
+pub(crate) struct Description {
+    session_id: u64,
+    version: u64,
+    /// The text that went out last, `o=` line included.
+    sent: Option<Box<[u8]>>,
+}
+
+impl Description {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        //= RFC 8866 §5.2: a numeric string; below 2^63, because not every reader has more bits.
+        Self { session_id: rng.bits() >> 1, version: 1, sent: None }
+    }
+
+    /// The text for this leg, with one version more if it is not what was sent last.
+    pub(crate) fn write(&mut self, session: &Session<'_>, address: IpAddr) -> &[u8] {
+        let text = self.text(session, address);
+        let text = match &self.sent {
+            None => text,
+            Some(sent) if **sent == *text => text,
+            Some(_) => {
+                //= RFC 3264 §8: the version goes up by one exactly when the text changed.
+                self.version += 1;
+                self.text(session, address)
+            }
+        };
+        self.sent.insert(text.into_boxed_slice())
+    }
+
+    fn text(&self, session: &Session<'_>, address: IpAddr) -> Vec<u8> {
+        let origin = Origin { username: "-", session_id: self.session_id, version: self.version, address };
+        session.patch().origin(origin).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(description: &mut Description, text: &str) -> String {
+        let session = Session::parse(text.as_bytes()).unwrap();
+        let address = "192.0.2.1".parse().unwrap();
+        String::from_utf8(description.write(&session, address).to_vec()).unwrap()
+    }
+
+    const PLAIN: &str = "v=0\r\no=alice 5 6 IN IP4 10.0.0.7\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+
+    #[test]
+    fn only_the_origin_changes() {
+        let mut description = Description { session_id: 9, version: 1, sent: None };
+        let expected = PLAIN.replace("alice 5 6 IN IP4 10.0.0.7", "- 9 1 IN IP4 192.0.2.1");
+        assert_eq!(written(&mut description, PLAIN), expected);
+    }
+
+    #[test]
+    fn the_version_follows_our_text_and_not_the_peers_version() {
+        let mut description = Description { session_id: 9, version: 1, sent: None };
+        written(&mut description, PLAIN);
+        assert!(written(&mut description, &PLAIN.replace("5 6", "5 7")).contains("o=- 9 1 "));
+        assert!(written(&mut description, &PLAIN.replace("4000", "4002")).contains("o=- 9 2 "));
+        assert!(written(&mut description, PLAIN).contains("o=- 9 3 "));
+    }
+}

@@ -1,0 +1,124 @@
+//! A leg: our dialog with one peer, and what it looks like from there.
+
+pub(crate) mod body;
+pub(crate) mod carried;
+pub(crate) mod description;
+pub(crate) mod headers;
+pub(crate) mod session_id;
+
+use std::net::SocketAddr;
+
+use sip::dialog::Dialog;
+use sip::message::{Builder, Method, Name, Uri};
+use sip::transport::{Hop, Protocol};
+
+use crate::config::{Config, RealmId};
+use crate::leg::carried::Carried;
+use crate::leg::description::Description;
+use crate::route;
+use crate::tag::Tag;
+
+/// Our dialog with one peer.
+#[derive(Debug)]
+pub(crate) struct Leg {
+    /// The realm the peer is in.
+    pub(crate) realm: RealmId,
+    /// Where the peer was found first: its messages came from there, or the route says so.
+    pub(crate) hop: Hop,
+    /// Our tag.
+    pub(crate) tag: Tag,
+    /// The confirmed dialog (RFC 3261 §12); `None` until a 2xx.
+    pub(crate) dialog: Option<Dialog>,
+    /// What the peer has been told about media.
+    pub(crate) description: Description,
+}
+
+/// Whether a description may travel with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sdp {
+    /// Its pinholes are confirmed.
+    Passes,
+    /// It has no meaning here: the body is left out.
+    Stays,
+}
+
+impl Leg {
+    /// Adds Contact: our own address and nothing else.
+    pub(crate) fn contact(&self, config: &Config, builder: Builder) -> Builder {
+        //= RFC 3261 §8.1.1.8: where the peer shall send requests inside the dialog.
+        let Some(listener) = config.listener(self.hop.listener) else { return builder };
+        let sent_by = &listener.sent_by;
+        match listener.protocol {
+            Protocol::Udp => builder.header_fmt(Name::Contact, format_args!("<sip:{sent_by}>")),
+            Protocol::Tcp => builder.header_fmt(Name::Contact, format_args!("<sip:{sent_by};transport=tcp>")),
+        }
+    }
+
+    /// Adds what the other peer said: its header fields in order, and its body. Says whether a description travels.
+    pub(crate) fn carry(
+        &mut self,
+        config: &Config,
+        builder: Builder,
+        carried: Carried<'_>,
+        sdp: Sdp,
+    ) -> (Builder, bool) {
+        match carried.body() {
+            body::Body::None => (carried.relay(builder, true), false),
+            body::Body::Opaque(bytes) => (carried.relay(builder, true).body("", bytes), false),
+            body::Body::Description(bytes) if sdp == Sdp::Passes => {
+                let Ok(session) = sdp::Session::parse(bytes) else {
+                    return (carried.relay(builder, false), false);
+                };
+                let address = config.listener(self.hop.listener).map(|listener| listener.address.ip());
+                let text = self.description.write(&session, address.unwrap_or(self.hop.remote.ip()));
+                (carried.relay(builder, true).body("", text), true)
+            }
+            body::Body::Description(_) | body::Body::Hidden => (carried.relay(builder, false), false),
+        }
+    }
+
+    /// Adds an answer that declines every stream of an offer that came in a 2xx (RFC 3264 §6, RFC 6337 §3.1).
+    pub(crate) fn decline(
+        &mut self,
+        config: &Config,
+        builder: Builder,
+        offer: Carried<'_>,
+    ) -> (Builder, bool) {
+        let body::Body::Description(text) = offer.body() else { return (builder, false) };
+        let Ok(session) = sdp::Session::parse(text) else { return (builder, false) };
+        let declined =
+            (0..session.streams()).fold(session.patch(), |patch, stream| patch.port(stream, 0)).finish();
+        let Ok(session) = sdp::Session::parse(&declined) else { return (builder, false) };
+        let address = config.listener(self.hop.listener).map(|listener| listener.address.ip());
+        let text = self.description.write(&session, address.unwrap_or(self.hop.remote.ip()));
+        (builder.body("application/sdp", text), true)
+    }
+
+    /// Where requests inside the dialog go.
+    ///
+    //= RFC 3261 §12.2.1.1: the first of the route set, or the remote target.
+    //= exception RFC 3263 §4: a name there is not looked up again; the peer stays where it was found first.
+    pub(crate) fn next_hop(&self, config: &Config) -> Hop {
+        let found = self.dialog.as_ref().and_then(|dialog| Uri::parse(dialog.next_hop()).ok());
+        let Some(uri) = found else { return self.hop };
+        let Some(address) = uri.host().and_then(|host| host.address()) else { return self.hop };
+        let remote = SocketAddr::new(address, uri.port().unwrap_or(route::PORT));
+        let protocol = uri.param("transport").and_then(Protocol::from_token).unwrap_or(Protocol::Udp);
+        self.hop_to(config, remote, protocol)
+    }
+
+    fn hop_to(&self, config: &Config, remote: SocketAddr, protocol: Protocol) -> Hop {
+        let same_peer = self.hop.protocol == protocol && self.hop.remote.ip() == remote.ip();
+        match config.listener_in(self.realm, protocol) {
+            // The connection that exists is used, whatever port the peer would accept another one on.
+            _ if same_peer => Hop { remote, ..self.hop },
+            Some(listener) => Hop { listener, protocol, remote, connection: None },
+            None => self.hop,
+        }
+    }
+
+    /// A request inside the dialog.
+    pub(crate) fn request(&mut self, method: &Method) -> Option<Builder> {
+        self.dialog.as_mut().map(|dialog| dialog.request(method))
+    }
+}

@@ -1,0 +1,69 @@
+//! Session-ID as an intermediary writes it: RFC 7989 §5, §7, §8.
+
+use std::fmt;
+
+use machine::Rng;
+use sip::message::{Builder, Message, Name};
+
+use crate::side::{Side, Sides};
+
+/// What we know of both peers' halves.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SessionId {
+    halves: Sides<Option<Uuid>>,
+}
+
+/// One half: 128 bits, never nil.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Uuid(u128);
+
+impl SessionId {
+    /// Learns the sender's half from its message, or assigns one to a peer that has none.
+    pub(crate) fn learn(&mut self, from: Side, message: &Message, rng: &mut Rng) {
+        //= RFC 7989 §7: a message without the field changes nothing of what we know of its sender.
+        //= RFC 7989 §8: a new value of a peer is accepted.
+        match message.header(Name::SessionId).and_then(read) {
+            Some(uuid) => self.halves[from] = Some(uuid),
+            None if self.halves[from].is_none() => {
+                //= RFC 7989 §7: a peer that does not say who it is gets a value from us, for the whole dialog.
+                self.halves[from] = Some(Uuid(u128::from(rng.bits()) << 64 | u128::from(rng.bits() | 1)));
+            }
+            None => {}
+        }
+    }
+
+    /// The value that the INVITE to `to` had: inside a call both halves, before it only the caller's.
+    pub(crate) fn of_invite(&self, to: Side, initial: bool) -> String {
+        let remote = if initial { None } else { self.halves[to] };
+        format!("{};remote={}", Half(self.halves[to.other()]), Half(remote))
+    }
+
+    /// Writes the field for a message to `to`: first the other peer's half, then the receiver's own.
+    pub(crate) fn write(&self, builder: Builder, to: Side) -> Builder {
+        //= RFC 7989 §7: a half that is not known is nil; if neither is, the field is left out.
+        match (self.halves[to.other()], self.halves[to]) {
+            (None, None) => builder,
+            (local, remote) => {
+                builder.header_fmt(Name::SessionId, format_args!("{};remote={}", Half(local), Half(remote)))
+            }
+        }
+    }
+}
+
+/// The first half of a value; `None` if it is nil or not 32 lower-case hexadecimal digits.
+fn read(value: &[u8]) -> Option<Uuid> {
+    let text = value.get(..32)?;
+    //= RFC 7989 §7: a value of another length is discarded, the message is not.
+    let ends = value.get(32).is_none_or(|next| matches!(next, b';' | b' ' | b'\t' | b'\r'));
+    let digits = text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let number = u128::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok()?;
+    (ends && digits && number != 0).then_some(Uuid(number))
+}
+
+struct Half(Option<Uuid>);
+
+impl fmt::Display for Half {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0.map_or(0, |uuid| uuid.0))
+    }
+}

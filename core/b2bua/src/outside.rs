@@ -1,0 +1,150 @@
+//! Requests outside any dialog: INVITEs that make calls, OPTIONS to us, and what we do not take part in.
+//! RFC 3261 §8.2, §11.
+
+use machine::{Instant, Outbox};
+use midcom::Failure;
+use sip::message::{Builder, Message, Method, Name};
+
+use crate::b2bua::{B2bua, Service};
+use crate::call::{Call, Plan, Request};
+use crate::context::Context;
+use crate::event::{CallId, Event, Sip};
+use crate::failure::{Verdict, phrase};
+use crate::io::Output;
+use crate::ledger::{Crossing, MediaPath};
+use crate::leg::headers;
+use crate::route;
+use crate::side::{Side, Sides};
+use crate::tag::Tag;
+
+/// True if To has a tag: the request is meant for a dialog.
+pub(crate) fn has_tag(request: &Message) -> bool {
+    request.to().is_ok_and(|to| to.tag().is_some())
+}
+
+impl B2bua {
+    pub(crate) fn on_outside_request(&mut self, now: Instant, request: Request, out: &mut Outbox<Output>) {
+        match request.message.method() {
+            Method::Invite => self.on_call(now, request, out),
+            Method::Options => self.context(now, out).answer_alone(&request, 200, &abilities()),
+            //= RFC 3261 §15.1.2: BYE without a dialog.
+            Method::Bye => self.context(now, out).answer_alone(&request, 481, &[]),
+            //= RFC 3261 §8.2.1: methods we know, but take no part in outside a call.
+            Method::Register
+            | Method::Prack
+            | Method::Update
+            | Method::Info
+            | Method::Refer
+            | Method::Notify
+            | Method::Subscribe
+            | Method::Message
+            | Method::Publish => {
+                let allow = [(Name::Allow, headers::ALLOW)];
+                self.context(now, out).answer_alone(&request, 405, &allow);
+            }
+            //= RFC 3261 §21.5.2: a method we do not know.
+            Method::Other(_) => self.context(now, out).answer_alone(&request, 501, &[]),
+            // The endpoint keeps these to itself.
+            Method::Ack | Method::Cancel => {}
+        }
+    }
+
+    /// An INVITE that wants to become a call.
+    fn on_call(&mut self, now: Instant, request: Request, out: &mut Outbox<Output>) {
+        if self.service != Service::Open || self.calls.len() >= self.config.limits.calls {
+            let verdict = Verdict::new(503, "overload", "no more calls are taken").later();
+            return self.context(now, out).refuse_alone(&request, &verdict);
+        }
+        let unsupported = headers::unsupported(&request.message).collect::<Vec<_>>().join(", ");
+        if !unsupported.is_empty() {
+            //= RFC 3261 §8.2.2.3: what is required and cannot be had is named.
+            let lines = [(Name::Unsupported, unsupported.as_str())];
+            return self.context(now, out).answer_alone(&request, 420, &lines);
+        }
+        let plan = match self.plan(&request) {
+            Ok(plan) => plan,
+            Err(verdict) => return self.context(now, out).refuse_alone(&request, &verdict),
+        };
+        let id = CallId(self.calls_made + 1);
+        match Call::start(&mut self.context(now, out), id, request, plan) {
+            Ok(call) => {
+                self.calls_made += 1;
+                self.calls.insert(id, Box::new(call));
+                self.with_call(now, out, id, Call::begin);
+            }
+            Err((request, defect)) => {
+                let verdict = Verdict::new(defect.status(), "request", defect.to_string());
+                self.context(now, out).refuse_alone(&request, &verdict);
+            }
+        }
+    }
+
+    /// Where the call goes and through which middleboxes.
+    fn plan(&self, request: &Request) -> Result<Plan, Verdict> {
+        let config = &self.config;
+        let nowhere = || Verdict::new(404, "routing", "no route leads out of this realm");
+        let from = config.realm_of(request.hop.listener).ok_or_else(nowhere)?;
+        let chosen = route::choose(config, from).ok_or_else(nowhere)?;
+        let (to, next_hop) = (chosen.to, chosen.next_hop.clone());
+        let listener = config
+            .listener_in(to, next_hop.protocol)
+            .ok_or_else(|| Verdict::new(500, "routing", "no listener towards the next hop"))?;
+        let pinholes = |realm| config.realm(realm).map(|realm| realm.pinholes.clone()).ok_or_else(nowhere);
+        let mut path = MediaPath::new();
+        for (middlebox, a_inside) in config.path(from, to) {
+            let inside = if a_inside { Side::A } else { Side::B };
+            let Some(capabilities) = self.shared.agents.capabilities(middlebox) else {
+                return Err(Verdict::of_middlebox(&config.codes, Failure::NoSession, 0, false));
+            };
+            path.push(Crossing { middlebox, inside, capabilities });
+        }
+        let realms = Sides { a: from, b: to };
+        Ok(Plan {
+            realms,
+            next_hop,
+            listener,
+            path,
+            pinholes: Sides { a: pinholes(from)?, b: pinholes(to)? },
+        })
+    }
+}
+
+/// What an OPTIONS to us is told (RFC 3261 §11.2).
+fn abilities() -> [(Name, &'static str); 5] {
+    [
+        (Name::Allow, headers::ALLOW),
+        (Name::Accept, "application/sdp"),
+        (Name::AcceptEncoding, "identity"),
+        (Name::AcceptLanguage, "en"),
+        (Name::Supported, headers::SUPPORTED),
+    ]
+}
+
+impl Context<'_> {
+    /// Answers a request that belongs to no call.
+    pub(crate) fn answer_alone(&mut self, request: &Request, status: u16, lines: &[(Name, &str)]) {
+        let mut builder = self.response_alone(request, status);
+        for (name, value) in lines {
+            builder = builder.header(*name, value);
+        }
+        self.send_alone(request, builder, status);
+    }
+
+    /// Refuses a request that belongs to no call, and says why.
+    pub(crate) fn refuse_alone(&mut self, request: &Request, verdict: &Verdict) {
+        let builder = self.response_alone(request, verdict.code);
+        let builder = verdict.explain(builder, &self.config.pseudonym);
+        self.send_alone(request, builder, verdict.code);
+    }
+
+    fn response_alone(&mut self, request: &Request, status: u16) -> Builder {
+        let tag = Tag::mint(self.config.shard, &mut self.shared.rng).text();
+        Builder::response_to(&request.message, status, phrase(status), Some(tag.as_str()))
+    }
+
+    fn send_alone(&mut self, request: &Request, builder: Builder, status: u16) {
+        let message = Sip::new(request.message.method(), status);
+        self.event(Event::AnsweredAlone { hop: request.hop, message });
+        self.respond_alone(request.key, builder);
+    }
+}

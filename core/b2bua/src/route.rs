@@ -1,0 +1,100 @@
+//! Where a call goes: `docs/configuration.md`, routes.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use sip::message::{Message, Scheme, Uri};
+use sip::transport::{Hop, ListenerId};
+
+use crate::config::{Config, Host, NextHop, RealmId, Route};
+
+/// The first route that leads out of `from` into another realm.
+pub(crate) fn choose(config: &Config, from: RealmId) -> Option<&Route> {
+    let matches = |route: &&Route| route.to != from && route.from.is_none_or(|realm| realm == from);
+    config.routes.iter().find(matches)
+}
+
+/// The hop to a next hop that needs no name service; `listener` is one of its realm.
+pub(crate) fn hop(next_hop: &NextHop, listener: ListenerId) -> Option<Hop> {
+    match next_hop.host {
+        //= RFC 3263 §4.2: a numeric host is used as it is, with the port given or 5060.
+        Host::Address(address) => {
+            Some(hop_to(SocketAddr::new(address, next_hop.port.unwrap_or(PORT)), next_hop, listener))
+        }
+        Host::Name(_) => None,
+    }
+}
+
+/// The hop to an address of a next hop.
+pub(crate) fn hop_to(remote: SocketAddr, next_hop: &NextHop, listener: ListenerId) -> Hop {
+    Hop { listener, protocol: next_hop.protocol, remote, connection: None }
+}
+
+/// The default port of SIP.
+pub(crate) const PORT: u16 = 5060;
+
+/// The Request-URI of the outgoing INVITE.
+///
+/// What the caller wrote, unless it wrote us: then user and parameters stay and the next hop takes our place. A URI
+/// that names somebody else travels untouched to the next hop, which will know.
+pub(crate) fn request_uri(config: &Config, invite: &Message, next_hop: &NextHop) -> String {
+    let text = invite.request_uri();
+    match Uri::parse(text) {
+        Ok(uri) if is_us(config, &uri) => readdressed(&uri, next_hop),
+        Ok(_) | Err(_) => text.to_owned(),
+    }
+}
+
+/// True if a URI's host and port are one of our listeners.
+pub(crate) fn is_us(config: &Config, uri: &Uri<'_>) -> bool {
+    let Some(host) = uri.host() else { return false };
+    let port = uri.port().unwrap_or(PORT);
+    config.listeners.iter().any(|listener| {
+        let bound = host.address() == Some(listener.address.ip()) && port == listener.address.port();
+        let (name, advertised_port) = split_sent_by(&listener.sent_by);
+        let advertised = sip::message::Host::parse(name).is_some_and(|name| name.is_equivalent(&host));
+        bound || (advertised && port == advertised_port)
+    })
+}
+
+/// Host and port of a sent-by.
+fn split_sent_by(sent_by: &str) -> (&str, u16) {
+    match sent_by.rsplit_once(':') {
+        Some((host, port)) if !host.starts_with('[') || host.ends_with(']') => {
+            (host, port.parse().unwrap_or(PORT))
+        }
+        Some(_) | None => (sent_by, PORT),
+    }
+}
+
+fn readdressed(uri: &Uri<'_>, next_hop: &NextHop) -> String {
+    let scheme = if uri.scheme() == Scheme::Sips { "sips" } else { "sip" };
+    let mut text = format!("{scheme}:");
+    // Writing into a String cannot fail.
+    if let Some(user) = uri.user() {
+        let _written = match uri.password() {
+            Some(password) => write!(text, "{user}:{password}@"),
+            None => write!(text, "{user}@"),
+        };
+    }
+    let _written = match &next_hop.host {
+        Host::Address(std::net::IpAddr::V6(address)) => write!(text, "[{address}]"),
+        Host::Address(address) => write!(text, "{address}"),
+        Host::Name(name) => write!(text, "{name}"),
+    };
+    if let Some(port) = next_hop.port {
+        let _written = write!(text, ":{port}");
+    }
+    for (name, value) in uri.params().filter(|(name, _)| !is_about_transport(name)) {
+        let _written = match value {
+            Some(value) => write!(text, ";{name}={value}"),
+            None => write!(text, ";{name}"),
+        };
+    }
+    text
+}
+
+/// Parameters that said how to reach us, not whom.
+fn is_about_transport(name: &str) -> bool {
+    ["transport", "maddr", "ttl", "lr"].iter().any(|ours| ours.eq_ignore_ascii_case(name))
+}
