@@ -24,7 +24,7 @@ fn interface(place: Place) -> &'static str {
 impl Reference {
     fn new() -> Self {
         let route = |network: &str, place| Route {
-            network: network.parse().unwrap(),
+            network: network.parse().expect("a network"),
             interface: interface(place).into(),
         };
         let routes = vec![
@@ -52,15 +52,12 @@ impl Bench for Reference {
             interface: interface(shot.from),
             opens: shot.opens,
         };
-        (0..count)
-            .filter(|_| match self.gate.take(&packet, 200) {
-                Verdict::Accepted(_) => true,
-                Verdict::Spoofed(_) | Verdict::Managed => false,
-                Verdict::Untouched => shot.from == Place::Inside,
-            })
-            .count()
-            .try_into()
-            .unwrap()
+        let arrives = |gate: &mut Memory| match gate.take(&packet, 200) {
+            Verdict::Accepted(_) => true,
+            Verdict::Spoofed(_) | Verdict::Managed => false,
+            Verdict::Untouched => shot.from == Place::Inside,
+        };
+        (0..count).map(|_| u32::from(arrives(&mut self.gate))).sum()
     }
 
     fn wait(&mut self, time: Duration) {

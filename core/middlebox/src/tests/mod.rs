@@ -4,6 +4,7 @@ mod authority;
 mod batches;
 mod entry;
 mod lifetimes;
+mod limited;
 mod order;
 mod random;
 mod realm;
