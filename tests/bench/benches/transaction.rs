@@ -133,7 +133,7 @@ fn transactions(criterion: &mut Criterion) {
     for _ in 0..RATE * 33 {
         relay.call();
     }
-    println!("held at {RATE} calls/s (clients, servers): {:?}; {}", relay.endpoint.len(), resident());
+    eprintln!("held at {RATE} calls/s (clients, servers): {:?}; {}", relay.endpoint.len(), resident());
     criterion.bench_function("transaction/call_on_two_legs", |bencher| bencher.iter(|| relay.call()));
     let mut empty = Relay::new();
     criterion.bench_function("transaction/invite_server_alone", |bencher| {

@@ -290,7 +290,11 @@ impl Endpoint {
         ]))
     }
 
-    /// RFC 3261 §8.2.2.2: From tag, Call-ID and CSeq.
+    /// What two requests have in common that are one request by two paths.
+    ///
+    //= RFC 3261 §8.2.2.2: From tag, Call-ID and CSeq.
+    //= exception RFC 3261 §8.2.2.2: and the Request-URI, since a proxy that forks to two phones behind us asks for two
+    // different things.
     fn origin(&self, request: &Message) -> Option<Fingerprint> {
         let from = request.from().ok()?;
         Some(self.branches.fingerprint(&[
@@ -298,6 +302,7 @@ impl Endpoint {
             request.call_id().ok()?.as_bytes(),
             &request.cseq().ok()?.number.to_be_bytes(),
             request.method().text().as_bytes(),
+            request.request_uri().as_bytes(),
         ]))
     }
 }

@@ -154,6 +154,11 @@ impl Endpoint {
         out: &mut Outbox<Transmit>,
     ) -> bool {
         let Some(status) = status(&bytes) else { return false };
+        //= RFC 3261 §8.2.2.2: compared with ongoing transactions only. What was refused may be tried again by the same
+        // or another path.
+        if status >= 300 {
+            self.forget_origin(key);
+        }
         let before = out.len();
         let given = Given { response: Some(bytes), ack: None };
         // Responses of the transaction user cause nothing that it would have to be told.
@@ -263,12 +268,16 @@ impl Endpoint {
         None
     }
 
-    fn remove_server(&mut self, key: ServerKey) {
-        let Some(server) = self.servers.remove(key.0) else { return };
-        self.by_request.remove(&server.request);
-        if let Some(origin) = server.origin {
+    fn forget_origin(&mut self, key: ServerKey) {
+        if let Some(origin) = self.servers.at_mut(key.0).and_then(|server| server.origin.take()) {
             self.by_origin.remove(&origin);
         }
+    }
+
+    fn remove_server(&mut self, key: ServerKey) {
+        self.forget_origin(key);
+        let Some(server) = self.servers.remove(key.0) else { return };
+        self.by_request.remove(&server.request);
         if server.hop.protocol.is_reliable() {
             self.by_return.remove(&(server.hop.remote, key));
         }

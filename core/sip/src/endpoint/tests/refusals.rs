@@ -87,6 +87,19 @@ fn the_same_request_by_another_path_is_merged() {
 }
 
 #[test]
+fn forks_to_two_targets_and_retries_are_not_merged() {
+    let mut subject = Subject::new();
+    let by = |branch: &str| asked("INVITE", &format!("192.0.2.9;branch=z9hG4bK{branch}"), "");
+    subject.receive(&by("first"));
+    let (key, request) = subject.request();
+    subject.receive(&by("fork").replace("sip:us@", "sip:other@"));
+    subject.request();
+    subject.respond(key, &request, 486);
+    subject.receive(&by("retry"));
+    subject.request();
+}
+
+#[test]
 fn a_request_that_comes_back_unchanged_is_a_loop() {
     //= test RFC 5393 §4.2.2, RFC 7332 §4: and one that comes back with another Request-URI is not.
     let mut subject = Subject::new();
