@@ -42,7 +42,7 @@ pub(crate) enum Request {
     /// End a rule. Middlebox half.
     Revoke {
         /// Its identifier.
-        rule: u32,
+        pid: u32,
     },
 }
 
@@ -70,7 +70,13 @@ impl Answer {
     }
 }
 
-/// A line of `postern calls`.
+/// `postern calls`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Calls {
+    pub calls: Vec<CallLine>,
+}
+
+/// A line of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CallLine {
     pub id: u64,
@@ -127,6 +133,7 @@ pub(crate) struct AgentStatus {
     pub orphans_closed: u64,
     pub connections: usize,
     pub dropped: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub middleboxes: Vec<MiddleboxState>,
     pub sandbox: String,
 }
@@ -156,7 +163,7 @@ pub(crate) struct GateStatus {
 /// A line of `postern pinholes`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PinholeLine {
-    pub rule: u32,
+    pub pid: u32,
     pub owner: String,
     pub state: String,
     pub direction: String,
@@ -168,12 +175,22 @@ pub(crate) struct PinholeLine {
     pub bytes: Option<u64>,
 }
 
-/// What the kernel holds that no rule asks for, and the rules it does not hold.
+/// An entry in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EntryLine {
+    pub entry: String,
+    pub remaining_s: u64,
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+/// Rules, what the kernel holds, what the kernel holds that no rule asks for, and the rules it does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub(crate) struct Pinholes {
     pub rules: Vec<PinholeLine>,
-    /// Entries in the kernel; only with `--kernel`.
-    pub kernel_entries: Option<usize>,
+    /// What the kernel holds; only with `--kernel`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Vec<EntryLine>>,
     pub missing: Vec<String>,
     pub foreign: Vec<String>,
 }

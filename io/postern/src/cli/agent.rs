@@ -1,5 +1,7 @@
 //! `postern agent`
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::{Common, OK, Outcome};
@@ -14,6 +16,8 @@ use crate::{log, supervise};
 
 Exit codes: 0 told to stop; 1 could not start; 2 configuration is wrong.")]
 pub(super) struct Agent {
+    /// The configuration file; instead of --config
+    file: Option<PathBuf>,
     /// Started by `postern run`
     #[arg(long, hide = true)]
     supervised: bool,
@@ -21,6 +25,7 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn run(self, common: &Common) -> Outcome {
+        let common = common.with(self.file);
         let config = common.load()?;
         log::start("agent", config.log);
         if self.supervised {

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{Common, Outcome, print};
 use crate::admin::client;
-use crate::admin::protocol::{CallLine, Request, agent_socket};
+use crate::admin::protocol::{CallLine, Calls as List, Request, agent_socket};
 
 /// List the calls of now
 #[derive(Debug, Args)]
@@ -23,10 +23,11 @@ pub(super) struct Calls {
 impl Calls {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let request = Request::Calls { ended: self.ended };
-        let lines: Vec<CallLine> = client::ask(&agent_socket(&common.sockets()), &request)?;
+        let list: List = client::ask(&agent_socket(&common.sockets()), &request)?;
         if common.json {
-            return print::json(&lines);
+            return print::json(&list);
         }
+        let lines = list.calls;
         if lines.is_empty() {
             return print::say("no calls\n");
         }

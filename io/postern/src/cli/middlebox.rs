@@ -1,5 +1,7 @@
 //! `postern middlebox`
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::{Common, OK, Outcome, print};
@@ -19,6 +21,8 @@ Examples:
 Exit codes: 0 told to stop, or done; 1 could not start; 2 configuration is wrong."
 )]
 pub(super) struct Middlebox {
+    /// The configuration file; instead of --config
+    file: Option<PathBuf>,
     /// Delete our table and leave
     #[arg(long, conflicts_with = "dry_run")]
     remove: bool,
@@ -32,6 +36,7 @@ pub(super) struct Middlebox {
 
 impl Middlebox {
     pub(super) fn run(self, common: &Common) -> Outcome {
+        let common = common.with(self.file);
         let config = common.load()?;
         log::start("middlebox", config.log);
         if self.supervised {

@@ -4,6 +4,7 @@ mod agent;
 mod call;
 mod calls;
 mod check;
+mod demo;
 mod kick;
 mod middlebox;
 mod pinholes;
@@ -35,6 +36,7 @@ pub(crate) const USAGE: u8 = 2;
     arg_required_else_help = true,
     disable_help_subcommand = true,
     after_help = "Examples:
+  postern demo                   see it work, on this machine, without configuring anything
   postern check postern.toml     say what is wrong with a file and with this host, and print the firewall line
   postern run                    serve calls as /etc/postern/postern.toml says
   postern calls                  list the calls of now
@@ -67,6 +69,7 @@ pub(crate) struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Run(run::Run),
     Agent(agent::Agent),
     Middlebox(middlebox::Middlebox),
@@ -112,6 +115,7 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let outcome = match command {
+        Command::Demo(command) => command.run(&common),
         Command::Run(command) => command.run(&common),
         Command::Agent(command) => command.run(&common),
         Command::Middlebox(command) => command.run(&common),
@@ -133,6 +137,11 @@ pub(crate) fn main() -> ExitCode {
 }
 
 impl Common {
+    /// The same with the file that a command was given without `--config`.
+    fn with(&self, file: Option<PathBuf>) -> Self {
+        Self { config: file.unwrap_or_else(|| self.config.clone()), ..self.clone() }
+    }
+
     /// The configuration, or a text that says everything that is wrong with it.
     fn load(&self) -> Result<Config, Complaint> {
         let mut config = Config::load(&self.config).map_err(|refused| Complaint::usage(refused.text))?;

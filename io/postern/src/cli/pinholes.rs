@@ -33,12 +33,18 @@ fn text(report: &Report, kernel: bool) -> String {
     let mut text = if report.rules.is_empty() {
         "nothing is open\n".to_owned()
     } else {
-        let heads = ["RULE", "OWNER", "STATE", "DIRECTION", "INSIDE", "OUTSIDE", "LEFT", "PACKETS"];
+        let heads = ["PID", "OWNER", "STATE", "DIRECTION", "INSIDE", "OUTSIDE", "LEFT", "PACKETS"];
         let rows: Vec<[String; 8]> = report.rules.iter().map(row).collect();
         print::table(heads, &rows)
     };
-    if let Some(entries) = report.kernel_entries.filter(|_| kernel) {
-        text.push_str(&format!("the kernel holds {entries} entries"));
+    if let Some(entries) = report.kernel.as_ref().filter(|_| kernel) {
+        for entry in entries {
+            text.push_str(&format!(
+                "kernel: {}, {} packets, {} s left\n",
+                entry.entry, entry.packets, entry.remaining_s
+            ));
+        }
+        text.push_str(&format!("the kernel holds {} entries", entries.len()));
         let same = report.missing.is_empty() && report.foreign.is_empty();
         text.push_str(if same { ", exactly those of these rules\n" } else { "\n" });
     }
@@ -53,7 +59,7 @@ fn text(report: &Report, kernel: bool) -> String {
 
 fn row(line: &PinholeLine) -> [String; 8] {
     [
-        line.rule.to_string(),
+        line.pid.to_string(),
         line.owner.clone(),
         line.state.clone(),
         line.direction.clone(),

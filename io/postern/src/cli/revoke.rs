@@ -14,13 +14,13 @@ use crate::admin::protocol::{Request, middlebox_socket};
 Exit codes: 0 it is being closed; 1 no such rule, or no running middlebox half answers.")]
 pub(super) struct Revoke {
     /// Its identifier, see `postern pinholes`
-    rule: u32,
+    pid: u32,
 }
 
 impl Revoke {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let request = Request::Revoke { rule: self.rule };
-        let rule: u32 = client::ask(&middlebox_socket(&common.sockets()), &request)?;
-        if common.json { print::json(&rule) } else { print::say(&format!("rule {rule} is being closed\n")) }
+        let request = Request::Revoke { pid: self.pid };
+        let pid: u32 = client::ask(&middlebox_socket(&common.sockets()), &request)?;
+        if common.json { print::json(&pid) } else { print::say(&format!("rule {pid} is being closed\n")) }
     }
 }

@@ -1,5 +1,7 @@
 //! `postern run`
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::{Common, Outcome};
@@ -22,6 +24,8 @@ Check first: `postern check` proves that the firewall lets through what Postern 
 Exit codes: 0 told to stop; 1 could not start, or a half could not be kept running; 2 configuration is wrong."
 )]
 pub(super) struct Run {
+    /// The configuration file; instead of --config
+    file: Option<PathBuf>,
     /// Delete our nftables table at the end, which opens what it kept shut
     #[arg(long)]
     remove: bool,
@@ -29,6 +33,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(self, common: &Common) -> Outcome {
+        let common = common.with(self.file);
         let config = common.load()?;
         supervise::run(&config, &common.config, common.run_dir.as_deref(), self.remove)
     }

@@ -5,13 +5,15 @@ use serde::Serialize;
 
 use super::{Common, OK, Outcome, PROBLEM, print};
 use crate::admin::client;
-use crate::admin::protocol::{AgentStatus, GateStatus, Request, agent_socket, middlebox_socket};
+use crate::admin::protocol::{
+    AgentStatus, GateStatus, MiddleboxState, Request, agent_socket, middlebox_socket,
+};
 
 /// Show how both halves are
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   postern status
-  postern status -j | jq .agent.calls
+  postern status -j | jq .middleboxes
 
 Exit codes: 0 the agent half runs and its middlebox is up; 1 something is down.")]
 pub(super) struct Status {}
@@ -19,6 +21,9 @@ pub(super) struct Status {}
 #[derive(Debug, Serialize)]
 struct Report {
     agent: Option<AgentStatus>,
+    /// The agent half's sessions.
+    middleboxes: Vec<MiddleboxState>,
+    /// The middlebox half on this machine.
     middlebox: Option<GateStatus>,
 }
 
@@ -29,7 +34,10 @@ impl Status {
         let gate: Result<GateStatus, String> = client::ask(&middlebox_socket(&sockets), &Request::Status);
         let well = agent.as_ref().is_ok_and(|agent| agent.middleboxes.iter().all(|middlebox| middlebox.up));
         let said = if common.json {
-            print::json(&Report { agent: agent.ok(), middlebox: gate.ok() })
+            let mut agent = agent.ok();
+            let middleboxes =
+                agent.as_mut().map(|agent| std::mem::take(&mut agent.middleboxes)).unwrap_or_default();
+            print::json(&Report { agent, middleboxes, middlebox: gate.ok() })
         } else {
             let agent = agent.map_or_else(|why| format!("agent: {why}\n"), |agent| agent_text(&agent));
             let gate = gate.map_or_else(|why| format!("middlebox: {why}\n"), |gate| gate_text(&gate));

@@ -1,10 +1,11 @@
-//! Writes `docs/configuration.md` from the keys.
+//! Says what every key means: `postern check --keys`, and `docs/configuration.md` around it.
 
 use std::fmt::Write as _;
 
 use super::SECTIONS;
 use super::key::{Absent, Described, Section};
 
+#[cfg(test)]
 const HEAD: &str = "# Configuration
 
 <!-- Generated from the code: UPDATE_DOCS=1 cargo test -p postern configuration -->
@@ -18,12 +19,18 @@ The smallest file that works:
 ";
 
 /// The whole page; `smallest` is the example it begins with.
+#[cfg(test)]
 pub(super) fn page(smallest: &str) -> String {
-    let mut page = format!("{HEAD}{smallest}```\n");
+    format!("{HEAD}{smallest}```\n{}", keys())
+}
+
+/// Every section and key.
+pub(crate) fn keys() -> String {
+    let mut text = String::new();
     for section in SECTIONS {
-        section_text(&mut page, section);
+        section_text(&mut text, section);
     }
-    page
+    text
 }
 
 fn section_text(page: &mut String, section: &Section) {

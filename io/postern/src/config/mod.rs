@@ -2,7 +2,6 @@
 //! module there are no strings to interpret and no defaults.
 
 mod address;
-#[cfg(test)]
 mod docs;
 mod key;
 mod kind;
@@ -18,7 +17,8 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-pub(crate) use address::{Host, Listen, NextHop, Transport};
+pub(crate) use address::{Host, Listen, Transport};
+pub(crate) use docs::keys;
 use key::{Absent, Key, Section, Table};
 use kind::{AbsolutePath, OneOf, Text};
 pub(crate) use middlebox::{Connect, Engine, Middlebox, ReversePath};
@@ -88,7 +88,6 @@ static TOP: Section =
     Section { heading: "", text: "Keys at the top of the file.", keys: &[&RUN_DIR, &USER, &LOG] };
 
 /// Every section, in the order of the documentation.
-#[cfg(test)]
 static SECTIONS: [&Section; 7] = [
     &TOP,
     &realm::SECTION,
@@ -107,14 +106,12 @@ const TABLES: [&str; 6] = ["realm", "route", "middlebox", "timers", "limits", "c
 pub(crate) struct Refused {
     /// Ready to be shown.
     pub text: String,
-    /// How many problems; 0 if the file could not even be read.
-    pub problems: usize,
 }
 
 impl Config {
     /// Reads and checks a file.
     pub(crate) fn load(path: &Path) -> Result<Self, Refused> {
-        let source = read(path).map_err(|text| Refused { text, problems: 0 })?;
+        let source = read(path).map_err(|text| Refused { text })?;
         Self::parse(&path.display().to_string(), &source)
     }
 
@@ -141,7 +138,7 @@ impl Config {
         let config = if problems.is_empty() { Self::read(document.get_ref(), &mut problems) } else { None };
         match config {
             Some(config) if problems.is_empty() => Ok(config),
-            Some(_) | None => Err(Refused { text: problems.render(path, source), problems: problems.len() }),
+            Some(_) | None => Err(Refused { text: problems.render(path, source) }),
         }
     }
 

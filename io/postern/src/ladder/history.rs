@@ -26,7 +26,6 @@ pub(crate) struct Fact {
 pub(crate) enum What {
     Received(Side, Message),
     Sent(Side, Message),
-    Held(Side),
     Asked { id: u32, verb: Verb, toward: Option<Side>, prid: Option<Prid> },
     Answered { id: u32, result: Result<Option<Prid>, Failure> },
     RuleChanged { prid: Prid, gone: bool },
@@ -164,7 +163,6 @@ fn fact(event: &Event) -> Option<(CallId, What)> {
     let fact = match event {
         Event::Received { call, side, message } => (*call, What::Received(*side, small(message))),
         Event::Sent { call, side, message } => (*call, What::Sent(*side, small(message))),
-        Event::Held { call, from } => (*call, What::Held(*from)),
         Event::Asked { call, id, toward, request, .. } => {
             let (verb, prid) = verb(request);
             (*call, What::Asked { id: short(id.0), verb, toward: *toward, prid })
@@ -177,7 +175,9 @@ fn fact(event: &Event) -> Option<(CallId, What)> {
         }
         Event::StaysWide { call, stream, .. } => (*call, What::StaysWide { stream: *stream }),
         Event::Ending { call, cause } => (*call, What::Ending(*cause)),
-        Event::Started { .. }
+        // That a message was held shows in the order of the others.
+        Event::Held { .. }
+        | Event::Started { .. }
         | Event::Established { .. }
         | Event::Ended { .. }
         | Event::AnsweredAlone { .. }

@@ -48,7 +48,6 @@ impl Story {
                 // Descriptions are named after the side they come from.
                 row(Some(Arrow::new(Lane::Agent, lane(side), Style::Sip)), sip(&message, side.other()), "")
             }
-            What::Held(_) => None,
             What::Asked { id, verb, toward, prid } => {
                 let arrow = Arrow::new(Lane::Agent, Lane::Middlebox, Style::Midcom);
                 row(Some(arrow), self.asked(id, verb, toward, prid), "")

@@ -6,7 +6,9 @@ use machine::Instant;
 
 use super::chronicle::{cause, epitaph};
 use super::{Agent, Link};
-use crate::admin::protocol::{AgentStatus, Answer, CallLine, CallReport, Leg, MiddleboxState, Request};
+use crate::admin::protocol::{
+    AgentStatus, Answer, CallLine, CallReport, Calls, Leg, MiddleboxState, Request,
+};
 use crate::admin::server::Question;
 use crate::ladder::history::Record;
 use crate::ladder::story;
@@ -16,7 +18,7 @@ impl Agent {
     pub(super) fn asked(&mut self, now: Instant, question: Question) {
         let answer = match question.request {
             Request::Status => Answer::of(&self.status(now)),
-            Request::Calls { ended } => Answer::of(&self.call_lines(now, ended)),
+            Request::Calls { ended } => Answer::of(&Calls { calls: self.call_lines(now, ended) }),
             Request::Call { id } => self.report(now, CallId(id)),
             Request::Watch => return self.chronicle.watch(question.reply),
             Request::Kick { id } => self.kick(CallId(id)),

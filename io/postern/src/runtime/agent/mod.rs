@@ -29,7 +29,7 @@ use crate::admin::server::Question;
 use crate::clock::Clock;
 use crate::log;
 
-pub(crate) use self::open::run;
+pub(crate) use self::open::{cannot_listen, run};
 
 /// Events of one kind taken in one turn, so that no source keeps the others waiting.
 const TURN_MAX: usize = 256;

@@ -32,7 +32,7 @@ pub(crate) fn b2bua(config: &Config) -> to::Config {
         timers: timers(config),
         limits: to::Limits {
             calls: size(config.limits.calls),
-            rules: size(config.limits.rules_per_call),
+            rules: u16::try_from(config.limits.rules_per_call).unwrap_or(u16::MAX),
             ..to::Limits::default()
         },
         rule_lifetime: Lifetime(u32::try_from(config.timers.rule_lifetime.as_secs()).unwrap_or(u32::MAX)),

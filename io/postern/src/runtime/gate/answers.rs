@@ -2,10 +2,10 @@
 
 use machine::Instant;
 use midcom::{Direction, Prid};
-use middlebox::{Engine as _, Input, RuleAction, RuleInfo};
+use middlebox::{Engine as _, Entry, Input, RuleAction, RuleInfo};
 
 use super::Gate;
-use crate::admin::protocol::{Answer, GateStatus, PinholeLine, Pinholes, Request};
+use crate::admin::protocol::{Answer, EntryLine, GateStatus, PinholeLine, Pinholes, Request};
 use crate::admin::server::Question;
 
 impl Gate {
@@ -14,7 +14,7 @@ impl Gate {
         let answer = match question.request {
             Request::Status => Answer::of(&self.status(now)),
             Request::Pinholes { kernel } => self.pinholes(now, kernel),
-            Request::Revoke { rule } => self.revoke(now, Prid(rule)),
+            Request::Revoke { pid } => self.revoke(now, Prid(pid)),
             Request::Calls { .. } | Request::Call { .. } | Request::Watch | Request::Kick { .. } => {
                 Answer::Error("the agent half answers this".into())
             }
@@ -62,7 +62,7 @@ impl Gate {
             let expected = self.machine.expected_keys();
             match (engine.entries(), engine.verify(&expected)) {
                 (Ok(entries), Ok(drift)) => {
-                    report.kernel_entries = Some(entries.len());
+                    report.kernel = Some(entries.iter().map(entry).collect());
                     report.missing = drift.missing.iter().map(ToString::to_string).collect();
                     report.foreign = drift.foreign.iter().map(ToString::to_string).collect();
                 }
@@ -70,6 +70,15 @@ impl Gate {
             }
         }
         Answer::of(&report)
+    }
+}
+
+fn entry(entry: &Entry) -> EntryLine {
+    EntryLine {
+        entry: entry.key.to_string(),
+        remaining_s: entry.remaining.as_secs(),
+        packets: entry.counter.packets,
+        bytes: entry.counter.bytes,
     }
 }
 
@@ -86,7 +95,7 @@ fn line(rule: &RuleInfo<'_>) -> PinholeLine {
         }
     };
     PinholeLine {
-        rule: rule.prid.0,
+        pid: rule.prid.0,
         owner: rule.owner_name.to_owned(),
         state: state.into(),
         direction,

@@ -1,0 +1,79 @@
+//! What this host says: users, interfaces, sockets, names.
+
+use std::net::{TcpListener, ToSocketAddrs as _, UdpSocket};
+use std::path::Path;
+
+use super::{Finding, Grade};
+use crate::admin::client;
+use crate::admin::protocol::{AgentStatus, Request, agent_socket};
+use crate::config::{Config, Host, Listen, Transport};
+use crate::runtime::agent::cannot_listen;
+use crate::sandbox::Identity;
+
+pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) {
+    user(config, findings);
+    interfaces(config, findings);
+    sockets(config, findings);
+    names(config, findings);
+}
+
+fn user(config: &Config, findings: &mut Vec<Finding>) {
+    match Identity::find(config.user.as_deref()) {
+        Ok(identity) => {
+            findings
+                .push(Finding::new(Grade::Ok, format!("the agent half will run as user {}", identity.name)));
+        }
+        Err(why) => findings.push(Finding::new(Grade::Problem, why)),
+    }
+    for name in config.middlebox.users.iter().filter(|name| Identity::of(name).is_none()) {
+        findings.push(Finding::new(Grade::Problem, format!("there is no user `{name}` (key `users`)")));
+    }
+}
+
+fn interfaces(config: &Config, findings: &mut Vec<Finding>) {
+    for realm in &config.realms {
+        for interface in &realm.interfaces {
+            if !Path::new("/sys/class/net").join(interface).exists() {
+                let text = format!("realm {}: this host has no interface {interface}", realm.name);
+                findings.push(Finding::new(Grade::Problem, text).advise("`ip link` lists them"));
+            }
+        }
+    }
+}
+
+/// Tries to listen everywhere, unless a running Postern does.
+fn sockets(config: &Config, findings: &mut Vec<Finding>) {
+    let running: Option<AgentStatus> = client::ask(&agent_socket(&config.run_dir), &Request::Status).ok();
+    for (listen, _) in config.realms.iter().flat_map(|realm| &realm.listen) {
+        let served = running.as_ref().filter(|agent| agent.listeners.contains(&listen.to_string()));
+        findings.push(match (served, try_listen(*listen)) {
+            (Some(agent), _) => Finding::new(
+                Grade::Ok,
+                format!("{listen} is served by the running Postern (process {})", agent.pid),
+            ),
+            (None, Ok(())) => Finding::new(Grade::Ok, format!("{listen} can be served")),
+            (None, Err(error)) => Finding::new(Grade::Problem, cannot_listen(listen, &error)),
+        });
+    }
+}
+
+fn try_listen(listen: Listen) -> std::io::Result<()> {
+    match listen.transport {
+        Transport::Udp => UdpSocket::bind(listen.address).map(drop),
+        Transport::Tcp => TcpListener::bind(listen.address).map(drop),
+    }
+}
+
+fn names(config: &Config, findings: &mut Vec<Finding>) {
+    for route in &config.routes {
+        let Host::Name(name) = &route.next_hop.host else { continue };
+        findings.push(match (name.as_str(), route.next_hop.port).to_socket_addrs() {
+            Ok(addresses) => {
+                let list: Vec<String> = addresses.map(|address| address.ip().to_string()).collect();
+                Finding::new(Grade::Ok, format!("{name} is {}", list.join(", ")))
+            }
+            Err(error) => Finding::new(Grade::Warning, format!("{}: {error}", route.next_hop.text))
+                .advise("calls on this route fail until the name can be looked up"),
+        });
+    }
+}
