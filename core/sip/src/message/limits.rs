@@ -15,5 +15,8 @@ pub const LINE_LEN_MAX: usize = 16_384;
 /// Bytes of a Request-URI. More: 414.
 pub const REQUEST_URI_LEN_MAX: usize = 4_096;
 
+/// Bytes of any other URI that is taken apart. More: [`super::Defect::Uri`], a 400 for whoever asked.
+pub const URI_LEN_MAX: usize = 4_096;
+
 /// Bytes of a method. More: 400.
 pub const METHOD_LEN_MAX: usize = 64;

@@ -135,16 +135,20 @@ impl Framer {
     /// False while it cannot be told yet. What does not begin like a message is refused at once, so that whoever
     /// sends something else is not read for long.
     fn start_line(&self) -> Result<bool, Defect> {
-        let Some(end) = memchr::memchr(b'\n', &self.buffer) else {
-            let is_possible = self.buffer.len() <= START_LINE_LEN_MAX
-                && self.buffer.first().is_some_and(|byte| syntax::is_token(*byte));
-            return if is_possible { Ok(false) } else { Err(Defect::StartLine) };
-        };
-        let line = syntax::trim_end(&self.buffer[..end]);
+        let end = memchr::memchr(b'\n', &self.buffer);
+        let line = &self.buffer[..end.unwrap_or(self.buffer.len())];
+        if line.len() > START_LINE_LEN_MAX || !line.first().is_some_and(|byte| syntax::is_token(*byte)) {
+            return Err(Defect::StartLine);
+        }
+        let line = syntax::trim_end(line);
         let is_response = line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"));
         let version = line.len().checked_sub(8).and_then(|at| line.get(at..at + 5));
         let is_request = version.is_some_and(|version| version.eq_ignore_ascii_case(b" SIP/"));
-        if is_response || is_request { Ok(true) } else { Err(Defect::StartLine) }
+        match end {
+            None => Ok(false),
+            Some(_) if is_response || is_request => Ok(true),
+            Some(_) => Err(Defect::StartLine),
+        }
     }
 
     fn whole_length(&mut self, head: usize) -> Result<usize, Broken> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Defect, Host};
+use super::{Defect, Host, limits};
 
 mod compare;
 
@@ -37,8 +37,11 @@ impl<'a> Uri<'a> {
     ///
     /// # Errors
     /// [`Defect::Uri`] if it is not one: no scheme, white space, a bad escape; for `sip` and `sips` any break of
-    /// RFC 3261 §19.1.1.
+    /// RFC 3261 §19.1.1; longer than [`limits::URI_LEN_MAX`].
     pub fn parse(text: &'a str) -> Result<Self, Defect> {
+        if text.len() > limits::URI_LEN_MAX {
+            return Err(Defect::Uri);
+        }
         let (scheme, rest) = split_at(text, b':').ok_or(Defect::Uri)?;
         let scheme = parse_scheme(scheme).ok_or(Defect::Uri)?;
         match scheme {
@@ -255,6 +258,13 @@ mod tests {
     #[test]
     fn dial_strings_keep_their_hash() {
         assert_eq!(Uri::parse("sip:*21*5#@h").unwrap().user(), Some("*21*5#"));
+    }
+
+    #[test]
+    fn a_uri_has_a_limit() {
+        let uri = |len: usize| format!("sip:{}@h", "a".repeat(len - 6));
+        assert!(Uri::parse(&uri(limits::URI_LEN_MAX)).is_ok());
+        assert!(Uri::parse(&uri(limits::URI_LEN_MAX + 1)).is_err());
     }
 
     #[test]

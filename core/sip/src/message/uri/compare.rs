@@ -32,9 +32,14 @@ fn is_same_sip(left: &Uri<'_>, right: &Uri<'_>) -> bool {
 /// Every parameter of `left` that `right` has too is the same there, and none that counts is missing there.
 fn are_params_compatible(left: &Uri<'_>, right: &Uri<'_>) -> bool {
     left.params().all(|(name, value)| {
-        match right.params().find(|(other, _)| same_without_case(name, other)) {
-            Some((_, other)) => is_same_optional(value, other, same_without_case),
-            None => !COUNTING.iter().any(|counting| counting.eq_ignore_ascii_case(name)),
+        let mut others = right.params().filter(|(other, _)| same_without_case(name, other)).peekable();
+        let is_missing = others.peek().is_none();
+        let counts = COUNTING.iter().any(|counting| counting.eq_ignore_ascii_case(name));
+        // A name that stands twice breaks RFC 3261 §19.1.1; one that fits is enough.
+        if is_missing {
+            !counts
+        } else {
+            others.any(|(_, other)| is_same_optional(value, other, same_without_case))
         }
     })
 }
