@@ -1,0 +1,389 @@
+//! The world of a flow: two phones, one B2BUA, its middleboxes.
+//!
+//! ```text
+//!  outside realm                                   inside realm
+//!  phone 192.0.2.10:5060 -- 203.0.113.1:5060 B2BUA 10.0.0.1:5060 -- phone 10.0.0.5:5060
+//!  media anywhere                                  media 10.0.40.0/24, ports 16384-32767
+//! ```
+//!
+//! | setting | values | default |
+//! |---|---|---|
+//! | `call` | `outside` (A is outside), `inside` | `outside` |
+//! | `source` | `strict`, `address`, `realm` | `realm` |
+//! | `early-media` | `yes`, `no` | `yes` |
+//! | `codes` | `default`, `dedicated` | `default` |
+//! | `middleboxes` | 0, 1, 2 | 1 |
+//! | `next-hop` | `address`, `name` | `address` |
+//! | `calls` | limit | 100 |
+//! | `show` | header fields, with commas; `request-uri` | |
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use b2bua::config::{self, Codes, Config, Host, Limits, Listener, NextHop, RealmId, Route, Timers};
+use b2bua::ledger;
+use b2bua::{B2bua, CallId, Input, LookupId, Output};
+use machine::{Instant, Machine, Outbox, Rng};
+use midcom::{
+    AgentEvent, Capabilities, DownReason, Failure, IpVersions, Lifetime, MiddleboxId, Notification, Prid,
+};
+use sip::transport::{Hop, ListenerId, Protocol};
+
+use crate::firewall::{self, Firewall};
+use crate::phone::Phone;
+use crate::render;
+use crate::script::Step;
+
+const OUTSIDE: &str = "192.0.2.10:5060";
+const INSIDE: &str = "10.0.0.5:5060";
+/// Enough for anything that becomes quiet at all.
+const ROUNDS_MAX: u32 = 10_000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct World {
+    now: Instant,
+    b2bua: B2bua,
+    a: Phone,
+    b: Phone,
+    a_inside: bool,
+    firewalls: Vec<Firewall>,
+    lookups: Vec<LookupId>,
+    show: Vec<String>,
+    outputs: Vec<String>,
+    /// Open questions of all middleboxes, oldest first.
+    asked: Vec<usize>,
+}
+
+/// The settings of a flow.
+struct Settings<'s>(&'s [(String, String)]);
+
+impl Settings<'_> {
+    fn value<'v>(&'v self, name: &str, default: &'v str) -> &'v str {
+        self.0.iter().find(|(set, _)| set == name).map_or(default, |(_, value)| value)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let known = ["call", "source", "early-media", "codes", "middleboxes", "next-hop", "calls", "show"];
+        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            Some((name, _)) => Err(format!("no such setting: {name}")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl World {
+    /// A world with these settings, its middleboxes up.
+    ///
+    /// # Errors
+    /// The setting that is none.
+    pub fn new(settings: &[(String, String)]) -> Result<Self, String> {
+        let settings = Settings(settings);
+        settings.check()?;
+        let a_inside = settings.value("call", "outside") == "inside";
+        let address = |text: &str| text.parse::<SocketAddr>().map_err(|error| error.to_string());
+        let (outside, inside) = (address(OUTSIDE)?, address(INSIDE)?);
+        let (a, b) = if a_inside { (inside, outside) } else { (outside, inside) };
+        let target = if a_inside { "sip:b@10.0.0.1" } else { "sip:b@203.0.113.1" };
+        let config = config(&settings)?;
+        let firewalls = config.middleboxes.iter().map(|_| Firewall::default()).collect();
+        let show = settings.value("show", "").split(',').map(|name| name.trim().to_owned());
+        let mut world = Self {
+            now: Instant::ZERO,
+            b2bua: B2bua::new(config, Rng::from_number(1)),
+            a: Phone::new('A', a, target.into()),
+            b: Phone::new('B', b, "sip:a@203.0.113.1".into()),
+            a_inside,
+            firewalls,
+            lookups: Vec::new(),
+            show: show.filter(|name| !name.is_empty()).collect(),
+            outputs: Vec::new(),
+            asked: Vec::new(),
+        };
+        for number in 0..world.firewalls.len() {
+            world.midcom(number, AgentEvent::Up(capabilities()));
+            world.apply_firewall("ok")?;
+        }
+        world.outputs.clear();
+        Ok(world)
+    }
+
+    /// What has left since the last time.
+    pub fn take_outputs(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// Lets a step happen.
+    ///
+    /// # Errors
+    /// It cannot happen, or what it says does not hold.
+    pub fn apply(&mut self, step: &Step) -> Result<(), String> {
+        match step {
+            Step::Sent { who: 'A', words } => {
+                let bytes = self.a.send(words)?;
+                self.handle_from('A', bytes);
+            }
+            Step::Sent { who: 'B', words } => {
+                let bytes = self.b.send(words)?;
+                self.handle_from('B', bytes);
+            }
+            Step::Sent { who: 'M', words } => self.apply_firewall(words)?,
+            Step::Sent { words, .. } => self.apply_runtime(words)?,
+            Step::Received(_) => {}
+            Step::Passes(time) => self.pass(self.now + *time),
+            Step::Holds(what) => self.check(what)?,
+        }
+        Ok(())
+    }
+
+    fn handle_from(&mut self, letter: char, bytes: bytes::Bytes) {
+        let phone = if letter == 'A' { &self.a } else { &self.b };
+        let inside = (letter == 'A') == self.a_inside;
+        let listener = ListenerId(u16::from(inside));
+        let hop = Hop { listener, protocol: Protocol::Udp, remote: phone.address, connection: None };
+        self.handle(Input::Message { hop, bytes });
+    }
+
+    fn handle(&mut self, input: Input) {
+        let mut out = Outbox::new();
+        self.b2bua.handle(self.now, input, &mut out);
+        self.carry_out(out);
+    }
+
+    fn carry_out(&mut self, mut out: Outbox<Output>) {
+        for output in out.drain() {
+            match output {
+                Output::Transmit { hop, bytes } => self.transmit(hop, &bytes),
+                Output::Midcom { middlebox, id, request } => {
+                    let number = usize::from(middlebox.0);
+                    let at = if number == 0 { String::new() } else { format!("@{} ", number + 1) };
+                    self.outputs.push(format!("M < {at}{}", render::midcom(&request)));
+                    self.asked.push(number);
+                    if let Some(firewall) = self.firewalls.get_mut(number) {
+                        firewall.asked(id, request);
+                    }
+                }
+                Output::Resolve { id, host, port, .. } => {
+                    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+                    self.outputs.push(format!("R < resolve {host}{port}"));
+                    self.lookups.push(id);
+                }
+                Output::Event(_) => {}
+                Output::ShutdownComplete => self.outputs.push("R < stopped".into()),
+            }
+        }
+    }
+
+    fn transmit(&mut self, hop: Hop, bytes: &bytes::Bytes) {
+        let (letter, phone) = if hop.remote == self.a.address {
+            ('A', &mut self.a)
+        } else if hop.remote == self.b.address {
+            ('B', &mut self.b)
+        } else {
+            self.outputs.push(format!("? < {} {}", hop.remote, render::sip(bytes, &self.show)));
+            return;
+        };
+        self.outputs.push(format!("{letter} < {}", render::sip(bytes, &self.show)));
+        if let Some(ack) = phone.receive(bytes) {
+            self.handle_from(letter, ack);
+        }
+    }
+
+    fn midcom(&mut self, number: usize, event: AgentEvent) {
+        self.handle(Input::Midcom { middlebox: MiddleboxId(number as u16), event });
+    }
+
+    /// `ok`, `ok all`, `ok 2` (of the open questions), `refuse NAME [N]`, `up`, `down`, `event PID LIFETIME`,
+    /// `plant PID` (a rule nobody asked for).
+    fn apply_firewall(&mut self, words: &str) -> Result<(), String> {
+        let words: Vec<&str> = words.split(' ').collect();
+        let number = |text: &str| text.parse::<u32>().map_err(|_| format!("{text} is no number"));
+        match words.as_slice() {
+            ["ok"] => self.answer(0, None),
+            ["ok", "all"] => {
+                for _ in 0..self.asked.len() {
+                    self.answer(0, None)?;
+                }
+                Ok(())
+            }
+            ["ok", position] => self.answer(number(position)? as usize - 1, None),
+            ["refuse", name] => self.answer(0, Some(refusal(name)?)),
+            ["refuse", name, position] => self.answer(number(position)? as usize - 1, Some(refusal(name)?)),
+            ["up"] => {
+                self.midcom(0, AgentEvent::Up(capabilities()));
+                Ok(())
+            }
+            ["down"] => {
+                for id in self.firewalls[0].broken() {
+                    self.midcom(0, AgentEvent::Reply(id, Err(Failure::SessionLost)));
+                }
+                self.asked.retain(|asked| *asked != 0);
+                self.midcom(0, AgentEvent::Down(DownReason::Terminated));
+                Ok(())
+            }
+            ["event", prid, lifetime] => {
+                let (prid, lifetime) = (Prid(number(prid)?), Lifetime(number(lifetime)?));
+                if lifetime == Lifetime::END {
+                    self.firewalls[0].forget(prid);
+                }
+                let event = Notification::RuleEvent { prid, lifetime };
+                self.midcom(0, AgentEvent::Notification(event));
+                Ok(())
+            }
+            ["plant", prid] => {
+                self.firewalls[0].plant(Prid(number(prid)?));
+                Ok(())
+            }
+            _ => Err(format!("what shall the middlebox do: {words:?}?")),
+        }
+    }
+
+    fn answer(&mut self, position: usize, refusal: Option<Failure>) -> Result<(), String> {
+        if position >= self.asked.len() {
+            return Err("the middlebox was not asked so much".into());
+        }
+        let number = self.asked.remove(position);
+        let before = self.asked[..position].iter().filter(|asked| **asked == number).count();
+        let answered = self.firewalls[number].answer(before, refusal);
+        let (id, reply) = answered.ok_or("the middlebox was not asked")?;
+        self.midcom(number, AgentEvent::Reply(id, reply));
+        Ok(())
+    }
+
+    /// `kick N`, `shutdown`, `resolved ADDR:PORT`, `unresolved`, `unreachable A`.
+    fn apply_runtime(&mut self, words: &str) -> Result<(), String> {
+        let words: Vec<&str> = words.split(' ').collect();
+        let input = match words.as_slice() {
+            ["kick", call] => {
+                Input::Kick { call: CallId(call.parse().map_err(|_| format!("no call {call}"))?) }
+            }
+            ["shutdown"] => Input::Shutdown,
+            ["resolved", address] => {
+                let address = address.parse().map_err(|_| format!("no address: {address}"))?;
+                Input::Resolved {
+                    id: self.lookups.pop().ok_or("nothing to resolve")?,
+                    addresses: vec![address],
+                }
+            }
+            ["unresolved"] => {
+                Input::Resolved { id: self.lookups.pop().ok_or("nothing to resolve")?, addresses: Vec::new() }
+            }
+            ["unreachable", letter] => {
+                let is_a = *letter == "A";
+                let remote = if is_a { self.a.address } else { self.b.address };
+                let listener = ListenerId(u16::from(is_a == self.a_inside));
+                let hop = Hop { listener, protocol: Protocol::Udp, remote, connection: None };
+                Input::TransportFailed { hop }
+            }
+            _ => return Err(format!("what shall the runtime do: {words:?}?")),
+        };
+        self.handle(input);
+        Ok(())
+    }
+
+    fn pass(&mut self, until: Instant) {
+        for _ in 0..ROUNDS_MAX {
+            let Some((at, _)) = self.b2bua.next_timeout().filter(|(at, _)| *at <= until) else { break };
+            self.now = self.now.max(at);
+            let mut out = Outbox::new();
+            self.b2bua.handle_timeout(self.now, &mut out);
+            self.carry_out(out);
+        }
+        self.now = until;
+    }
+
+    /// `calls N`, `rules N` (as the ledgers see it), `firewall N` (rules the middlebox holds), `open N` (questions).
+    fn check(&self, what: &str) -> Result<(), String> {
+        let (name, wanted) = what.split_once(' ').ok_or("what must be how many?")?;
+        let wanted: usize = wanted.trim().parse().map_err(|_| format!("{wanted} is no number"))?;
+        let actual = match name {
+            "calls" => self.b2bua.calls().count(),
+            "rules" => self.b2bua.calls().map(|call| call.open_rules).sum(),
+            "firewall" => self.firewalls.iter().map(Firewall::rules).sum(),
+            "open" => self.firewalls.iter().map(Firewall::open).sum(),
+            other => return Err(format!("what is {other}?")),
+        };
+        if actual == wanted { Ok(()) } else { Err(format!("{name} are {actual}, not {wanted}")) }
+    }
+}
+
+fn refusal(name: &str) -> Result<Failure, String> {
+    firewall::failure(name).ok_or_else(|| format!("no such refusal: {name}"))
+}
+
+fn config(settings: &Settings<'_>) -> Result<Config, String> {
+    let source = match settings.value("source", "realm") {
+        "strict" => ledger::SourcePolicy::Strict,
+        "address" => ledger::SourcePolicy::Address,
+        "realm" => ledger::SourcePolicy::Realm,
+        other => return Err(format!("no source policy: {other}")),
+    };
+    let early_media = settings.value("early-media", "yes") == "yes";
+    let realm = |name: &str, networks: &[&str], own: &str| -> Result<config::Realm, String> {
+        let networks: Result<Vec<_>, _> = networks.iter().map(|network| network.parse()).collect();
+        let media = sdp::MediaPolicy {
+            networks: networks.map_err(|_| "a network".to_owned())?,
+            ports: 16_384..=32_767,
+            own_addresses: vec![own.parse().map_err(|_| "an address".to_owned())?],
+            flows_max: 16,
+        };
+        Ok(config::Realm {
+            name: name.into(),
+            pinholes: Arc::new(ledger::Realm { media, source, early_media }),
+        })
+    };
+    let (outside, inside) = (RealmId(0), RealmId(1));
+    let listener = |realm, text: &str| -> Result<Listener, String> {
+        let address: SocketAddr = text.parse().map_err(|_| "an address".to_owned())?;
+        Ok(Listener { realm, protocol: Protocol::Udp, address, sent_by: text.into() })
+    };
+    let hop = |address: &str| -> Result<NextHop, String> {
+        let host = match settings.value("next-hop", "address") {
+            "name" => Host::Name("pbx.example".into()),
+            _ => Host::Address(address.parse().map_err(|_| "an address".to_owned())?),
+        };
+        Ok(NextHop { host, port: None, protocol: Protocol::Udp })
+    };
+    let number = |name, default| settings.value(name, default).parse::<usize>().map_err(|_| name.to_owned());
+    let middlebox = |number| config::Middlebox { name: format!("fw{number}"), inside, outside };
+    Ok(Config {
+        realms: vec![
+            realm("outside", &["0.0.0.0/0", "::/0"], "203.0.113.1")?,
+            realm("inside", &["10.0.40.0/24"], "10.0.0.1")?,
+        ],
+        listeners: vec![listener(outside, "203.0.113.1:5060")?, listener(inside, "10.0.0.1:5060")?],
+        routes: vec![
+            Route { from: None, to: inside, next_hop: hop("10.0.0.5")? },
+            Route { from: None, to: outside, next_hop: hop("192.0.2.10")? },
+        ],
+        middleboxes: (0..number("middleboxes", "1")?).map(middlebox).collect(),
+        timers: Timers::default(),
+        limits: Limits { calls: number("calls", "100")?, ..Limits::default() },
+        rule_lifetime: Lifetime(600),
+        codes: if settings.value("codes", "default") == "dedicated" {
+            Codes::DEDICATED
+        } else {
+            Codes::DEFAULT
+        },
+        pseudonym: "postern".into(),
+        shard: 0,
+    })
+}
+
+fn capabilities() -> Capabilities {
+    Capabilities {
+        firewall: true,
+        nat: false,
+        port_translation: false,
+        protocol_translation: false,
+        twice_nat: false,
+        disable_rules: true,
+        internal_wildcards: true,
+        external_wildcards: true,
+        port_wildcards: true,
+        persistent: false,
+        inside: IpVersions::Both,
+        outside: IpVersions::Both,
+        lifetime_max: Lifetime(3600),
+    }
+}
