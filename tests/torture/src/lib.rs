@@ -132,8 +132,9 @@ const HEADING: &str = "\
 
 What becomes of every message of RFC 4475 §3 and RFC 5118 §4 when it arrives over UDP. The bytes are those of the RFCs'
 archives, except that bare line feeds (all of RFC 5118's) became line ends and that three files (`baddn` and the two of
-§4.10) got the empty line that theirs lack: `tests/torture/rfc*/*.dat`. This page is made from `tests/torture/outcomes.txt`; the test fails when they differ
-(`UPDATE_DOCS=1 cargo test -p postern-torture` writes it again).
+RFC 5118 §4.10) got the empty line that theirs lack: `tests/torture/rfc*/*.dat`. This page is made from
+`tests/torture/outcomes.txt`; the test fails when they differ (`UPDATE_DOCS=1 cargo test -p postern-torture` writes it
+again).
 
 *Parser* is what `sip::message` decides by itself: accepted, or the answer to a request, or dropped (responses are never
 answered). *Broken fields* are read only if somebody asks for them; whoever does gets an error and answers 400.
