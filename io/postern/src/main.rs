@@ -4,6 +4,7 @@ mod admin;
 mod cli;
 mod clock;
 mod config;
+mod demo;
 mod ladder;
 mod log;
 mod runtime;

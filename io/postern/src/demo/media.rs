@@ -18,8 +18,9 @@ const PACKET_TIME: Duration = Duration::from_millis(20);
 const POLL: Duration = Duration::from_millis(50);
 /// The mark of our packets, where RTP has its synchronization source.
 const SSRC: [u8; 4] = *b"post";
-/// The port the administrator always lets through; what arrives there tells that everything sent earlier is decided.
-pub(crate) const SENTINEL_PORT: u16 = 7;
+/// Outside the managed range, and let through by the administrator's own rules: what arrives there tells that everything
+/// sent before it has arrived or been dropped.
+const SENTINEL_PORT: u16 = 7;
 
 /// Where in its life a call was when a packet was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +79,12 @@ impl Media {
     ///
     /// # Errors
     /// The kernel's refusal to open a socket.
-    pub(crate) fn new(host: &Host, address: SocketAddr, peer: SocketAddr, stranger: Option<IpAddr>) -> io::Result<Self> {
+    pub(crate) fn new(
+        host: &Host,
+        address: SocketAddr,
+        peer: SocketAddr,
+        stranger: Option<IpAddr>,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             phase: AtomicU8::new(Phase::Before as u8),
             talking: AtomicBool::new(false),
@@ -140,7 +146,7 @@ impl Media {
         self.shared.strays.load(Ordering::Relaxed)
     }
 
-    /// Sends a packet that the administrator lets through behind everything sent before, until it has arrived.
+    /// Sends packets that the administrator lets through behind everything sent before, until one has arrived.
     ///
     /// # Errors
     /// If none arrives within two seconds: then the network of the demo itself is broken.

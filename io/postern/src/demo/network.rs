@@ -1,0 +1,167 @@
+//! The demo's hosts, its administrator's firewall, and Postern on it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use netns::Host;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::scene::{DENIED, INSIDE, LAST_PORT, OUTSIDE, STRANGER};
+use crate::admin::client;
+use crate::admin::protocol::{AgentStatus, Pinholes, Request, agent_socket, middlebox_socket};
+
+/// Postern's addresses.
+pub(crate) const BORDER_OUTSIDE: &str = "198.51.100.1";
+const BORDER_INSIDE: &str = "10.0.40.1";
+/// How long Postern may take to start.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Outside phone, firewall, inside phone.
+pub(crate) struct Network {
+    pub(crate) outside: Host,
+    pub(crate) inside: Host,
+    postern: Child,
+    folder: PathBuf,
+}
+
+impl Network {
+    /// Builds it and starts Postern. The process must be root, or root in a user namespace of its own.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or what Postern said instead of starting.
+    pub(crate) fn new() -> io::Result<Self> {
+        let [outside, firewall, inside] =
+            [Host::new("outside")?, Host::new("firewall")?, Host::new("inside")?];
+        for (host, cable, border, addresses) in [
+            (&outside, "outside0", BORDER_OUTSIDE, [OUTSIDE, DENIED, STRANGER].as_slice()),
+            (&inside, "inside0", BORDER_INSIDE, [INSIDE].as_slice()),
+        ] {
+            host.cable("eth0", &firewall, cable)?;
+            let gateway = border.parse().map_err(io::Error::other)?;
+            firewall.address(cable, network(gateway)?)?;
+            for address in addresses {
+                host.address("eth0", network(*address)?)?;
+            }
+            host.route("0.0.0.0/0".parse().map_err(io::Error::other)?, gateway)?;
+        }
+        firewall.forward()?;
+        let rules = nftables::Firewall::new("inside0", nftables::Mark::default());
+        firewall.run(|| rules.install().map_err(io::Error::other))?;
+        let folder = std::env::temp_dir().join(format!("postern-demo-{}", std::process::id()));
+        let mut network = Self { postern: start(&firewall, &folder)?, outside, inside, folder };
+        network.wait()?;
+        Ok(network)
+    }
+
+    /// The topology, for the reader.
+    pub(crate) fn picture(&self) -> String {
+        format!(
+            "\n  outside phone ──────────── firewall ──────────── inside phone\n  {OUTSIDE}       \
+             {BORDER_OUTSIDE} | {BORDER_INSIDE}       {INSIDE}\n\n  three private hosts on this machine's kernel; \
+             forwarding is dropped by default;\n  `postern run` is process {} with its two halves as children\n",
+            self.postern.id()
+        )
+    }
+
+    /// Where the agent half is asked.
+    pub(crate) fn agent(&self) -> PathBuf {
+        agent_socket(&self.folder)
+    }
+
+    /// How many rules the middlebox has and how many entries the kernel holds.
+    ///
+    /// # Errors
+    /// If the middlebox half does not answer.
+    pub(crate) fn open(&self) -> io::Result<(usize, usize)> {
+        let request = Request::Pinholes { kernel: true };
+        let pinholes: Pinholes =
+            client::ask(&middlebox_socket(&self.folder), &request).map_err(io::Error::other)?;
+        Ok((pinholes.rules.len(), pinholes.kernel.map_or(0, |entries| entries.len())))
+    }
+
+    /// Waits until the agent has a session with the middlebox.
+    fn wait(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let status: Result<AgentStatus, String> = client::ask(&self.agent(), &Request::Status);
+            if status.is_ok_and(|status| status.middleboxes.iter().any(|middlebox| middlebox.up)) {
+                return Ok(());
+            }
+            if self.postern.try_wait()?.is_some() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let log = fs::read_to_string(log_of(&self.folder)).unwrap_or_default();
+        Err(io::Error::other(format!("Postern did not start:\n{log}")))
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let run = i32::try_from(self.postern.id()).map(Pid::from_raw);
+        // It may have ended already, and what stays in the temporary folder harms nobody.
+        let _ = run.map(|run| kill(run, Signal::SIGTERM));
+        let _ = self.postern.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Writes the demo's configuration and starts `postern run` on the firewall.
+fn start(firewall: &Host, folder: &Path) -> io::Result<Child> {
+    fs::create_dir_all(folder)?;
+    let file = folder.join("postern.toml");
+    fs::write(&file, configuration(folder))?;
+    let log = fs::File::create(log_of(folder))?;
+    firewall.spawn(
+        Command::new(std::env::current_exe()?)
+            .args(["run", "--config"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log),
+    )
+}
+
+fn log_of(folder: &Path) -> PathBuf {
+    folder.join("postern.log")
+}
+
+fn configuration(folder: &Path) -> String {
+    let run_dir = folder.display().to_string();
+    format!(
+        r#"run-dir = {run_dir:?}
+user = "nobody"
+
+[realm.outside]
+listen = ["udp:{BORDER_OUTSIDE}:5060"]
+
+[realm.inside]
+listen = ["udp:{BORDER_INSIDE}:5060"]
+media = ["10.0.40.0/24"]
+
+[[route]]
+to = "inside"
+next-hop = "sip:{INSIDE}"
+
+[[route]]
+to = "outside"
+next-hop = "sip:{OUTSIDE}"
+
+[middlebox]
+deny = ["{DENIED}"]
+ports = "16384-{LAST_PORT}"
+"#
+    )
+}
+
+/// An address of the demo with its /24.
+fn network(address: std::net::IpAddr) -> io::Result<IpNet> {
+    IpNet::new(address, 24).map_err(io::Error::other)
+}
