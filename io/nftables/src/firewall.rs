@@ -49,8 +49,7 @@ impl Firewall {
 
     fn table(&self) -> Table {
         let accept = || Statement::Then(Verdict::Accept);
-        let tracked =
-            || vec![Statement::TrackedAs(uapi::CT_ESTABLISHED | uapi::CT_RELATED), accept()];
+        let tracked = || vec![Statement::TrackedAs(uapi::CT_ESTABLISHED | uapi::CT_RELATED), accept()];
         let base = |name: &str, number, rules| Chain {
             name: name.into(),
             hook: Some(Hook { number, priority: FILTER, drop: true }),
@@ -72,11 +71,7 @@ impl Firewall {
 
 /// The one line: what the gate let in may pass. "untracked" because other software sets marks too.
 pub(crate) fn line(mark: Mark) -> Vec<Statement> {
-    vec![
-        Statement::TrackedAs(uapi::CT_UNTRACKED),
-        Statement::Marked(mark),
-        Statement::Then(Verdict::Accept),
-    ]
+    vec![Statement::TrackedAs(uapi::CT_UNTRACKED), Statement::Marked(mark), Statement::Then(Verdict::Accept)]
 }
 
 /// In nft's language.

@@ -1,5 +1,8 @@
 //! The three system calls for which no safe wrapper exists: this is the only file of the crate with `unsafe` in it.
-#![allow(unsafe_code, reason = "two socket options and one ioctl, each with a plain C structure and checked result")]
+#![allow(
+    unsafe_code,
+    reason = "two socket options and one ioctl, each with a plain C structure and checked result"
+)]
 
 use std::ffi::c_int;
 use std::fs::File;

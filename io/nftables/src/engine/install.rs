@@ -64,9 +64,8 @@ fn adopt(socket: &mut Socket, table: &Table, features: Features) -> Result<Resul
     }
     let found = shapes(socket)?;
     let chains = names(socket, uapi::GETCHAIN, uapi::CHAIN_TABLE, uapi::CHAIN_NAME)?;
-    let keep = |set: &Set| {
-        matches!(set.kind, SetKind::Entries(_)) && found.get(&set.name) == shape_of(set).as_ref()
-    };
+    let keep =
+        |set: &Set| matches!(set.kind, SetKind::Entries(_)) && found.get(&set.name) == shape_of(set).as_ref();
     let mut batch = socket.batch();
     // All rules first: they hold chains and sets in place.
     named(&mut batch, uapi::DELRULE);
@@ -118,8 +117,7 @@ fn shapes(socket: &mut Socket) -> Result<BTreeMap<String, Shape>, Error> {
         if flags & uapi::SET_F_ANONYMOUS == 0 {
             // Since 5.x the kernel adds a flag of its own to sets whose elements carry expressions.
             let flags = flags & !uapi::SET_F_EXPR;
-            let shape =
-                (flags, number(uapi::SET_KEY_LEN), number(uapi::SET_KEY_TYPE), size.unwrap_or(0));
+            let shape = (flags, number(uapi::SET_KEY_LEN), number(uapi::SET_KEY_TYPE), size.unwrap_or(0));
             shapes.insert(text(name), shape);
         }
     })?;
@@ -160,8 +158,7 @@ fn owner(socket: &mut Socket) -> Result<bool, Error> {
 }
 
 fn ask_table(socket: &mut Socket) -> Result<Option<Option<u32>>, Error> {
-    let mut question =
-        Message::nftables(uapi::GETTABLE, uapi::NLM_F_ACK, uapi::INET, socket.next_sequence());
+    let mut question = Message::nftables(uapi::GETTABLE, uapi::NLM_F_ACK, uapi::INET, socket.next_sequence());
     question.attributes().text(uapi::TABLE_NAME, TABLE);
     let mut owner = None;
     let answer = socket.ask(question, |message| {

@@ -69,7 +69,17 @@ impl Nft {
         let sets = by_name(&config.realms);
         let known = sets.values().copied().collect();
         let commits_counted = socket.commits();
-        Ok(Self { config, features, socket, watch, sets, known, commits_counted, disturbed: false, _lock: lock })
+        Ok(Self {
+            config,
+            features,
+            socket,
+            watch,
+            sets,
+            known,
+            commits_counted,
+            disturbed: false,
+            _lock: lock,
+        })
     }
 
     /// Deletes the table that a middlebox left in this thread's network namespace, so that the gate is gone.

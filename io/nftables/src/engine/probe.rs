@@ -117,7 +117,8 @@ fn extends(socket: &mut Socket, set: SetId) -> std::io::Result<bool> {
     list(question.attributes(), set, Life::Named);
     let mut remaining = Duration::ZERO;
     socket.ask(question, |message| {
-        remaining = element::found(&message.attributes()).map(|found| found.remaining).max().unwrap_or_default();
+        remaining =
+            element::found(&message.attributes()).map(|found| found.remaining).max().unwrap_or_default();
     })?;
     Ok(remaining > short)
 }

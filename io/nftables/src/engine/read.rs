@@ -5,8 +5,8 @@ use std::io;
 
 use middlebox::{Counter, Entry, Key};
 
-use super::element::{self, Life};
 use super::TABLE;
+use super::element::{self, Life};
 use crate::netlink::{Message, Socket, uapi};
 use crate::ruleset::SetId;
 

@@ -109,6 +109,6 @@ fn heard(message: &Received<'_>) -> Heard {
 fn generation(socket: &mut Socket) -> io::Result<u32> {
     let question = Message::nftables(uapi::GETGEN, uapi::NLM_F_ACK, 0, socket.next_sequence());
     let mut id = None;
-    socket.ask(question, |message| id = id.or(message.attributes().find(uapi::GEN_ID).and_then(be32)))?;
+    socket.ask(question, |message| id = message.attributes().find(uapi::GEN_ID).and_then(be32).or(id))?;
     id.ok_or_else(|| io::Error::other("the kernel does not number its commits"))
 }

@@ -8,7 +8,6 @@ pub(crate) struct Received<'a> {
     pub(crate) kind: u16,
     pub(crate) flags: u16,
     pub(crate) sequence: u32,
-    pub(crate) port: u32,
     pub(crate) payload: &'a [u8],
 }
 
@@ -56,7 +55,6 @@ impl<'a> Iterator for Messages<'a> {
             kind: half(4)?,
             flags: half(6)?,
             sequence: word(8)?,
-            port: word(12)?,
             payload: self.rest.get(16..length)?,
         };
         self.rest = self.rest.get(length.next_multiple_of(4)..).unwrap_or_default();
@@ -106,8 +104,7 @@ impl<'a> Iterator for Attributes<'a> {
     fn next(&mut self) -> Option<Attribute<'a>> {
         let half = |at: usize| self.rest.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes);
         let length = usize::from(half(0)?);
-        let attribute =
-            Attribute { kind: half(2)? & uapi::NLA_TYPE_MASK, value: self.rest.get(4..length)? };
+        let attribute = Attribute { kind: half(2)? & uapi::NLA_TYPE_MASK, value: self.rest.get(4..length)? };
         self.rest = self.rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(attribute)
     }

@@ -166,11 +166,6 @@ impl Batch {
         sequence
     }
 
-    /// Size so far in bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.writer.len()
-    }
-
     /// True when no message was added.
     pub(crate) fn is_empty(&self) -> bool {
         self.last_message.is_none()

@@ -8,7 +8,9 @@ mod message;
 mod socket;
 pub(crate) mod uapi;
 
-pub(crate) use attributes::{Attribute, Attributes, Messages, Received, be32, be64, text};
+#[cfg(test)]
+pub(crate) use attributes::Messages;
+pub(crate) use attributes::{Attribute, Attributes, Received, be32, be64, text};
 pub(crate) use message::{Batch, Message, Writer};
 pub(crate) use socket::{CommitError, Socket};
 

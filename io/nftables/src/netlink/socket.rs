@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce, SndBuf, SndBufForce};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname,
-    getsockopt, recv, sendto, setsockopt, socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, getsockopt,
+    recv, sendto, setsockopt, socket,
 };
 
 use super::attributes::{Messages, Received};
@@ -25,8 +25,8 @@ const SEND_OVERHEAD: usize = 4096;
 /// Why a batch was not carried out. Nothing of it took effect unless it says otherwise.
 #[derive(Debug)]
 pub(crate) enum CommitError {
-    /// The kernel refused message `sequence` (or the whole batch, if that is the opening frame).
-    Refused { sequence: u32, error: io::Error },
+    /// The kernel refused one of its messages, or the commit.
+    Refused(io::Error),
     /// The acknowledgement was lost or the socket failed: the batch may have taken effect.
     Unknown(io::Error),
 }
@@ -35,7 +35,7 @@ impl CommitError {
     /// The operating system's error.
     pub(crate) fn error(&self) -> &io::Error {
         match self {
-            Self::Refused { error, .. } | Self::Unknown(error) => error,
+            Self::Refused(error) | Self::Unknown(error) => error,
         }
     }
 }
@@ -43,7 +43,7 @@ impl CommitError {
 impl From<CommitError> for io::Error {
     fn from(error: CommitError) -> Self {
         match error {
-            CommitError::Refused { error, .. } | CommitError::Unknown(error) => error,
+            CommitError::Refused(error) | CommitError::Unknown(error) => error,
         }
     }
 }
@@ -147,8 +147,7 @@ impl Socket {
                         return refused.map_or(Ok(()), Err);
                     }
                     Some(errno) if ours && errno != 0 && refused.is_none() => {
-                        let error = io::Error::from_raw_os_error(errno);
-                        refused = Some(CommitError::Refused { sequence: message.sequence, error });
+                        refused = Some(CommitError::Refused(io::Error::from_raw_os_error(errno)));
                     }
                     _ => {}
                 }
@@ -177,11 +176,7 @@ impl Socket {
 
     /// Sends a question (dump, or get with acknowledgement) and gives every answering message to `each`, until the
     /// kernel says that this was all. `Interrupted` if the tables changed meanwhile: ask again.
-    pub(crate) fn ask(
-        &mut self,
-        question: Message,
-        mut each: impl FnMut(Received<'_>),
-    ) -> io::Result<()> {
+    pub(crate) fn ask(&mut self, question: Message, mut each: impl FnMut(Received<'_>)) -> io::Result<()> {
         let bytes = question.finish();
         let sequence = Messages::new(&bytes).next().map(|message| message.sequence);
         self.send(&bytes)?;

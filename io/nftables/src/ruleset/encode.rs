@@ -23,10 +23,11 @@ impl Statement {
                 compare(list, uapi::CMP_EQ, &mark.value.to_ne_bytes());
             }
             Self::Family(family) => family_is(list, *family),
-            Self::Protocol(number) => protocol_is(list, uapi::CMP_EQ, *number),
-            Self::OtherProtocol(number) => protocol_is(list, uapi::CMP_NEQ, *number),
-            Self::InputInterface(name) => interface_is(list, uapi::META_IIFNAME, name),
-            Self::OutputInterface(name) => interface_is(list, uapi::META_OIFNAME, name),
+            Self::Protocol(number) => protocol_is(list, *number),
+            Self::InputInterface(name) => {
+                load_meta(list, uapi::META_IIFNAME, REG);
+                compare(list, uapi::CMP_EQ, &interface_name(name));
+            }
             Self::InputInterfaceNotIn(set) => {
                 load_meta(list, uapi::META_IIFNAME, REG);
                 lookup(list, set, Find::Not);
@@ -56,7 +57,7 @@ impl Statement {
                 lookup(list, set, Find::Is);
             }
             Self::TcpOpening => {
-                protocol_is(list, uapi::CMP_EQ, 6);
+                protocol_is(list, 6);
                 payload(list, uapi::TRANSPORT_HEADER, 13, 1, REG);
                 bitwise(list, REG, &[0x12], &[0]);
                 compare(list, uapi::CMP_EQ, &[0x02]);
@@ -128,14 +129,9 @@ fn family_is(list: &mut Writer, family: Family) {
     compare(list, uapi::CMP_EQ, &[number]);
 }
 
-fn protocol_is(list: &mut Writer, operator: u32, number: u8) {
+fn protocol_is(list: &mut Writer, number: u8) {
     load_meta(list, uapi::META_L4PROTO, REG);
-    compare(list, operator, &[number]);
-}
-
-fn interface_is(list: &mut Writer, key: u32, name: &str) {
-    load_meta(list, key, REG);
-    compare(list, uapi::CMP_EQ, &interface_name(name));
+    compare(list, uapi::CMP_EQ, &[number]);
 }
 
 /// An interface's name as the kernel compares it: filled up with zeros.

@@ -33,9 +33,9 @@ pub(crate) enum SetId {
 impl SetId {
     /// Every set that a gate for these realms has.
     pub(crate) fn all(realms: &Realms) -> Vec<Self> {
-        let fixed = Family::BOTH.iter().flat_map(|family| {
-            [Self::Exact(*family), Self::Host(*family, false), Self::Host(*family, true)]
-        });
+        let fixed = Family::BOTH
+            .iter()
+            .flat_map(|family| [Self::Exact(*family), Self::Host(*family, false), Self::Host(*family, true)]);
         let zones = realms.zones().iter().map(|zone| zone.network);
         let by_zone = zones.flat_map(|net| [Self::Network(net, false), Self::Network(net, true)]);
         fixed.chain(by_zone).collect()
@@ -152,19 +152,19 @@ fn chains(config: &GateConfig) -> Vec<Chain> {
         // The packet may pass: the mark says so to the administrator's line, which also asks for "untracked".
         Chain::inner(
             "open",
-            vec![vec![
-                Statement::SetMark(config.mark),
-                Statement::NoTrack,
-                Statement::Then(Verdict::Accept),
-            ]],
+            vec![vec![Statement::SetMark(config.mark), Statement::NoTrack, Statement::Then(Verdict::Accept)]],
         ),
         // No packet comes here. The rule alone makes the kernel put fragments together before the gate sees them.
-        Chain::inner("defragmentation", vec![vec![Statement::TrackedAs(uapi::CT_ESTABLISHED), Statement::Counter]]),
+        Chain::inner(
+            "defragmentation",
+            vec![vec![Statement::TrackedAs(uapi::CT_ESTABLISHED), Statement::Counter]],
+        ),
     ];
     chains.extend(config.realms.zones().iter().map(|zone| back_to(zone.network)));
     chains.extend(Family::BOTH.map(back));
     let realms = config.realms.realms();
-    chains.extend(config.realms.zones().iter().map(|zone| from(zone.network, zone.realm, &realms[zone.realm])));
+    chains
+        .extend(config.realms.zones().iter().map(|zone| from(zone.network, zone.realm, &realms[zone.realm])));
     let senders = || {
         Family::BOTH.map(|family| {
             let map = format!("senders{}", family.digit());

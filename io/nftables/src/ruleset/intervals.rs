@@ -82,6 +82,9 @@ mod tests {
 
     #[test]
     fn neighbours_and_overlaps_of_equal_value_are_joined() {
-        assert_eq!(cut(&[("10.0.0.0/25", 'm'), ("10.0.0.128/25", 'm'), ("10.0.0.0/24", 'm')]), "a000000-a0000ffm");
+        assert_eq!(
+            cut(&[("10.0.0.0/25", 'm'), ("10.0.0.128/25", 'm'), ("10.0.0.0/24", 'm')]),
+            "a000000-a0000ffm"
+        );
     }
 }

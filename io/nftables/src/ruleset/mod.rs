@@ -7,5 +7,5 @@ mod statement;
 mod table;
 
 pub(crate) use gate::{SetId, by_name, gate};
-pub(crate) use statement::{End, Family, Field, Statement, Verdict};
-pub(crate) use table::{Chain, Element, ElementSet, Hook, Set, SetKind, Table};
+pub(crate) use statement::{End, Family, Statement, Verdict};
+pub(crate) use table::{Chain, ElementSet, Hook, Set, SetKind, Table, hook_name};

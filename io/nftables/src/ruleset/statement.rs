@@ -91,12 +91,8 @@ pub(crate) enum Statement {
     Family(Family),
     /// The transport protocol is this one.
     Protocol(u8),
-    /// The transport protocol is not this one.
-    OtherProtocol(u8),
     /// The packet came in on this interface.
     InputInterface(String),
-    /// The packet leaves through this interface.
-    OutputInterface(String),
     /// The interface on which it came in is not in the set.
     InputInterfaceNotIn(String),
     /// There is no route back to the sender: none at all, or (`strict`) none through the interface it came in on.
@@ -161,9 +157,7 @@ impl fmt::Display for Statement {
             Self::Family(Family::V4) => f.write_str("meta nfproto ipv4"),
             Self::Family(Family::V6) => f.write_str("meta nfproto ipv6"),
             Self::Protocol(number) => write!(f, "meta l4proto {}", protocol(*number)),
-            Self::OtherProtocol(number) => write!(f, "meta l4proto != {}", protocol(*number)),
             Self::InputInterface(name) => write!(f, "iifname \"{name}\""),
-            Self::OutputInterface(name) => write!(f, "oifname \"{name}\""),
             Self::InputInterfaceNotIn(set) => write!(f, "iifname != @{set}"),
             Self::NoRouteBack { strict: true } => f.write_str("fib saddr . iif oif missing"),
             Self::NoRouteBack { strict: false } => f.write_str("fib saddr oif missing"),
@@ -203,8 +197,11 @@ fn protocol(number: u8) -> String {
 }
 
 fn tracked(states: u32) -> String {
-    let names =
-        [(uapi::CT_ESTABLISHED, "established"), (uapi::CT_RELATED, "related"), (uapi::CT_UNTRACKED, "untracked")];
+    let names = [
+        (uapi::CT_ESTABLISHED, "established"),
+        (uapi::CT_RELATED, "related"),
+        (uapi::CT_UNTRACKED, "untracked"),
+    ];
     let set: Vec<_> = names.iter().filter(|(bit, _)| states & bit != 0).map(|(_, name)| *name).collect();
     set.join(",")
 }

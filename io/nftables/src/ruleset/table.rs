@@ -301,7 +301,8 @@ impl fmt::Display for Set {
                 writeln!(f, "\t\ttype {name}\n\t\tflags interval\n\t\telements = {{ {} }}", all.join(", "))?;
             }
             SetKind::Verdicts(family, intervals) => {
-                let one = |i: &Interval<Verdict>| format!("{} : {}", span(*family, i.first..=i.last), i.value);
+                let one =
+                    |i: &Interval<Verdict>| format!("{} : {}", span(*family, i.first..=i.last), i.value);
                 let all: Vec<_> = intervals.iter().map(one).collect();
                 let name = Field::Address(*family, End::Source).type_name();
                 writeln!(f, "\t\ttype {name} : verdict\n\t\tflags interval")?;

@@ -1,5 +1,6 @@
 //! The contract and the kernel's own promises, on a real kernel, in network namespaces of our own.
 
+mod around;
 mod firewall;
 mod media;
 mod network;
@@ -47,6 +48,9 @@ fn promises() -> Vec<Trial> {
         Trial::test("removing leaves nothing", promises::removal),
         Trial::test("nft makes the same table from our text", promises::text_is_truth),
         Trial::test("a sender's interface counts as configured", promises::reverse_path),
+        Trial::test("the line is found where it is and missed where it is not", around::finds_the_line),
+        Trial::test("who else uses our mark is found", around::finds_mark_users),
+        Trial::test("a packet proves the line, or its absence", around::proves_the_line),
         Trial::test("no privilege is needed in a user namespace", promises::without_root),
     ]
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use engine_contract::{INSIDE, INSIDE_OTHER, OUTSIDE, OUTSIDE_OTHER, Place, Shot, THIRD};
 use middlebox::Transport;
+use netns::Host;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, recv, sendto, socket,
 };
 use nix::unistd::Pid;
-use netns::Host;
 
 /// The administrator lets everybody reach this port everywhere: what was sent before a packet to it, on the same way,
 /// has arrived when it arrives. So no clock decides a test.

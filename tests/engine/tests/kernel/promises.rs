@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use engine_contract::{AGENT, Bench, Host, INSIDE, OUTSIDE, Place, Shot, authority, realms};
 use libtest_mimic::Failed;
-use middlebox::{Counter, EngineFailure, Entry, Opening, Operation, Permit, Realms, ReversePath, Transport};
 use midcom::{Direction, Protocol, Tuple};
+use middlebox::{Counter, EngineFailure, Entry, Opening, Operation, Permit, Realms, ReversePath, Transport};
 use nftables::{Disturbance, Error, Features, GateConfig, Nft};
 
 use crate::firewall::Kernel;
@@ -28,7 +28,13 @@ fn shot(v4: bool, from: (Host, u16), to: (Host, u16)) -> Shot {
         true => (host.v4, port).into(),
         false => (host.v6, port).into(),
     };
-    Shot { from: from.0.place, transport: Transport::Udp, source: at(from), destination: at(to), opens: false }
+    Shot {
+        from: from.0.place,
+        transport: Transport::Udp,
+        source: at(from),
+        destination: at(to),
+        opens: false,
+    }
 }
 
 /// The permit for exactly one direction of a shot, from any port of its source.
@@ -301,7 +307,13 @@ pub(crate) fn without_root() -> Result<(), Failed> {
     let nobody = 65534;
     let run = |name: &str| {
         let mut command = Command::new(&program);
-        command.env("POSTERN_TEST_UNPRIVILEGED", "1").arg("--exact").arg(name).uid(nobody).gid(nobody).output()
+        command
+            .env("POSTERN_TEST_UNPRIVILEGED", "1")
+            .arg("--exact")
+            .arg(name)
+            .uid(nobody)
+            .gid(nobody)
+            .output()
     };
     let outputs = ["large batches are carried out whole", "a middlebox that dies is succeeded"].map(run);
     std::fs::remove_file(&program)?;

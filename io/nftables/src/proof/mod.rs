@@ -1,0 +1,176 @@
+//! Proof by packet that the administrator's line is there: `docs/pinholes.md` §4, last points.
+//!
+//! A frame written into a TAP interface is redirected so that it seems to come in through the interface under test. A
+//! pinhole to an address that nobody uses lets it through the gate; a chain at the very end counts it and drops it, so
+//! that nothing leaves this machine.
+
+mod frame;
+mod tap;
+
+use std::io;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use middlebox::{Engine, Operation, Permit};
+
+use crate::engine::{Nft, TABLE};
+use crate::netlink::{Message, be64, uapi};
+use crate::ruleset::{Chain, End, Hook, Statement, Table, Verdict};
+
+use tap::Tap;
+
+const CHAIN: &str = "proof";
+/// Behind everything that others have at postrouting.
+const LAST: i32 = i32::MAX;
+const UDP: u8 = 17;
+const FRAMES: u64 = 3;
+const LIFETIME: Duration = Duration::from_secs(10);
+const LOOKS: u32 = 50;
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// One direction, one IP version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// For a UDP entry that admits the packet; nobody may use its destination.
+    pub permit: Permit,
+    /// What the packet says it comes from.
+    pub source: SocketAddr,
+    /// Where it goes.
+    pub destination: SocketAddr,
+    /// The interface through which it is to seem to come in.
+    pub interface: String,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// A packet passed all rules of this machine.
+    Proven,
+    /// It passed the gate, but rules behind it stopped it: the line is missing somewhere.
+    Blocked,
+    /// It could not be tried; the text says why.
+    NotProven(String),
+}
+
+/// Tries it. Everything that was made for it is gone afterwards.
+pub fn prove(engine: &mut Nft, probe: &Probe) -> Proof {
+    let result = attempt(engine, probe);
+    let cleaned = clean(engine, probe);
+    match result.and_then(|proof| cleaned.map(|()| proof)) {
+        Ok(proof) => proof,
+        Err(error) => Proof::NotProven(error.to_string()),
+    }
+}
+
+fn attempt(engine: &mut Nft, probe: &Probe) -> io::Result<Proof> {
+    let frame = frame::udp(probe.source, probe.destination)
+        .ok_or_else(|| said("source and destination differ in IP version"))?;
+    let mut tap = Tap::open(&probe.interface)?;
+    add_chain(engine, probe)?;
+    let add = Operation::Add { permit: probe.permit.clone(), lifetime: LIFETIME };
+    for result in engine.apply(&[add]) {
+        result.map_err(io::Error::other)?;
+    }
+    for _ in 0..FRAMES {
+        tap.write(&frame)?;
+    }
+    judge(engine, probe)
+}
+
+/// Looks until all frames have been counted, at the gate at least, or long enough.
+fn judge(engine: &mut Nft, probe: &Probe) -> io::Result<Proof> {
+    let mut admitted = 0;
+    for _ in 0..LOOKS {
+        // In this order: a frame that the gate has counted is at the end, or nowhere, a moment later.
+        admitted = admitted_by(engine, probe);
+        if counted(engine)? >= FRAMES {
+            return Ok(Proof::Proven);
+        }
+        thread::sleep(LOOK_INTERVAL);
+        if admitted >= FRAMES {
+            break;
+        }
+    }
+    match (counted(engine)?, admitted) {
+        (0, 0) => Ok(Proof::NotProven(
+            "the packet did not pass the gate: check the realm's interfaces and the route to its source"
+                .into(),
+        )),
+        (0, _) => Ok(Proof::Blocked),
+        (_, _) => Ok(Proof::Proven),
+    }
+}
+
+/// How many packets the gate let in.
+fn admitted_by(engine: &mut Nft, probe: &Probe) -> u64 {
+    let counters = engine.counters(&[probe.permit.key()]);
+    counters.into_iter().flatten().map(|counter| counter.packets).sum()
+}
+
+fn add_chain(engine: &mut Nft, probe: &Probe) -> io::Result<()> {
+    let port = |end, address: SocketAddr| Statement::Ports(end, address.port()..=address.port());
+    let chain = Chain {
+        name: CHAIN.into(),
+        hook: Some(Hook { number: uapi::POST_ROUTING, priority: LAST, drop: false }),
+        rules: vec![vec![
+            Statement::Protocol(UDP),
+            Statement::Address(End::Source, probe.source.ip()),
+            Statement::Address(End::Destination, probe.destination.ip()),
+            port(End::Source, probe.source),
+            port(End::Destination, probe.destination),
+            Statement::Counter,
+            Statement::Then(Verdict::Drop),
+        ]],
+    };
+    let socket = engine.socket();
+    let mut batch = socket.batch();
+    Table { name: TABLE.into(), sets: Vec::new(), chains: vec![chain] }.create(&mut batch, |_| false);
+    Ok(socket.commit(batch)?)
+}
+
+/// How many packets came to the end.
+fn counted(engine: &mut Nft) -> io::Result<u64> {
+    let socket = engine.socket();
+    let mut question = Message::nftables(uapi::GETRULE, uapi::NLM_F_DUMP, uapi::INET, socket.next_sequence());
+    question.attributes().text(uapi::RULE_TABLE, TABLE);
+    question.attributes().text(uapi::RULE_CHAIN, CHAIN);
+    let mut packets = 0;
+    let answer = socket.ask(question, |message| {
+        for expression in message.attributes().nested(uapi::RULE_EXPRESSIONS) {
+            let counter = expression.nested().nested(uapi::EXPR_DATA);
+            let is_counter = expression.nested().find(uapi::EXPR_NAME) == Some(b"counter\0");
+            let found = counter.find(uapi::COUNTER_PACKETS).and_then(be64);
+            packets = found.filter(|_| is_counter).unwrap_or(packets);
+        }
+    });
+    match answer {
+        // Somebody changed a table meanwhile: looked at again.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        result => result.map(|()| packets),
+    }
+}
+
+fn clean(engine: &mut Nft, probe: &Probe) -> io::Result<()> {
+    let removed = engine.apply(&[Operation::Remove { key: probe.permit.key() }]);
+    let socket = engine.socket();
+    let mut batch = socket.batch();
+    for kind in [uapi::DELRULE, uapi::DELCHAIN] {
+        batch.message(kind, 0, uapi::INET, |writer| {
+            let chain = if kind == uapi::DELRULE { uapi::RULE_CHAIN } else { uapi::CHAIN_NAME };
+            writer.text(uapi::RULE_TABLE, TABLE);
+            writer.text(chain, CHAIN);
+        });
+    }
+    let deleted = match socket.commit(batch).map_err(io::Error::from) {
+        // Never made, because something before it failed.
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        result => result,
+    };
+    removed.into_iter().try_for_each(|result| result.map_err(io::Error::other))?;
+    deleted
+}
+
+fn said(text: &str) -> io::Error {
+    io::Error::other(text.to_owned())
+}
