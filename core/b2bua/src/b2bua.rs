@@ -260,7 +260,7 @@ impl B2bua {
     }
 
     fn on_kick(&mut self, now: Instant, id: CallId, out: &mut Outbox<Output>) {
-        let verdict = Verdict::new(480, "operator", "the call was ended by the operator");
+        let verdict = Verdict::new(480, "ended by the operator", "");
         self.with_call(now, out, id, |call, ctx| call.cut(ctx, Cut { cause: Cause::Kicked, verdict }));
     }
 
@@ -270,7 +270,7 @@ impl B2bua {
         }
         self.service = Service::Closing(now + self.config.timers.shutdown);
         for id in self.call_ids() {
-            let verdict = Verdict::new(503, "shutdown", "the service is being stopped").later();
+            let verdict = Verdict::new(503, "service is being stopped", "").later();
             self.with_call(now, out, id, |call, ctx| call.cut(ctx, Cut { cause: Cause::Shutdown, verdict }));
         }
     }

@@ -90,9 +90,14 @@ impl Verdict {
         Self { retry_after_s: retry, ..Self::new(code, class.text(), what) }
     }
 
-    /// The INVITE was given up.
+    /// A failure that no firewall has to do with.
+    pub(crate) fn plain(code: u16, what: impl Into<String>) -> Self {
+        Self::new(code, phrase(code), what)
+    }
+
+    /// The INVITE was given up; there is nothing to explain.
     pub(crate) fn terminated() -> Self {
-        Self::new(487, "signalling", "the call was given up")
+        Self::plain(487, "")
     }
 
     /// The same, to be tried again later.
@@ -105,7 +110,7 @@ impl Verdict {
     /// Adds what a response of ours says about the failure.
     pub(crate) fn explain(&self, builder: Builder, pseudonym: &str) -> Builder {
         let what = format_args!("399 {pseudonym} \"{}: {}\"", self.class, Quoted(&self.what));
-        let builder = builder.header_fmt(Name::Warning, what);
+        let builder = if self.what.is_empty() { builder } else { builder.header_fmt(Name::Warning, what) };
         match self.retry_after_s {
             Some(seconds) => builder.header_fmt(Name::RetryAfter, format_args!("{seconds}")),
             None => builder,
@@ -200,6 +205,7 @@ pub(crate) fn phrase(code: u16) -> &'static str {
         408 => "Request Timeout",
         415 => "Unsupported Media Type",
         420 => "Bad Extension",
+        480 => "Temporarily Unavailable",
         481 => "Call/Transaction Does Not Exist",
         487 => "Request Terminated",
         488 => "Not Acceptable Here",

@@ -52,7 +52,7 @@ impl B2bua {
     /// An INVITE that wants to become a call.
     fn on_call(&mut self, now: Instant, request: Request, out: &mut Outbox<Output>) {
         if self.service != Service::Open || self.calls.len() >= self.config.limits.calls {
-            let verdict = Verdict::new(503, "overload", "no more calls are taken").later();
+            let verdict = Verdict::plain(503, "no more calls are taken").later();
             return self.context(now, out).refuse_alone(&request, &verdict);
         }
         let unsupported = headers::unsupported(&request.message).collect::<Vec<_>>().join(", ");
@@ -73,7 +73,7 @@ impl B2bua {
                 self.with_call(now, out, id, Call::begin);
             }
             Err((request, defect)) => {
-                let verdict = Verdict::new(defect.status(), "request", defect.to_string());
+                let verdict = Verdict::plain(defect.status(), defect.to_string());
                 self.context(now, out).refuse_alone(&request, &verdict);
             }
         }
@@ -82,13 +82,13 @@ impl B2bua {
     /// Where the call goes and through which middleboxes.
     fn plan(&self, request: &Request) -> Result<Plan, Verdict> {
         let config = &self.config;
-        let nowhere = || Verdict::new(404, "routing", "no route leads out of this realm");
+        let nowhere = || Verdict::plain(404, "no route leads out of this realm");
         let from = config.realm_of(request.hop.listener).ok_or_else(nowhere)?;
         let chosen = route::choose(config, from).ok_or_else(nowhere)?;
         let (to, next_hop) = (chosen.to, chosen.next_hop.clone());
         let listener = config
             .listener_in(to, next_hop.protocol)
-            .ok_or_else(|| Verdict::new(500, "routing", "no listener towards the next hop"))?;
+            .ok_or_else(|| Verdict::plain(500, "no listener towards the next hop"))?;
         let pinholes = |realm| config.realm(realm).map(|realm| realm.pinholes.clone()).ok_or_else(nowhere);
         let mut path = MediaPath::new();
         for (middlebox, a_inside) in config.path(from, to) {

@@ -194,7 +194,7 @@ impl World {
     }
 
     /// `ok`, `ok all`, `ok 2` (of the open questions), `refuse NAME [N]`, `up`, `down`, `event PID LIFETIME`,
-    /// `plant PID` (a rule nobody asked for).
+    /// `plant PID` (a rule nobody asked for), `lose PID` (a rule is gone and nobody is told).
     fn apply_firewall(&mut self, words: &str) -> Result<(), String> {
         let words: Vec<&str> = words.split(' ').collect();
         let number = |text: &str| text.parse::<u32>().map_err(|_| format!("{text} is no number"));
@@ -232,6 +232,10 @@ impl World {
             }
             ["plant", prid] => {
                 self.firewalls[0].plant(Prid(number(prid)?));
+                Ok(())
+            }
+            ["lose", prid] => {
+                self.firewalls[0].forget(Prid(number(prid)?));
                 Ok(())
             }
             _ => Err(format!("what shall the middlebox do: {words:?}?")),

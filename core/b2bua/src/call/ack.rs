@@ -85,15 +85,14 @@ impl Call {
     pub(super) fn on_ack_missing(&mut self, ctx: &mut Context<'_>) {
         let Some(invite) = self.invite.as_deref_mut() else { return };
         let from = invite.from;
-        let Server::Accepted { repeat, .. } = std::mem::replace(&mut invite.server, Server::Done) else {
-            return;
-        };
-        ctx.shared.timers.stop(repeat);
+        let Server::Accepted { repeat, .. } = &invite.server else { return };
+        ctx.shared.timers.stop(*repeat);
+        invite.server = Server::Done;
         if self.ending.is_some() {
             self.send_delayed_bye(ctx, from);
             return self.settle_invite(ctx);
         }
-        let verdict = Verdict::new(408, "signalling", "the answer was not acknowledged");
+        let verdict = Verdict::plain(408, "the answer was not acknowledged");
         self.cut(ctx, Cut { cause: Cause::Cut(408), verdict });
     }
 }

@@ -57,7 +57,7 @@ impl Call {
             }
             (Some(Err(_)), _) | (None, None) => {
                 invite.client = Client::Done;
-                let verdict = Verdict::new(500, "signalling", "the answer makes no dialog");
+                let verdict = Verdict::plain(500, "the answer makes no dialog");
                 return self.cut(ctx, Cut { cause: Cause::Refused(500), verdict });
             }
         }
@@ -92,9 +92,7 @@ impl Call {
     pub(super) fn send_answer(&mut self, ctx: &mut Context<'_>, message: &Message) {
         let Some(invite) = self.invite.as_deref_mut() else { return };
         let from = invite.from;
-        let Server::Proceeding { key, request } = std::mem::replace(&mut invite.server, Server::Done) else {
-            return;
-        };
+        let Some((key, request)) = invite.server.take_proceeding() else { return };
         let leg = &mut self.legs[from];
         match (&mut invite.setup, &mut leg.dialog) {
             (Some(setup), slot) => *slot = uas_dialog(setup.uas.take(), &request, leg.tag.text().as_str()),

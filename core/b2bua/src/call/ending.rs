@@ -94,7 +94,10 @@ impl Ending {
     /// True if nothing more has to be waited for but the INVITE and the rules.
     pub(super) fn is_over(&self) -> bool {
         let over = |farewell| !matches!(farewell, Farewell::Owed | Farewell::Challenged);
-        self.phase == Phase::Closed && over(self.farewells.a) && over(self.farewells.b)
+        self.phase == Phase::Closed
+            && self.asked.is_none()
+            && over(self.farewells.a)
+            && over(self.farewells.b)
     }
 }
 

@@ -38,9 +38,7 @@ impl Call {
     fn relay_failure(&mut self, ctx: &mut Context<'_>, message: &Message) -> u16 {
         let Some(invite) = self.invite.as_deref_mut() else { return 0 };
         let from = invite.from;
-        let Server::Proceeding { key, request } = std::mem::replace(&mut invite.server, Server::Done) else {
-            return 0;
-        };
+        let Some((key, request)) = invite.server.take_proceeding() else { return 0 };
         self.drop_held(ctx);
         let carried = Carried::new(message);
         let (status, words) = match carried.status() {
@@ -68,9 +66,9 @@ impl Call {
             return self.settle_invite(ctx);
         }
         let verdict = match why {
-            ClientFailure::Timeout => Verdict::new(408, "signalling", "the other side does not answer"),
+            ClientFailure::Timeout => Verdict::plain(408, "the other side does not answer"),
             //= RFC 3261 §16.9: a transport error counts as 503, which is not passed on as such.
-            ClientFailure::Transport => Verdict::new(500, "signalling", "the other side cannot be reached"),
+            ClientFailure::Transport => Verdict::plain(500, "the other side cannot be reached"),
         };
         self.fail_invite(ctx, &verdict);
         if initial {
@@ -84,7 +82,7 @@ impl Call {
         let Some(invite) = self.invite.as_deref_mut() else { return };
         invite.timer = None;
         let initial = invite.is_initial();
-        let verdict = Verdict::new(408, "signalling", "no final response");
+        let verdict = Verdict::plain(408, "no final response");
         if initial {
             return self.cut(ctx, Cut { cause: Cause::Refused(408), verdict });
         }
@@ -122,7 +120,7 @@ impl Call {
 
     //= RFC 3261 §12.2.1.2: 481 means that the peer has no such dialog any more.
     pub(super) fn on_peer_gone(&mut self, ctx: &mut Context<'_>, gone: Side) {
-        let reason = Some(Verdict::new(481, "signalling", "the other side has no such call").reason());
+        let reason = Some(Verdict::plain(481, "the other side has no such call").reason());
         self.end(ctx, End { cause: Cause::Cut(481), reason, passed_on: None, spared: Some(gone) });
     }
 }

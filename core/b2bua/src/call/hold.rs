@@ -32,7 +32,7 @@ impl Call {
         } else if self.hold.waiting[from].len() < ctx.config.limits.held {
             self.hold.waiting[from].push_back(signal);
         } else {
-            self.refuse(ctx, from, signal, Verdict::new(500, "overload", "too many messages wait").later());
+            self.refuse(ctx, from, signal, Verdict::plain(500, "too many messages wait").later());
         }
     }
 

@@ -123,6 +123,17 @@ impl Server {
             Self::Accepted { .. } | Self::Done => None,
         }
     }
+
+    /// Takes out the INVITE that is still owed a final response; it is answered then.
+    pub(super) fn take_proceeding(&mut self) -> Option<(ServerKey, Message)> {
+        match std::mem::replace(self, Self::Done) {
+            Self::Proceeding { key, request } => Some((key, request)),
+            other @ (Self::Accepted { .. } | Self::Done) => {
+                *self = other;
+                None
+            }
+        }
+    }
 }
 
 impl Client {
@@ -263,7 +274,7 @@ impl Call {
             (Some(hop), _) => self.call_out(ctx, hop),
             (None, crate::config::Host::Name(name)) if ctx.resolve(self.id, &next_hop, name) => {}
             (None, _) => {
-                let verdict = Verdict::new(500, "overload", "too many names are being looked up").later();
+                let verdict = Verdict::plain(500, "too many names are being looked up").later();
                 self.refuse_try(ctx, verdict);
             }
         }
@@ -280,7 +291,7 @@ impl Call {
                 self.call_out(ctx, hop);
             }
             //= exception RFC 3263 §4.3: a name without addresses gives 500, not 503, which would take us out of service.
-            None => self.refuse_try(ctx, Verdict::new(500, "routing", "the next hop has no address").later()),
+            None => self.refuse_try(ctx, Verdict::plain(500, "the next hop has no address").later()),
         }
     }
 
@@ -296,7 +307,7 @@ impl Call {
         let mut initial = match first_request(request, &id, self.legs.b.tag, &uri) {
             Ok(initial) => initial,
             Err(defect) => {
-                let verdict = Verdict::new(defect.status(), "request", defect.to_string());
+                let verdict = Verdict::plain(defect.status(), defect.to_string());
                 return self.refuse_try(ctx, verdict);
             }
         };
@@ -351,9 +362,7 @@ impl Call {
     pub(super) fn fail_invite(&mut self, ctx: &mut Context<'_>, verdict: &Verdict) {
         let Some(invite) = self.invite.as_deref_mut() else { return };
         let from = invite.from;
-        let Server::Proceeding { key, request } = std::mem::replace(&mut invite.server, Server::Done) else {
-            return;
-        };
+        let Some((key, request)) = invite.server.take_proceeding() else { return };
         let tag = self.legs[from].tag.text();
         let builder = Builder::response_to(&request, verdict.code, verdict.phrase, Some(tag.as_str()));
         let builder = verdict.explain(builder, &ctx.config.pseudonym);
