@@ -9,9 +9,9 @@ mod watch;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use middlebox::{Counter, Drift, Engine, EngineFailure, Entry, Key, Operation};
+use middlebox::{Counter, Drift, Engine, EngineFailure, Entry, Key, Operation, Realms};
 
 use crate::Error;
 use crate::config::GateConfig;
@@ -120,13 +120,24 @@ impl Nft {
         Ok(found.or(unavailable))
     }
 
+    fn write(&mut self, operations: &[Operation]) -> (Vec<Result<(), EngineFailure>>, bool) {
+        write::apply(&mut self.socket, self.features, |set| self.known.contains(&set), operations)
+    }
+
     /// The writer, for a chain of our own beside the gate.
     pub(crate) fn socket(&mut self) -> &mut Socket {
         &mut self.socket
     }
 }
 
-/// Readable when somebody else changed some table.
+/// As [`Nft::as_fd`].
+impl AsRawFd for Nft {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+/// Readable when somebody else changed some table; [`Nft::take_drift`] reads all there is.
 impl AsFd for Nft {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.watch.as_fd()
@@ -135,9 +146,13 @@ impl AsFd for Nft {
 
 impl Engine for Nft {
     fn apply(&mut self, operations: &[Operation]) -> Vec<Result<(), EngineFailure>> {
-        let known = |set| self.known.contains(&set);
-        let (results, disturbed) = write::apply(&mut self.socket, self.features, known, operations);
+        let (results, disturbed) = self.write(operations);
         self.disturbed |= disturbed;
+        let lost = results.contains(&Err(EngineFailure::Unavailable));
+        // Somebody took the table away: new calls need not wait until the old ones are repaired.
+        if lost && install::install(&mut self.socket, &self.config, self.features).is_ok() {
+            return self.write(operations).0;
+        }
         results
     }
 
@@ -173,4 +188,17 @@ impl Engine for Nft {
 #[must_use]
 pub fn ruleset(config: &GateConfig) -> String {
     gate(config, TABLE).to_string()
+}
+
+/// What the kernel holds in this thread's network namespace, whoever works there: a look from outside, without lock
+/// and without changing anything. No table, no entries.
+///
+/// # Errors
+/// If the kernel cannot be asked.
+pub fn kernel_entries(realms: &Realms) -> Result<Vec<Entry>, Error> {
+    let mut socket = Socket::netfilter(0).map_err(Error::kernel("cannot speak to nftables"))?;
+    if !install::exists(&mut socket)? {
+        return Ok(Vec::new());
+    }
+    read::entries(&mut socket, &by_name(realms)).map_err(Error::kernel("cannot read the nftables table"))
 }

@@ -107,27 +107,30 @@ fn commit(socket: &mut Socket, features: Features, steps: &[Step]) -> Result<(),
     let replaced = if features.extend { Vec::new() } else { present(socket, steps) };
     let mut batch = socket.batch();
     for some in steps.chunk_by(|one, other| one.group() == other.group()) {
-        let puts = some.first().is_some_and(|step| step.group().1);
-        match (puts, features.destroy) {
-            (true, _) => put(&mut batch, some, &replaced),
-            (false, true) => write(&mut batch, uapi::DESTROYSETELEM, some, |_| Life::Named),
-            // Added and deleted: a DELSETELEM of what is not there would undo everybody's batch.
-            (false, false) => {
-                write(&mut batch, uapi::NEWSETELEM, some, |_| Life::Named);
-                write(&mut batch, uapi::DELSETELEM, some, |_| Life::Named);
-            }
+        match some.first().is_some_and(|step| step.group().1) {
+            true => put(&mut batch, features, some, &replaced),
+            false => remove(&mut batch, features, some),
         }
     }
     socket.commit(batch)
 }
 
-fn put(batch: &mut Batch, steps: &[Step], replaced: &[(Key, Counter)]) {
+/// Deletes without ever failing: a DELSETELEM of what is not there would undo everybody's batch.
+fn remove(batch: &mut Batch, features: Features, steps: &[Step]) {
+    if features.destroy {
+        return write(batch, uapi::DESTROYSETELEM, steps, |_| Life::Named);
+    }
+    write(batch, uapi::NEWSETELEM, steps, |_| Life::Named);
+    write(batch, uapi::DELSETELEM, steps, |_| Life::Named);
+}
+
+fn put(batch: &mut Batch, features: Features, steps: &[Step], replaced: &[(Key, Counter)]) {
     let before = |step: &Step| {
         let found = replaced.iter().find(|(key, _)| *key == step.key);
         found.map(|(_, counter)| *counter)
     };
     let gone: Vec<Step> = steps.iter().filter(|step| before(step).is_some()).copied().collect();
-    write(batch, uapi::DELSETELEM, &gone, |_| Life::Named);
+    remove(batch, features, &gone);
     write(batch, uapi::NEWSETELEM, steps, |step| match step.change {
         Change::Put(lifetime) => Life::Lives(lifetime, before(step)),
         Change::Remove => Life::Named,

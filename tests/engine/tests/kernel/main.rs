@@ -41,6 +41,7 @@ fn promises() -> Vec<Trial> {
         Trial::test("marks of other software open nothing", promises::foreign_marks),
         Trial::test("a flush of everything leaves an owned table", promises::flush_with_owner),
         Trial::test("a flush of an unprotected table is repaired", promises::flush_without_owner),
+        Trial::test("one entry of many that is gone is found", promises::many_entries),
         Trial::test("lost events are drift", promises::lost_events),
         Trial::test("a middlebox that dies is succeeded", promises::adoption),
         Trial::test("a full set refuses one and harms no other", promises::full_set),

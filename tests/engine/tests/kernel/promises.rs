@@ -7,7 +7,9 @@ use std::time::Duration;
 use engine_contract::{AGENT, Bench, Host, INSIDE, OUTSIDE, Place, Shot, authority, realms};
 use libtest_mimic::Failed;
 use midcom::{Direction, Protocol, Tuple};
-use middlebox::{Counter, EngineFailure, Entry, Opening, Operation, Permit, Realms, ReversePath, Transport};
+use middlebox::{
+    Counter, Drift, EngineFailure, Entry, Opening, Operation, Permit, Realms, ReversePath, Transport,
+};
 use nftables::{Disturbance, Error, Features, GateConfig, Nft};
 
 use crate::firewall::Kernel;
@@ -154,14 +156,36 @@ pub(crate) fn flush_without_owner() -> Result<(), Failed> {
     kernel.nft("delete table inet postern")?;
     assert_eq!(kernel.gate().take_drift()?, Some(Disturbance::Changed));
     let key = permit(shot).key();
-    assert_eq!(kernel.engine().apply(&[add(shot)]), [Err(EngineFailure::Unavailable)]);
+    // A new call does not wait for the repair of the old ones.
+    let other = inbound(true, NEAR + 10);
+    open(&mut kernel, other);
+    assert_eq!(arrived(&mut kernel, other), 10);
     assert_eq!(kernel.gate().take_drift()?, Some(Disturbance::Unavailable));
     let drift = kernel.engine().verify(&[key]).map_err(|failure| failure.to_string())?;
-    assert_eq!(drift.missing, [key]);
+    assert_eq!((drift.missing, drift.foreign), (vec![key], vec![permit(other).key()]));
     assert_eq!(arrived(&mut kernel, shot), 0);
     open(&mut kernel, shot);
     assert_eq!(arrived(&mut kernel, shot), 10);
     assert_eq!(kernel.gate().take_drift()?, None, "our own repair is no drift");
+    Ok(())
+}
+
+/// So many entries that they are looked up one by one: the one that is gone is found.
+pub(crate) fn many_entries() -> Result<(), Failed> {
+    let mut kernel = Kernel::new(WITHOUT_OWNER)?;
+    let permits: Vec<_> = (16384..32767).map(|port| permit(inbound(false, port))).collect();
+    let operations: Vec<_> =
+        permits.iter().map(|permit| Operation::Add { permit: permit.clone(), lifetime: LONG }).collect();
+    assert!(kernel.engine().apply(&operations).iter().all(Result::is_ok));
+    let mut keys: Vec<_> = permits.iter().map(Permit::key).collect();
+    keys.sort();
+    assert_eq!(kernel.engine().verify(&keys), Ok(Drift::default()));
+    let gone = [keys[0], keys[5000], keys[keys.len() - 1]];
+    assert!(gone.iter().all(|key| kernel.sabotage(key)));
+    assert_eq!(kernel.engine().verify(&keys), Ok(Drift { missing: gone.to_vec(), foreign: Vec::new() }));
+    let seen =
+        kernel.network.firewall.run(|| nftables::kernel_entries(&realms()).map_err(io::Error::other))?;
+    assert_eq!(seen.len(), keys.len() - 3);
     Ok(())
 }
 
