@@ -1,6 +1,6 @@
 //! Parameters behind a semicolon: `generic-param` of RFC 3261 §25.1.
 
-use super::syntax::{self, Cursor, is_space, is_token};
+use super::syntax::{self, Cursor};
 
 /// The parameters of a header value; found when asked for, in the order in which they came.
 #[derive(Debug, Clone, Copy, Default)]
@@ -65,15 +65,12 @@ fn param<'a>(cursor: &mut Cursor<'a>) -> Option<(&'a [u8], Option<&'a [u8]>)> {
     if cursor.peek() == Some(b'"') {
         return cursor.quoted().map(|value| (name, Some(value)));
     }
-    let value = cursor.take_while(is_value);
+    let value = cursor.take_while(|byte| VALUE[usize::from(byte)]);
     (!value.is_empty()).then_some((name, Some(value)))
 }
 
 /// Wider than `token / host`: what peers write unquoted (base64, URIs) has no other meaning here.
-fn is_value(byte: u8) -> bool {
-    is_token(byte)
-        || (!is_space(byte) && !matches!(byte, b';' | b',' | b'"' | b'<' | b'>') && byte.is_ascii_graphic())
-}
+static VALUE: [bool; 256] = syntax::set(b"-.!%*_+`'~#$&()/:=?@[\\]^{|}");
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Defect, Host, limits};
+use super::{Defect, Host, limits, syntax};
 
 mod compare;
 
@@ -176,9 +176,8 @@ fn tel<'a>(text: &'a str, rest: &'a str) -> Option<Uri<'a>> {
 fn split_userinfo(userinfo: &str) -> Option<(Option<&str>, Option<&str>)> {
     let (user, password) =
         split_at(userinfo, b':').map_or((userinfo, None), |(user, password)| (user, Some(password)));
-    let valid = !user.is_empty()
-        && is_escaped(user, is_user)
-        && password.is_none_or(|text| is_escaped(text, is_user));
+    let valid =
+        !user.is_empty() && is_escaped(user, &USER) && password.is_none_or(|text| is_escaped(text, &USER));
     valid.then_some((Some(user), password))
 }
 
@@ -195,9 +194,7 @@ fn split_at(text: &str, separator: u8) -> Option<(&str, &str)> {
 
 /// Pairs of `name [ "=" value ]`, none empty, names and values well escaped.
 fn are_pairs(text: &str, separator: char) -> bool {
-    !text.is_empty()
-        && is_escaped(text, is_visible)
-        && pairs(text, separator).all(|(name, _)| !name.is_empty())
+    !text.is_empty() && is_escaped(text, &VISIBLE) && pairs(text, separator).all(|(name, _)| !name.is_empty())
 }
 
 fn pairs(text: &str, separator: char) -> impl Iterator<Item = (&str, Option<&str>)> {
@@ -206,31 +203,27 @@ fn pairs(text: &str, separator: char) -> impl Iterator<Item = (&str, Option<&str
 }
 
 fn is_opaque(text: &str) -> bool {
-    is_escaped(text, is_visible)
+    is_escaped(text, &VISIBLE)
 }
 
 /// Every byte is allowed, and every `%` is followed by two hexadecimal digits.
-fn is_escaped(text: &str, is_allowed: fn(u8) -> bool) -> bool {
+fn is_escaped(text: &str, allowed: &[bool; 256]) -> bool {
     let mut bytes = text.as_bytes();
-    while let [first, rest @ ..] = bytes {
-        bytes = match (first, rest) {
-            (b'%', [high, low, rest @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
-            (b'%', _) => return false,
-            (&byte, rest) if is_allowed(byte) => rest,
-            (_, _) => return false,
+    loop {
+        let plain_len = bytes.iter().position(|&byte| !allowed[usize::from(byte)]).unwrap_or(bytes.len());
+        bytes = match &bytes[plain_len..] {
+            [] => return true,
+            [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
+            _ => return false,
         };
     }
-    true
 }
 
-fn is_visible(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"' | b'@')
-}
+/// Everything visible that delimits nothing; `%` only as an escape.
+static VISIBLE: [bool; 256] = syntax::set(b"!#$&'()*+,-./:;=?[\\]^_`{|}~");
 
 /// Wider than `user-unreserved` by the `#` that dial strings carry unescaped.
-fn is_user(byte: u8) -> bool {
-    is_visible(byte) && !matches!(byte, b'[' | b']' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b':')
-}
+static USER: [bool; 256] = syntax::set(b"!#$&'()*+,-./;=?_~");
 
 #[cfg(test)]
 mod tests {
