@@ -1,0 +1,22 @@
+//! Real phones, a real firewall: the `postern` binary between SIPp and baresip, in network namespaces of this test.
+//!
+//! Needs root or unprivileged user namespaces, and the packages `nftables`, `iproute2`, `sip-tester` and `baresip`.
+
+mod faults;
+mod phones;
+mod sipp;
+mod world;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    // Before any thread exists: root in a user namespace of its own, unless this process is root already.
+    netns::become_root().expect("the lab needs root or unprivileged user namespaces");
+    let mut trials = Vec::new();
+    trials.extend(sipp::trials());
+    trials.extend(phones::trials());
+    trials.extend(faults::trials());
+    let trials = trials.into_iter().map(|(name, run)| Trial::test(name, run)).collect();
+    libtest_mimic::run(&arguments, trials).exit();
+}

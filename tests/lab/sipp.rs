@@ -1,0 +1,131 @@
+//! SIPp's own caller and callee through `postern run`.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use netns::Host;
+
+use crate::world::{
+    BORDER_INSIDE, BORDER_OUTSIDE, CONFIG, INSIDE, Named, OUTSIDE, Outcome, World, read, signal, text,
+};
+
+pub(crate) fn trials() -> Vec<Named> {
+    vec![
+        ("sipp::calls_from_outside_over_udp", || calls(&Call { from: Side::Outside, transport: "u1" })),
+        ("sipp::calls_from_inside_over_udp", || calls(&Call { from: Side::Inside, transport: "u1" })),
+        ("sipp::calls_from_outside_over_tcp", || calls(&Call { from: Side::Outside, transport: "t1" })),
+    ]
+}
+
+enum Side {
+    Outside,
+    Inside,
+}
+
+struct Call {
+    from: Side,
+    transport: &'static str,
+}
+
+const CALLS: u32 = 100;
+
+/// A hundred calls, fifty a second, each 200 ms long: none fails on either side, and no pinhole stays.
+fn calls(call: &Call) -> Outcome {
+    let world = World::new()?;
+    let config = match call.transport {
+        "t1" => CONFIG.replace(INSIDE, &format!("{INSIDE};transport=tcp")),
+        _ => CONFIG.to_owned(),
+    };
+    let postern = world.postern(&config)?;
+    let (caller, caller_address, callee, callee_address, border) = match call.from {
+        Side::Outside => (&world.outside, OUTSIDE, &world.inside, INSIDE, BORDER_OUTSIDE),
+        Side::Inside => (&world.inside, INSIDE, &world.outside, OUTSIDE, BORDER_INSIDE),
+    };
+    let uas = Callee::start(&world, callee, callee_address, call.transport)?;
+    let border = format!("{border}:5060");
+    let count = CALLS.to_string();
+    let arguments = [
+        "-sn",
+        "uac",
+        &border,
+        "-i",
+        caller_address,
+        "-p",
+        "5060",
+        "-mp",
+        "20000",
+        "-m",
+        &count,
+        "-r",
+        "50",
+        "-d",
+        "200",
+        "-t",
+        call.transport,
+        "-s",
+        "bob",
+        "-nostdin",
+        "-timeout",
+        "60s",
+        "-timeout_error",
+    ];
+    world
+        .command(caller, "sipp", &arguments)
+        .map_err(|e| io::Error::other(format!("the caller's SIPp: {e}\n{}", postern.log())))?;
+    postern.wait_for("no call and no pinhole is left", || {
+        Ok(postern.json(&["calls"])?["calls"].as_array().is_some_and(Vec::is_empty)
+            && postern.pinholes()? == (0, 0))
+    })?;
+    let (successful, failed) = uas.finish()?;
+    assert_eq!(
+        (successful, failed),
+        (u64::from(CALLS), 0),
+        "calls that the callee's SIPp saw succeed and fail"
+    );
+    let (_, status) = postern.terminate()?;
+    assert_eq!(status, Some(0), "exit status of postern run");
+    Ok(())
+}
+
+/// SIPp's own answering scenario.
+struct Callee {
+    child: Child,
+    statistics: PathBuf,
+}
+
+impl Callee {
+    fn start(world: &World, host: &Host, address: &str, transport: &str) -> io::Result<Self> {
+        let statistics = world.folder.join("uas.csv");
+        let child = host.spawn(
+            Command::new("sipp")
+                .args([
+                    "-sn", "uas", "-i", address, "-p", "5060", "-mp", "22000", "-t", transport, "-nostdin",
+                ])
+                .args(["-trace_stat", "-fd", "1", "-stf"])
+                .arg(&statistics)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped()),
+        )?;
+        Ok(Self { child, statistics })
+    }
+
+    /// Ends it and reads how many calls succeeded and failed on its side.
+    fn finish(self) -> io::Result<(u64, u64)> {
+        signal(self.child.id(), "USR1")?;
+        text(self.child.wait_with_output()?)?;
+        let statistics = read(&self.statistics)?;
+        let mut lines = statistics.lines();
+        let names: Vec<&str> = lines.next().unwrap_or_default().split(';').collect();
+        let values: Vec<&str> = lines.next_back().unwrap_or_default().split(';').collect();
+        let value = |wanted: &str| {
+            names
+                .iter()
+                .position(|name| *name == wanted)
+                .and_then(|at| values.get(at)?.parse().ok())
+                .ok_or_else(|| io::Error::other(format!("SIPp's statistics have no {wanted}")))
+        };
+        Ok((value("SuccessfulCall(C)")?, value("FailedCall(C)")?))
+    }
+}
