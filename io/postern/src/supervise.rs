@@ -5,8 +5,8 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::prctl;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::{Signal, kill, raise};
+use nix::unistd::{Pid, getppid};
 use tokio::process::{Child, Command};
 
 use crate::cli::{OK, Outcome, PROBLEM, USAGE};
@@ -70,10 +70,25 @@ fn advise(config: &Config, file: &Path) {
     }
 }
 
-/// Called by a half that `postern run` has started: it must not outlive it.
-pub(crate) fn follow_parent() {
-    // Where the kernel refuses, a lost parent is noticed by nobody, and nothing else is harmed.
-    let _ = prctl::set_pdeathsig(Signal::SIGTERM);
+/// The process that has started a half, which must not outlive it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parent(Pid);
+
+impl Parent {
+    /// To be called early: a parent that is gone by then would be taken for another.
+    pub(crate) fn find() -> Self {
+        Self(getppid())
+    }
+
+    /// Ends this process in order when the parent ends. To be called after the last change of user, which makes the
+    /// kernel forget it.
+    pub(crate) fn follow(self) {
+        // Where the kernel refuses, a lost parent is noticed by nobody, and nothing else is harmed.
+        let _ = prctl::set_pdeathsig(Signal::SIGTERM);
+        if getppid() != self.0 {
+            let _ = raise(Signal::SIGTERM);
+        }
+    }
 }
 
 struct Supervisor {

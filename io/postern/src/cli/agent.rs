@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Common, OK, Outcome};
+use crate::log;
 use crate::runtime::{self, Failure};
-use crate::{log, supervise};
+use crate::supervise::Parent;
 
 /// Serve the SIP half alone, with the middlebox elsewhere
 #[derive(Debug, Args)]
@@ -25,13 +26,11 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn run(self, common: &Common) -> Outcome {
+        let parent = self.supervised.then(Parent::find);
         let common = common.with(self.file);
         let config = common.load()?;
         log::start("agent", config.log);
-        if self.supervised {
-            supervise::follow_parent();
-        }
-        match runtime::agent::run(&config) {
+        match runtime::agent::run(&config, parent) {
             Ok(()) => Ok(OK),
             Err(Failure::Start(text)) => Err(text.into()),
         }

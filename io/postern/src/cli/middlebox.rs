@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Common, OK, Outcome, print};
+use crate::log;
 use crate::runtime::{self, Failure};
-use crate::{log, supervise};
+use crate::supervise::Parent;
 
 /// Serve the firewall half alone: takes SIMCO requests, holds our nftables table
 #[derive(Debug, Args)]
@@ -36,12 +37,10 @@ pub(super) struct Middlebox {
 
 impl Middlebox {
     pub(super) fn run(self, common: &Common) -> Outcome {
+        let parent = self.supervised.then(Parent::find);
         let common = common.with(self.file);
         let config = common.load()?;
         log::start("middlebox", config.log);
-        if self.supervised {
-            supervise::follow_parent();
-        }
         if self.dry_run {
             return print::say(&runtime::gate::dry_run(&config)?);
         }
@@ -49,7 +48,7 @@ impl Middlebox {
             runtime::gate::remove(&config)?;
             return Ok(OK);
         }
-        match runtime::gate::run(&config) {
+        match runtime::gate::run(&config, parent) {
             Ok(()) => Ok(OK),
             Err(Failure::Start(text)) => Err(text.into()),
         }

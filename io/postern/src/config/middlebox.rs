@@ -230,7 +230,7 @@ fn find_inside(
         (Some((index, _)), None) => Some(index),
         (Some(_) | None, Some(_)) | (None, None) => None,
     };
-    let found = named.or(only).or((engine == Engine::None && !realms.is_empty()).then_some(0));
+    let found = named.or(only).or_else(|| (engine == Engine::None && !realms.is_empty()).then_some(0));
     if found.is_none() && !realms.is_empty() && problems.is_empty() {
         problems.push_with_help(
             span,

@@ -21,17 +21,18 @@ use crate::clock::Clock;
 use crate::config::{Config, Listen, Transport};
 use crate::runtime::{Signals, block_on, unix};
 use crate::sandbox::{self, Identity, Keep};
+use crate::supervise::Parent;
 use crate::{log, seed};
 
 /// Read from a middlebox at once.
 const READ_BYTES: usize = 64 << 10;
 
 /// Runs the agent half until it is told to stop.
-pub(crate) fn run(config: &Config) -> Result<(), Failure> {
-    block_on(async { open(config)?.run().await })
+pub(crate) fn run(config: &Config, parent: Option<Parent>) -> Result<(), Failure> {
+    block_on(async { open(config, parent)?.run().await })
 }
 
-fn open(config: &Config) -> Result<Agent, Failure> {
+fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
     let identity = Identity::find(config.user.as_deref()).map_err(Failure::Start)?;
     let rng = seed::rng().map_err(|error| Failure::Start(format!("/dev/urandom: {error}")))?;
     let settings = settings::b2bua(config);
@@ -50,6 +51,9 @@ fn open(config: &Config) -> Result<Agent, Failure> {
     let allowed = vec![Uid::effective().as_raw(), identity.uid.as_raw()];
     let signals = Signals::listen()?;
     let sandbox = sandbox::enter(Keep::Nothing, Some(&identity)).map_err(Failure::Start)?;
+    if let Some(parent) = parent {
+        parent.follow();
+    }
     let questions = server::serve(socket, allowed).map_err(|error| cannot_serve(&admin, &error))?;
     let connect = &config.middlebox.connect;
     let links: Vec<Link> =

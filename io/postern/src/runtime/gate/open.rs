@@ -18,14 +18,15 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::runtime::{Signals, block_on, unix};
 use crate::sandbox::{self, Identity, Keep};
+use crate::supervise::Parent;
 use crate::{log, seed};
 
 /// How long entries found at start are kept for agents that come back.
 const ORPHAN_GRACE: Duration = Duration::from_secs(30);
 
 /// Runs the middlebox half until it is told to stop.
-pub(crate) fn run(config: &Config) -> Result<(), Failure> {
-    block_on(async { open(config).map_err(Failure::Start)?.run().await })
+pub(crate) fn run(config: &Config, parent: Option<Parent>) -> Result<(), Failure> {
+    block_on(async { open(config, parent).map_err(Failure::Start)?.run().await })
 }
 
 /// The ruleset as it would be given to the kernel.
@@ -42,7 +43,7 @@ pub(crate) fn remove(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-fn open(config: &Config) -> Result<Gate, String> {
+fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     need_net_admin()?;
     let identity = Identity::find(config.user.as_deref())?;
     let rng = seed::rng().map_err(|error| format!("/dev/urandom: {error}"))?;
@@ -60,6 +61,9 @@ fn open(config: &Config) -> Result<Gate, String> {
         event_descriptor(&engine).map_err(|error| format!("cannot wait for the kernel's events: {error}"))?;
     let features = format!("nftables ({:?})", engine.features());
     let sandbox = sandbox::enter(Keep::NetAdmin, None)?;
+    if let Some(parent) = parent {
+        parent.follow();
+    }
     let questions = server::serve(socket, vec![Uid::effective().as_raw()])
         .map_err(|error| format!("{}: {error}", admin.display()))?;
     let simco = UnixListener::from_std(simco).map_err(|error| error.to_string())?;
