@@ -218,12 +218,14 @@ pub(crate) fn phrase(code: u16) -> &'static str {
         590 => "Firewall Failure",
         591 => "Firewall Temporarily Closed",
         592 => "Firewall Policy",
-        100..=199 => "Progress",
-        201..=299 => "Success",
-        300..=399 => "Redirection",
-        401..=499 => "Request Failure",
-        501..=599 => "Server Failure",
-        _ => "Global Failure",
+        other => match other / 100 {
+            1 => "Progress",
+            2 => "Success",
+            3 => "Redirection",
+            4 => "Request Failure",
+            5 => "Server Failure",
+            _ => "Global Failure",
+        },
     }
 }
 

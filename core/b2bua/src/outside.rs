@@ -3,6 +3,7 @@
 
 use machine::{Instant, Outbox};
 use midcom::Failure;
+use sip::dialog::Dialog;
 use sip::message::{Builder, Message, Method, Name};
 
 use crate::b2bua::{B2bua, Service};
@@ -65,18 +66,19 @@ impl B2bua {
             Ok(plan) => plan,
             Err(verdict) => return self.context(now, out).refuse_alone(&request, &verdict),
         };
-        let id = CallId(self.calls_made + 1);
-        match Call::start(&mut self.context(now, out), id, request, plan) {
-            Ok(call) => {
-                self.calls_made += 1;
-                self.calls.insert(id, Box::new(call));
-                self.with_call(now, out, id, Call::begin);
-            }
-            Err((request, defect)) => {
+        let tag = Tag::mint(self.config.shard, &mut self.shared.rng);
+        let uas = match Dialog::uas(&request.message, tag.text().as_str()) {
+            Ok(dialog) => dialog,
+            Err(defect) => {
                 let verdict = Verdict::plain(defect.status(), defect.to_string());
-                self.context(now, out).refuse_alone(&request, &verdict);
+                return self.context(now, out).refuse_alone(&request, &verdict);
             }
-        }
+        };
+        self.calls_made += 1;
+        let id = CallId(self.calls_made);
+        let call = Call::start(&mut self.context(now, out), id, request, plan, (tag, uas));
+        self.calls.insert(id, Box::new(call));
+        self.with_call(now, out, id, Call::begin);
     }
 
     /// Where the call goes and through which middleboxes.

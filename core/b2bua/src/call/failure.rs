@@ -5,7 +5,7 @@ use sip::message::{Builder, Message, Method};
 
 use super::Call;
 use super::ending::{Cut, End};
-use super::invite::{Client, Server};
+use super::invite::Client;
 use crate::context::Context;
 use crate::event::{Cause, Sip};
 use crate::failure::{Verdict, phrase};

@@ -18,11 +18,13 @@ mod ending;
 mod failure;
 mod hold;
 mod invite;
+mod out;
 mod pinholes;
 mod provisional;
 mod reinvite;
 mod relay;
 mod signal;
+mod start;
 pub(crate) mod stray;
 mod timeout;
 
@@ -46,7 +48,7 @@ use invite::Invite;
 use relay::Exchange;
 
 pub(crate) use ending::Cut;
-pub(crate) use invite::Plan;
+pub(crate) use start::Plan;
 
 /// One call.
 #[derive(Debug)]

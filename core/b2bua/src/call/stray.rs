@@ -4,7 +4,7 @@ use sip::dialog::{Dialog, Initial};
 use sip::message::{Message, Method};
 use sip::transport::Hop;
 
-use super::invite::without_tag;
+use super::out::without_tag;
 use crate::context::{Context, Recipient};
 use crate::event::Sip;
 use crate::failure::{Reason, write_reason};

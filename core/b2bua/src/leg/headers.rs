@@ -122,87 +122,44 @@ fn is_about_body(name: Name) -> bool {
     .contains(&name)
 }
 
+/// Whatever is not listed here is the peers' business and travels, as header fields do that nobody has heard of.
 fn author(name: Name, message: &Message) -> Author {
     let status = message.status();
     match name {
         Name::Allow | Name::Require | Name::Supported => Author::Both,
         //= RFC 3261 §8.1.3.4, §21.4.23: a redirection's or an ambiguity's Contact is for the caller, not for us.
         Name::Contact if (300..400).contains(&status) || status == 485 => Author::Peer,
-        // Per leg.
-        Name::CallId
-        | Name::Contact
-        | Name::ContentLength
-        | Name::CSeq
-        | Name::From
-        | Name::MaxForwards
-        | Name::RecordRoute
-        | Name::Route
-        | Name::SessionId
-        | Name::To
-        | Name::Via
-        // Of extensions that end here.
-        | Name::Join
-        | Name::MinSe
-        | Name::Path
-        | Name::RAck
-        | Name::Replaces
-        | Name::RSeq
-        | Name::ServiceRoute
-        | Name::SessionExpires => Author::Us,
         // Written by `failure::write_reason`, because ours may replace the peer's.
         Name::Reason if matches!(message.method(), Method::Bye | Method::Cancel) => Author::Us,
-        Name::Accept
-        | Name::AcceptContact
-        | Name::AcceptEncoding
-        | Name::AcceptLanguage
-        | Name::AlertInfo
-        | Name::AllowEvents
-        | Name::AuthenticationInfo
-        | Name::Authorization
-        | Name::CallInfo
-        | Name::ContentDisposition
-        | Name::ContentEncoding
-        | Name::ContentLanguage
-        | Name::ContentType
-        | Name::Date
-        | Name::Diversion
-        | Name::ErrorInfo
-        | Name::Event
-        | Name::Expires
-        | Name::HistoryInfo
-        | Name::Identity
-        | Name::IdentityInfo
-        | Name::InReplyTo
-        //= RFC 7332 §6: Max-Breadth is copied; we do not fork.
-        | Name::MaxBreadth
-        | Name::MimeVersion
-        | Name::MinExpires
-        | Name::Organization
-        | Name::PAssertedIdentity
-        | Name::PPreferredIdentity
-        | Name::Priority
-        | Name::Privacy
-        | Name::ProxyAuthenticate
-        | Name::ProxyAuthorization
-        | Name::ProxyRequire
-        | Name::Reason
-        | Name::ReferSub
-        | Name::ReferTo
-        | Name::ReferredBy
-        | Name::RejectContact
-        | Name::ReplyTo
-        | Name::RequestDisposition
-        | Name::RetryAfter
-        | Name::Server
-        | Name::SipEtag
-        | Name::SipIfMatch
-        | Name::Subject
-        | Name::SubscriptionState
-        | Name::Timestamp
-        | Name::Unsupported
-        | Name::UserAgent
-        | Name::Warning
-        | Name::WwwAuthenticate
-        | Name::Other => Author::Peer,
+        _ if PER_LEG.contains(&name) || ENDS_HERE.contains(&name) => Author::Us,
+        //= RFC 7332 §6: Max-Breadth is one of those that are copied.
+        _ => Author::Peer,
     }
 }
+
+/// What every message of a leg has of its own.
+const PER_LEG: [Name; 11] = [
+    Name::CallId,
+    Name::Contact,
+    Name::ContentLength,
+    Name::CSeq,
+    Name::From,
+    Name::MaxForwards,
+    Name::RecordRoute,
+    Name::Route,
+    Name::SessionId,
+    Name::To,
+    Name::Via,
+];
+
+/// Header fields of extensions that end here, and that name dialogs of one leg only.
+const ENDS_HERE: [Name; 8] = [
+    Name::Join,
+    Name::MinSe,
+    Name::Path,
+    Name::RAck,
+    Name::Replaces,
+    Name::RSeq,
+    Name::ServiceRoute,
+    Name::SessionExpires,
+];

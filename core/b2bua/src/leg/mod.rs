@@ -6,7 +6,7 @@ pub(crate) mod description;
 pub(crate) mod headers;
 pub(crate) mod session_id;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use sip::dialog::Dialog;
 use sip::message::{Builder, Method, Name, Uri};
@@ -54,6 +54,11 @@ impl Leg {
         }
     }
 
+    /// Our address on this leg, as `o=` names it.
+    fn address(&self, config: &Config) -> IpAddr {
+        config.listener(self.hop.listener).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |own| own.address.ip())
+    }
+
     /// Adds what the other peer said: its header fields in order, and its body. Says whether a description travels.
     pub(crate) fn carry(
         &mut self,
@@ -69,8 +74,7 @@ impl Leg {
                 let Ok(session) = sdp::Session::parse(bytes) else {
                     return (carried.relay(builder, false), false);
                 };
-                let address = config.listener(self.hop.listener).map(|listener| listener.address.ip());
-                let text = self.description.write(&session, address.unwrap_or(self.hop.remote.ip()));
+                let text = self.description.write(&session, self.address(config));
                 (carried.relay(builder, true).body("", text), true)
             }
             body::Body::Description(_) | body::Body::Hidden => (carried.relay(builder, false), false),
@@ -89,8 +93,7 @@ impl Leg {
         let declined =
             (0..session.streams()).fold(session.patch(), |patch, stream| patch.port(stream, 0)).finish();
         let Ok(session) = sdp::Session::parse(&declined) else { return (builder, false) };
-        let address = config.listener(self.hop.listener).map(|listener| listener.address.ip());
-        let text = self.description.write(&session, address.unwrap_or(self.hop.remote.ip()));
+        let text = self.description.write(&session, self.address(config));
         (builder.body("application/sdp", text), true)
     }
 

@@ -1,0 +1,111 @@
+//! The INVITE leaves on leg B: RFC 3261 §8.1, §13.2.1, RFC 7332.
+
+use std::net::SocketAddr;
+
+use sip::dialog::Initial;
+use sip::endpoint::ClientKey;
+use sip::message::{Defect, Message, Method, Name, NameAddr};
+use sip::transport::Hop;
+
+use super::Call;
+use super::invite::{Client, Invite, Server};
+use crate::config::Host;
+use crate::context::{Context, Wake};
+use crate::event::Sip;
+use crate::failure::Verdict;
+use crate::leg::carried::Carried;
+use crate::leg::{Sdp, headers};
+use crate::route;
+use crate::side::Side;
+use crate::tag::{Tag, call_id};
+
+/// The Max-Breadth of a request that came without (RFC 5393 §5.3.3).
+const MAX_BREADTH: &str = "60";
+
+impl Call {
+    /// The INVITE may leave.
+    pub(super) fn send_invite(&mut self, ctx: &mut Context<'_>) {
+        let Some(invite) = &self.invite else { return };
+        let Some(setup) = &invite.setup else { return self.send_reinvite(ctx) };
+        let (next_hop, listener) = (setup.next_hop.clone(), setup.listener);
+        match (route::hop(&next_hop, listener), &next_hop.host) {
+            (Some(hop), _) => self.call_out(ctx, hop),
+            (None, Host::Name(name)) if ctx.resolve(self.id, &next_hop, name) => {}
+            (None, _) => {
+                let verdict = Verdict::plain(500, "too many names are being looked up").later();
+                self.refuse_try(ctx, verdict);
+            }
+        }
+    }
+
+    /// The name service answered.
+    pub(crate) fn on_resolved(&mut self, ctx: &mut Context<'_>, addresses: &[SocketAddr]) {
+        let Some(Invite { client: Client::Idle, setup: Some(setup), .. }) = self.invite.as_deref() else {
+            return;
+        };
+        match addresses.first() {
+            Some(remote) => {
+                let hop = route::hop_to(*remote, &setup.next_hop, setup.listener);
+                self.call_out(ctx, hop);
+            }
+            //= exception RFC 3263 §4.3: a name without addresses gives 500, not 503, which would take us out of service.
+            None => self.refuse_try(ctx, Verdict::plain(500, "the next hop has no address").later()),
+        }
+    }
+
+    /// The INVITE leaves on leg B.
+    fn call_out(&mut self, ctx: &mut Context<'_>, hop: Hop) {
+        self.legs.b.hop = hop;
+        let Some(invite) = self.invite.as_deref_mut() else { return };
+        let (Server::Proceeding { key, request }, Some(setup)) = (&invite.server, &mut invite.setup) else {
+            return;
+        };
+        let uri = route::request_uri(ctx.config, request, &setup.next_hop);
+        let id = call_id(ctx.config.shard, &mut ctx.shared.rng);
+        let mut initial = match first_request(request, &id, self.legs.b.tag, &uri) {
+            Ok(initial) => initial,
+            Err(defect) => {
+                let verdict = Verdict::plain(defect.status(), defect.to_string());
+                return self.refuse_try(ctx, verdict);
+            }
+        };
+        let mut builder = initial.request_with_hops(&Method::Invite, headers::max_forwards(request));
+        if request.header(Name::MaxBreadth).is_none() {
+            //= RFC 7332 §6: written if it did not come.
+            builder = builder.header(Name::MaxBreadth, MAX_BREADTH);
+        }
+        builder = self.legs.b.contact(ctx.config, builder);
+        builder = self.session_id.write(builder, Side::B);
+        let (builder, sdp) = self.legs.b.carry(ctx.config, builder, Carried::new(request), Sdp::Passes);
+        let cause = *key;
+        setup.uac = Some(initial);
+        let sip = Sip { sdp, ..Sip::new(&Method::Invite, 0) };
+        let key = ctx.request(self.to(Side::B), Some(cause), hop, builder, sip);
+        self.called(ctx, key);
+    }
+
+    /// An INVITE has left.
+    pub(super) fn called(&mut self, ctx: &mut Context<'_>, key: ClientKey) {
+        let timer = ctx.wake(self.id, ctx.config.timers.timer_c, Wake::TimerC);
+        if let Some(invite) = &mut self.invite {
+            invite.client = Client::Calling { key };
+            invite.timer = Some(timer);
+        }
+    }
+}
+
+/// What B's dialogs start from: the peers' names as the caller wrote them, Call-ID and tag our own.
+fn first_request(invite: &Message, call_id: &str, tag: Tag, uri: &str) -> Result<Initial, Defect> {
+    let (from, to) = (invite.from()?, invite.to()?);
+    let local = without_tag(&from);
+    Initial::new(call_id, (&local, tag.text().as_str()), to.as_bytes(), uri, &[], 1)
+}
+
+/// A From or To value without its tag, otherwise as it came.
+pub(super) fn without_tag(address: &NameAddr<'_>) -> Vec<u8> {
+    let value = address.as_bytes();
+    let Some(tag) = address.tag() else { return value.to_vec() };
+    let tag_start = tag.as_ptr() as usize - value.as_ptr() as usize;
+    let before = value[..tag_start].iter().rposition(|byte| *byte == b';').unwrap_or(tag_start);
+    [value[..before].trim_ascii_end(), &value[tag_start + tag.len()..]].concat()
+}

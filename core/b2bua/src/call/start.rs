@@ -1,0 +1,105 @@
+//! A call begins: RFC 3261 §8.2, §12.1.1.
+
+use std::sync::Arc;
+
+use sip::dialog::Dialog;
+use sip::message::{Defect, Method, NameAddr};
+use sip::transport::{Hop, ListenerId};
+
+use super::hold::Hold;
+use super::invite::{Invite, Setup};
+use super::signal::Signal;
+use super::{Call, Request};
+use crate::config::{NextHop, RealmId};
+use crate::context::Context;
+use crate::event::{CallId, Event, Sip};
+use crate::ledger::{Ledger, MediaPath, Realm, Terms};
+use crate::leg::Leg;
+use crate::leg::description::Description;
+use crate::leg::session_id::SessionId;
+use crate::side::{Side, Sides};
+use crate::tag::Tag;
+
+/// Where a new call goes.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) realms: Sides<RealmId>,
+    pub(crate) next_hop: NextHop,
+    /// The listener leg B sends from.
+    pub(crate) listener: ListenerId,
+    pub(crate) path: MediaPath,
+    pub(crate) pinholes: Sides<Arc<Realm>>,
+}
+
+impl Call {
+    /// A call for an INVITE outside any dialog; `tag` and `uas` are the dialog it will make on leg A.
+    pub(crate) fn start(
+        ctx: &mut Context<'_>,
+        id: CallId,
+        request: Request,
+        plan: Plan,
+        (tag, uas): (Tag, Dialog),
+    ) -> Self {
+        let tags = Sides { a: tag, b: Tag::mint(ctx.config.shard, &mut ctx.shared.rng) };
+        let (key, hop) = (request.key, request.hop);
+        let uri = |address: Result<NameAddr<'_>, Defect>| address.map_or("", |address| address.uri()).into();
+        let (from, to) = (uri(request.message.from()), uri(request.message.to()));
+        let mut leg = |realm, hop, tag| Leg {
+            realm,
+            hop,
+            tag,
+            dialog: None,
+            description: Description::new(&mut ctx.shared.rng),
+        };
+        let hop_b = Hop { listener: plan.listener, protocol: plan.next_hop.protocol, ..hop };
+        let legs = Sides { a: leg(plan.realms.a, hop, tags.a), b: leg(plan.realms.b, hop_b, tags.b) };
+        let mut session_id = SessionId::default();
+        session_id.learn(Side::A, &request.message, &mut ctx.shared.rng);
+        let mut invite = Invite::new(Side::A, request);
+        invite.setup = Some(Box::new(Setup {
+            next_hop: plan.next_hop,
+            listener: plan.listener,
+            uas: Some(uas),
+            uac: None,
+            forks: Vec::new(),
+        }));
+        let terms = Terms {
+            path: plan.path,
+            realms: plan.pinholes,
+            rule_lifetime: ctx.config.rule_lifetime,
+            rules_max: ctx.config.limits.rules,
+        };
+        for side in [Side::A, Side::B] {
+            ctx.shared.tags.insert(tags[side], (id, side));
+        }
+        ctx.shared.servers.insert(key, id);
+        Self {
+            id,
+            legs,
+            ledger: Ledger::new(terms),
+            ledger_timer: None,
+            rules: Vec::new(),
+            session_id,
+            invite: Some(Box::new(invite)),
+            hold: Hold::default(),
+            exchanges: Vec::new(),
+            ending: None,
+            from,
+            to,
+            started: ctx.now,
+            established: None,
+        }
+    }
+
+    /// Lets the INVITE that made the call go on.
+    pub(crate) fn begin(&mut self, ctx: &mut Context<'_>) {
+        let (from, to) = (self.legs.a.realm, self.legs.b.realm);
+        ctx.event(Event::Started { call: self.id, from, to });
+        if let Some(request) = self.invite.as_ref().and_then(|invite| invite.server.request()) {
+            self.received(ctx, Side::A, request);
+        }
+        // The endpoint has sent it.
+        ctx.sent(self.to(Side::A), Sip::new(&Method::Invite, 100));
+        self.submit(ctx, Side::A, Signal::Try);
+    }
+}
