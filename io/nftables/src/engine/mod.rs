@@ -190,6 +190,15 @@ pub fn ruleset(config: &GateConfig) -> String {
     gate(config, TABLE).to_string()
 }
 
+/// True if there is a table of ours in this thread's network namespace, whether a middlebox works there or not.
+///
+/// # Errors
+/// If the kernel cannot be asked.
+pub fn is_installed() -> Result<bool, Error> {
+    let mut socket = Socket::netfilter(0).map_err(Error::kernel("cannot speak to nftables"))?;
+    install::exists(&mut socket)
+}
+
 /// What the kernel holds in this thread's network namespace, whoever works there: a look from outside, without lock
 /// and without changing anything. No table, no entries.
 ///
