@@ -2,6 +2,7 @@
 //! `docs/pinholes.md` §3, "Mark" and "The line".
 
 mod expressions;
+mod notes;
 
 use std::fmt;
 use std::fs;
@@ -9,10 +10,11 @@ use std::fs;
 use crate::config::Mark;
 use crate::engine::TABLE;
 use crate::netlink::{Message, Received, Socket, be32, text, uapi};
-use crate::ruleset::hook_name;
+use crate::ruleset::{family_name, hook_name};
 use crate::{Error, firewall};
 
 use expressions::Reading;
+pub use notes::Note;
 
 /// Routing rules: the attributes that name marks.
 const RTM_GETRULE: u16 = 34;
@@ -116,6 +118,8 @@ pub struct Surroundings {
     pub mark_uses: Vec<MarkUse>,
     /// Tables of old iptables, which nothing here can look into: the packet must tell.
     pub legacy: Vec<String>,
+    /// What else is worth knowing.
+    pub notes: Vec<Note>,
 }
 
 /// Looks around in this thread's network namespace.
@@ -131,9 +135,10 @@ pub fn survey(mark: Mark) -> Result<Surroundings, Error> {
     surroundings.chains.sort_by_key(|chain| (chain.hook, chain.priority));
     dump(&mut socket, uapi::GETRULE, |message| rule(message, mark, &mut surroundings))
         .map_err(Error::kernel(failed))?;
-    let failed = "cannot read the routing rules";
+    let failed = "cannot read this machine's network configuration";
     let mut route = Socket::route().map_err(Error::kernel(failed))?;
     routing_rules(&mut route, mark, &mut surroundings).map_err(Error::kernel(failed))?;
+    surroundings.notes = notes::notes(&mut socket, &mut route).map_err(Error::kernel(failed))?;
     for file in ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"] {
         // Absent where old iptables is.
         let names = fs::read_to_string(file).unwrap_or_default();
@@ -146,16 +151,6 @@ pub fn survey(mark: Mark) -> Result<Surroundings, Error> {
 fn dump(socket: &mut Socket, kind: u8, mut each: impl FnMut(&Received<'_>)) -> std::io::Result<()> {
     let question = Message::nftables(kind, uapi::NLM_F_DUMP, 0, socket.next_sequence());
     socket.ask(question, |message| each(&message))
-}
-
-fn family_name(number: u8) -> Option<&'static str> {
-    match number {
-        uapi::INET => Some("inet"),
-        uapi::IPV4 => Some("ip"),
-        uapi::IPV6 => Some("ip6"),
-        uapi::BRIDGE => Some("bridge"),
-        _ => None,
-    }
 }
 
 fn base_chain(message: &Received<'_>) -> Option<BaseChain> {

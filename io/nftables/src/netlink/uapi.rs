@@ -21,11 +21,13 @@ pub(crate) const fn nftables(kind: u8) -> u16 {
 
 /// The multicast group of nf_tables' events, as the bit mask that `bind` takes.
 pub(crate) const NFTABLES_EVENTS: u32 = 1 << 6;
+/// The multicast group of traced packets.
+pub(crate) const NFTABLES_TRACES: u32 = 1 << 8;
 
 numbers! {
     NEWTABLE = 0, GETTABLE = 1, DELTABLE = 2, NEWCHAIN = 3, GETCHAIN = 4, DELCHAIN = 5, NEWRULE = 6, GETRULE = 7,
     DELRULE = 8, NEWSET = 9, GETSET = 10, DELSET = 11, NEWSETELEM = 12, GETSETELEM = 13, DELSETELEM = 14,
-    NEWGEN = 15, GETGEN = 16, DESTROYSETELEM = 30;
+    NEWGEN = 15, GETGEN = 16, TRACE = 17, GETOBJ = 19, GETFLOWTABLE = 23, DESTROYSETELEM = 30;
     u8
 }
 
@@ -62,6 +64,8 @@ numbers! {
     META_DREG = 1, META_KEY = 2, META_SREG = 3,
     CT_DREG = 1, CT_KEY = 2,
     FIB_DREG = 1, FIB_RESULT = 2, FIB_FLAGS = 3,
+    OBJ_TABLE = 1, OBJ_NAME = 2, OBJ_TYPE = 3, OBJ_DATA = 4, CT_HELPER_NAME = 1,
+    TRACE_TABLE = 1, TRACE_CHAIN = 2, TRACE_RULE_HANDLE = 3, TRACE_TYPE = 4, TRACE_VERDICT = 5, TRACE_POLICY = 16,
     COUNTER_BYTES = 1, COUNTER_PACKETS = 2,
     GEN_ID = 1;
     u16
@@ -76,9 +80,11 @@ numbers! {
     REG_00 = 8,
     CMP_EQ = 0, CMP_NEQ = 1,
     NETWORK_HEADER = 1, TRANSPORT_HEADER = 2,
-    META_MARK = 3, META_IIFNAME = 6, META_NFPROTO = 15, META_L4PROTO = 16,
+    META_MARK = 3, META_IIFNAME = 6, META_NFTRACE = 12, META_NFPROTO = 15, META_L4PROTO = 16,
     CT_STATE = 0,
     CT_ESTABLISHED = 2, CT_RELATED = 4, CT_UNTRACKED = 64,
+    OBJECT_CT_HELPER = 3,
+    TRACE_TYPE_POLICY = 1, TRACE_TYPE_RULE = 3,
     FIB_RESULT_OIF = 1, FIB_F_SADDR = 1, FIB_F_IIF = 8, FIB_F_PRESENT = 32;
     u32
 }

@@ -6,6 +6,7 @@
 
 mod frame;
 mod tap;
+mod trace;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,8 +20,11 @@ use crate::netlink::{Message, be64, uapi};
 use crate::ruleset::{Chain, End, Hook, Statement, Table, Verdict};
 
 use tap::Tap;
+use trace::Trace;
 
 const CHAIN: &str = "proof";
+const TRACE_CHAIN: &str = "proof_trace";
+const BEHIND_GATE: i32 = -299;
 /// Behind everything that others have at postrouting.
 const LAST: i32 = i32::MAX;
 const UDP: u8 = 17;
@@ -47,8 +51,9 @@ pub struct Probe {
 pub enum Proof {
     /// A packet passed all rules of this machine.
     Proven,
-    /// It passed the gate, but rules behind it stopped it: the line is missing somewhere.
-    Blocked,
+    /// It passed the gate, but rules behind it stopped it: the line is missing. The text names the rule or policy that
+    /// dropped it, where the kernel could tell.
+    Blocked(Option<String>),
     /// It could not be tried; the text says why.
     NotProven(String),
 }
@@ -67,7 +72,8 @@ fn attempt(engine: &mut Nft, probe: &Probe) -> io::Result<Proof> {
     let frame = frame::udp(probe.source, probe.destination)
         .ok_or_else(|| said("source and destination differ in IP version"))?;
     let mut tap = Tap::open(&probe.interface)?;
-    add_chain(engine, probe)?;
+    let mut trace = Trace::open()?;
+    add_chains(engine, probe)?;
     let add = Operation::Add { permit: probe.permit.clone(), lifetime: LIFETIME };
     for result in engine.apply(&[add]) {
         result.map_err(io::Error::other)?;
@@ -75,11 +81,11 @@ fn attempt(engine: &mut Nft, probe: &Probe) -> io::Result<Proof> {
     for _ in 0..FRAMES {
         tap.write(&frame)?;
     }
-    judge(engine, probe)
+    judge(engine, probe, &mut trace)
 }
 
 /// Looks until all frames have been counted, at the gate at least, or long enough.
-fn judge(engine: &mut Nft, probe: &Probe) -> io::Result<Proof> {
+fn judge(engine: &mut Nft, probe: &Probe, trace: &mut Trace) -> io::Result<Proof> {
     let mut admitted = 0;
     for _ in 0..LOOKS {
         // In this order: a frame that the gate has counted is at the end, or nowhere, a moment later.
@@ -97,7 +103,7 @@ fn judge(engine: &mut Nft, probe: &Probe) -> io::Result<Proof> {
             "the packet did not pass the gate: check the realm's interfaces and the route to its source"
                 .into(),
         )),
-        (0, _) => Ok(Proof::Blocked),
+        (0, _) => Ok(Proof::Blocked(trace.dropper())),
         (_, _) => Ok(Proof::Proven),
     }
 }
@@ -108,24 +114,32 @@ fn admitted_by(engine: &mut Nft, probe: &Probe) -> u64 {
     counters.into_iter().flatten().map(|counter| counter.packets).sum()
 }
 
-fn add_chain(engine: &mut Nft, probe: &Probe) -> io::Result<()> {
+/// One chain behind the gate that has the packet traced, one at the end that counts and drops it.
+fn add_chains(engine: &mut Nft, probe: &Probe) -> io::Result<()> {
     let port = |end, address: SocketAddr| Statement::Ports(end, address.port()..=address.port());
-    let chain = Chain {
-        name: CHAIN.into(),
-        hook: Some(Hook { number: uapi::POST_ROUTING, priority: LAST, drop: false }),
-        rules: vec![vec![
+    let rule = |then: &[Statement]| {
+        let this = [
             Statement::Protocol(UDP),
             Statement::Address(End::Source, probe.source.ip()),
             Statement::Address(End::Destination, probe.destination.ip()),
             port(End::Source, probe.source),
             port(End::Destination, probe.destination),
-            Statement::Counter,
-            Statement::Then(Verdict::Drop),
-        ]],
+        ];
+        vec![[&this, then].concat()]
     };
+    let chain = |name: &str, number, priority, rules| Chain {
+        name: name.into(),
+        hook: Some(Hook { number, priority, drop: false }),
+        rules,
+    };
+    let end = rule(&[Statement::Counter, Statement::Then(Verdict::Drop)]);
+    let chains = vec![
+        chain(TRACE_CHAIN, uapi::PRE_ROUTING, BEHIND_GATE, rule(&[Statement::Trace])),
+        chain(CHAIN, uapi::POST_ROUTING, LAST, end),
+    ];
     let socket = engine.socket();
     let mut batch = socket.batch();
-    Table { name: TABLE.into(), sets: Vec::new(), chains: vec![chain] }.create(&mut batch, |_| false);
+    Table { name: TABLE.into(), sets: Vec::new(), chains }.create(&mut batch, |_| false);
     Ok(socket.commit(batch)?)
 }
 
@@ -155,11 +169,13 @@ fn clean(engine: &mut Nft, probe: &Probe) -> io::Result<()> {
     let removed = engine.apply(&[Operation::Remove { key: probe.permit.key() }]);
     let socket = engine.socket();
     let mut batch = socket.batch();
-    for kind in [uapi::DELRULE, uapi::DELCHAIN] {
+    for (kind, name) in
+        [uapi::DELRULE, uapi::DELCHAIN].into_iter().flat_map(|kind| [(kind, CHAIN), (kind, TRACE_CHAIN)])
+    {
         batch.message(kind, 0, uapi::INET, |writer| {
             let chain = if kind == uapi::DELRULE { uapi::RULE_CHAIN } else { uapi::CHAIN_NAME };
             writer.text(uapi::RULE_TABLE, TABLE);
-            writer.text(chain, CHAIN);
+            writer.text(chain, name);
         });
     }
     let deleted = match socket.commit(batch).map_err(io::Error::from) {

@@ -70,6 +70,7 @@ impl Statement {
                 bitwise(list, REG, &states.to_ne_bytes(), &[0; 4]);
                 compare(list, uapi::CMP_NEQ, &[0; 4]);
             }
+            Self::Trace => trace(list),
             Self::Counter => expression(list, "counter", |_| {}),
             Self::NoTrack => expression(list, "notrack", |_| {}),
             Self::Then(verdict) => expression(list, "immediate", |data| {
@@ -116,6 +117,17 @@ fn set_mark(list: &mut Writer, mark: Mark) {
     bitwise(list, REG, &(!mark.mask).to_ne_bytes(), &mark.value.to_ne_bytes());
     expression(list, "meta", |data| {
         data.be32(uapi::META_KEY, uapi::META_MARK);
+        data.be32(uapi::META_SREG, REG);
+    });
+}
+
+fn trace(list: &mut Writer) {
+    expression(list, "immediate", |data| {
+        data.be32(uapi::IMMEDIATE_DREG, REG);
+        data.nest(uapi::IMMEDIATE_DATA, |data| data.bytes(uapi::DATA_VALUE, &[1]));
+    });
+    expression(list, "meta", |data| {
+        data.be32(uapi::META_KEY, uapi::META_NFTRACE);
         data.be32(uapi::META_SREG, REG);
     });
 }

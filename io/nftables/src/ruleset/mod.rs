@@ -8,4 +8,4 @@ mod table;
 
 pub(crate) use gate::{SetId, by_name, gate};
 pub(crate) use statement::{End, Family, Statement, Verdict};
-pub(crate) use table::{Chain, ElementSet, Hook, Set, SetKind, Table, hook_name};
+pub(crate) use table::{Chain, ElementSet, Hook, Set, SetKind, Table, family_name, hook_name};

@@ -111,6 +111,8 @@ pub(crate) enum Statement {
     TcpOpening,
     /// Connection tracking says one of these states (`CT_…` bits).
     TrackedAs(u32),
+    /// Has the kernel report which rules the packet meets.
+    Trace,
     /// Counts.
     Counter,
     /// Keeps connection tracking away.
@@ -179,6 +181,7 @@ impl fmt::Display for Statement {
             }
             Self::TcpOpening => f.write_str("tcp flags & (syn | ack) == syn"),
             Self::TrackedAs(states) => write!(f, "ct state {}", tracked(*states)),
+            Self::Trace => f.write_str("meta nftrace set 1"),
             Self::Counter => f.write_str("counter"),
             Self::NoTrack => f.write_str("notrack"),
             Self::Then(verdict) => verdict.fmt(f),

@@ -329,6 +329,17 @@ impl fmt::Display for Chain {
     }
 }
 
+/// A protocol family's name in nft's language.
+pub(crate) fn family_name(number: u8) -> Option<&'static str> {
+    match number {
+        uapi::INET => Some("inet"),
+        uapi::IPV4 => Some("ip"),
+        uapi::IPV6 => Some("ip6"),
+        uapi::BRIDGE => Some("bridge"),
+        _ => None,
+    }
+}
+
 /// A hook's name in nft's language.
 pub(crate) fn hook_name(number: u32) -> &'static str {
     match number {

@@ -7,7 +7,7 @@ use engine_contract::{AGENT, Bench, authority};
 use libtest_mimic::Failed;
 use midcom::{Direction, Protocol, Tuple};
 use middlebox::Opening;
-use nftables::line::{self, MarkUse, Surroundings};
+use nftables::line::{self, MarkUse, Note, Surroundings};
 use nftables::proof::{Probe, Proof, prove};
 use nftables::{Features, Mark};
 
@@ -40,6 +40,15 @@ pub(crate) fn finds_the_line() -> Result<(), Failed> {
     let quoted = command.strip_prefix("nft '").and_then(|rest| rest.strip_suffix('\''));
     kernel.nft(quoted.ok_or("not an nft command")?)?;
     assert!(survey(&kernel)?.chains.iter().all(|chain| chain.has_line == (chain.hook == "forward")));
+    Ok(())
+}
+
+/// What bypasses or rewrites is named.
+pub(crate) fn finds_other_things() -> Result<(), Failed> {
+    let kernel = Kernel::new(Features::ALL)?;
+    assert_eq!(survey(&kernel)?.notes, []);
+    kernel.nft("table inet helpers { ct helper phones { type \"sip\" protocol udp; }; }")?;
+    assert_eq!(survey(&kernel)?.notes, [Note::SipHelper("inet helpers phones".into())]);
     Ok(())
 }
 
@@ -100,8 +109,14 @@ pub(crate) fn proves_the_line() -> Result<(), Failed> {
     let proven = [const { Proof::Proven }; 4];
     assert_eq!(try_all(&mut kernel)?, proven);
     kernel.nft("flush chain inet filter forward")?;
-    let blocked = [const { Proof::Blocked }; 4];
-    assert_eq!(try_all(&mut kernel)?, blocked);
+    let by_policy = Proof::Blocked(Some("the policy of table inet filter, chain forward".into()));
+    assert_eq!(try_all(&mut kernel)?.to_vec(), vec![by_policy; 4]);
+    kernel.nft("add rule inet filter forward drop")?;
+    let by_rule = try_all(&mut kernel)?;
+    assert!(
+        matches!(&by_rule[0], Proof::Blocked(Some(rule)) if rule.starts_with("the rule with handle")),
+        "{by_rule:?}"
+    );
     let elsewhere = Probe { interface: "third0".into(), ..probe(true, true) };
     let host = kernel.network.firewall.clone();
     let unproven = host.run(|| Ok(prove(kernel.gate(), &elsewhere)))?;

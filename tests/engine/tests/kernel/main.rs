@@ -51,6 +51,7 @@ fn promises() -> Vec<Trial> {
         Trial::test("a sender's interface counts as configured", promises::reverse_path),
         Trial::test("the line is found where it is and missed where it is not", around::finds_the_line),
         Trial::test("who else uses our mark is found", around::finds_mark_users),
+        Trial::test("what bypasses the rules is noted", around::finds_other_things),
         Trial::test("a packet proves the line, or its absence", around::proves_the_line),
         Trial::test("no privilege is needed in a user namespace", promises::without_root),
     ]
