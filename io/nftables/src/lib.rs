@@ -1,6 +1,6 @@
 //! The Linux engine: one nftables table of our own, spoken over nfnetlink without any installed tool.
 //!
-//! `docs/pinholes.md` §3 and §4 say what it must do. [`Nft`] implements [`middlebox::Engine`]; [`line`] and [`proof`]
+//! `docs/pinholes.md` §3 and §4 say what it must do. [`Nft`] implements [`middlebox::Engine`]; [`mod@line`] and [`proof`]
 //! help the administrator to let through what the gate let in.
 
 mod config;

@@ -1,5 +1,6 @@
 //! Group commit: all operations of a call in one transaction, and singly again if it fails.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -104,7 +105,7 @@ fn failure_of(error: &CommitError) -> EngineFailure {
 }
 
 fn commit(socket: &mut Socket, features: Features, steps: &[Step]) -> Result<(), CommitError> {
-    let replaced = if features.extend { Vec::new() } else { present(socket, steps) };
+    let replaced = if features.extend { BTreeMap::new() } else { present(socket, steps) };
     let mut batch = socket.batch();
     for some in steps.chunk_by(|one, other| one.group() == other.group()) {
         match some.first().is_some_and(|step| step.group().1) {
@@ -124,11 +125,8 @@ fn remove(batch: &mut Batch, features: Features, steps: &[Step]) {
     write(batch, uapi::DELSETELEM, steps, |_| Life::Named);
 }
 
-fn put(batch: &mut Batch, features: Features, steps: &[Step], replaced: &[(Key, Counter)]) {
-    let before = |step: &Step| {
-        let found = replaced.iter().find(|(key, _)| *key == step.key);
-        found.map(|(_, counter)| *counter)
-    };
+fn put(batch: &mut Batch, features: Features, steps: &[Step], replaced: &BTreeMap<Key, Counter>) {
+    let before = |step: &Step| replaced.get(&step.key).copied();
     let gone: Vec<Step> = steps.iter().filter(|step| before(step).is_some()).copied().collect();
     remove(batch, features, &gone);
     write(batch, uapi::NEWSETELEM, steps, |step| match step.change {
@@ -138,7 +136,7 @@ fn put(batch: &mut Batch, features: Features, steps: &[Step], replaced: &[(Key, 
 }
 
 /// The counters of entries that are there already, for kernels that cannot change a lifetime in place.
-fn present(socket: &mut Socket, steps: &[Step]) -> Vec<(Key, Counter)> {
+fn present(socket: &mut Socket, steps: &[Step]) -> BTreeMap<Key, Counter> {
     let keys: Vec<Key> =
         steps.iter().filter(|step| matches!(step.change, Change::Put(_))).map(|step| step.key).collect();
     // If they cannot be read the commit that follows fails too, and says why.

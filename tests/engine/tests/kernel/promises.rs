@@ -10,7 +10,7 @@ use midcom::{Direction, Protocol, Tuple};
 use middlebox::{
     Counter, Drift, EngineFailure, Entry, Opening, Operation, Permit, Realms, ReversePath, Transport,
 };
-use nftables::{Disturbance, Error, Features, GateConfig, Nft};
+use nftables::{Disturbance, Error, Features, GateConfig, Mark, Nft};
 
 use crate::firewall::Kernel;
 use crate::media::Stream;
@@ -273,7 +273,9 @@ pub(crate) fn removal() -> Result<(), Failed> {
 
 /// What people are shown is what the kernel was told: nft makes the same table from our text.
 pub(crate) fn text_is_truth() -> Result<(), Failed> {
-    for config in [GateConfig::new(realms()), GateConfig::new(with_interfaces())] {
+    let strange_mark =
+        GateConfig { mark: Mark { value: 0x10, mask: 0x30 }, ..GateConfig::new(everybody_outside()) };
+    for config in [GateConfig::new(realms()), GateConfig::new(with_interfaces()), strange_mark] {
         let text = nftables::ruleset(&config);
         let ours = Kernel::with(config, WITHOUT_OWNER)?;
         let told = ours.nft("list table inet postern")?;
@@ -285,6 +287,13 @@ pub(crate) fn text_is_truth() -> Result<(), Failed> {
         assert_eq!(told.lines().count(), again.lines().count());
     }
     Ok(())
+}
+
+fn everybody_outside() -> Realms {
+    let mut realms = realms().realms().to_vec();
+    realms[1].networks.clear();
+    realms[1].reverse_path = ReversePath::Loose;
+    Realms::new(realms).expect("one network and everybody else")
 }
 
 fn with_interfaces() -> Realms {
