@@ -5,14 +5,20 @@ use std::collections::VecDeque;
 use midcom::{Failure, Gid, Lifetime, Prid, Reply, Request, RequestId, Tuple};
 
 /// One middlebox.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Firewall {
+    /// The longest lifetime it grants.
+    granted: Lifetime,
     open: VecDeque<(RequestId, Request)>,
     rules: Vec<Prid>,
     prids: u32,
 }
 
 impl Firewall {
+    pub(crate) fn new(granted: Lifetime) -> Self {
+        Self { granted, open: VecDeque::new(), rules: Vec::new(), prids: 0 }
+    }
+
     pub(crate) fn asked(&mut self, id: RequestId, request: Request) {
         self.open.push_back((id, request));
     }
@@ -58,25 +64,30 @@ impl Firewall {
         match request {
             Request::Enable { internal, lifetime, group, .. } => {
                 let prid = self.make();
-                self.enabled(prid, *internal, *lifetime, group.unwrap_or(Gid(prid.0)))
+                self.enabled(prid, *internal, self.granted(*lifetime), group.unwrap_or(Gid(prid.0)))
             }
             Request::EnableReserved { prid, internal, lifetime, .. } => {
-                self.enabled(*prid, *internal, *lifetime, Gid(prid.0))
+                self.enabled(*prid, *internal, self.granted(*lifetime), Gid(prid.0))
             }
             Request::Reserve { lifetime, group, .. } => {
                 let prid = self.make();
                 let group = group.unwrap_or(Gid(prid.0));
-                Reply::Reserved { prid, group, lifetime: *lifetime, outside: None, inside: None }
+                let lifetime = self.granted(*lifetime);
+                Reply::Reserved { prid, group, lifetime, outside: None, inside: None }
             }
             Request::Lifetime { prid, lifetime: Lifetime::END } => {
                 self.forget(*prid);
                 Reply::Ended
             }
-            Request::Lifetime { lifetime, .. } => Reply::Lifetime(*lifetime),
+            Request::Lifetime { lifetime, .. } => Reply::Lifetime(self.granted(*lifetime)),
             Request::List => Reply::List(self.rules.clone()),
             Request::Disable { lifetime, .. } => Reply::Disabled { prid: self.make(), lifetime: *lifetime },
             Request::Status { .. } => Reply::Ended,
         }
+    }
+
+    fn granted(&self, asked: Lifetime) -> Lifetime {
+        asked.min(self.granted)
     }
 
     fn enabled(&self, prid: Prid, internal: Tuple, lifetime: Lifetime, group: Gid) -> Reply {
@@ -90,18 +101,46 @@ impl Firewall {
     }
 }
 
-/// The refusals a flow can name.
+/// The refusals a flow can name: the negative replies of RFC 4540 §6 by their meaning, and what no reply is.
 pub(crate) fn failure(name: &str) -> Option<Failure> {
-    Some(match name {
-        "resources" => Failure::NoResources,
-        "authorization" => Failure::NotAuthorizedForTransaction,
-        "space" => Failure::AddressSpaceNotAvailable,
-        "conflict" => Failure::Conflict,
-        "configuration" => Failure::ConfigurationFailed,
-        "wildcard" => Failure::WildcardNotSupported,
-        "norule" => Failure::NoSuchRule,
-        "lost" => Failure::SessionLost,
-        "timeout" => Failure::Timeout,
-        _ => return None,
-    })
+    NAMES.iter().find(|(known, _)| *known == name).map(|(_, failure)| *failure)
 }
+
+const NAMES: [(&str, Failure); 36] = [
+    ("wrong-type", Failure::WrongMessageType),
+    ("wrong-subtype", Failure::WrongMessageSubType),
+    ("badly-formed", Failure::BadlyFormed),
+    ("too-big", Failure::ReplyTooBig),
+    ("not-applicable", Failure::NotApplicable),
+    ("session-resources", Failure::LackOfResources),
+    ("version", Failure::VersionMismatch),
+    ("authentication", Failure::AuthenticationFailed),
+    ("agent", Failure::NoAuthorization),
+    ("transport", Failure::TransportProblem),
+    ("security", Failure::InsufficientSecurity),
+    ("transaction", Failure::TransactionNotSupported),
+    ("authorization", Failure::NotAuthorizedForTransaction),
+    ("resources", Failure::NoResources),
+    ("norule", Failure::NoSuchRule),
+    ("nogroup", Failure::NoSuchGroup),
+    ("rule", Failure::NotAuthorizedForRule),
+    ("group", Failure::NotAuthorizedForGroup),
+    ("space", Failure::AddressSpaceNotAvailable),
+    ("addresses", Failure::LackOfAddresses),
+    ("ports", Failure::LackOfPorts),
+    ("configuration", Failure::ConfigurationFailed),
+    ("inconsistent", Failure::Inconsistent),
+    ("wildcard", Failure::WildcardNotSupported),
+    ("protocol", Failure::ProtocolMismatch),
+    ("nat", Failure::NatModeNotSupported),
+    ("ip-version", Failure::IpVersionMismatch),
+    ("conflict", Failure::Conflict),
+    ("lifetime", Failure::NotAuthorizedToChangeLifetime),
+    ("extension", Failure::LifetimeNotExtended),
+    ("address", Failure::IllegalAddress),
+    ("port", Failure::IllegalPort),
+    ("parity", Failure::ParityMismatch),
+    ("lost", Failure::SessionLost),
+    ("timeout", Failure::Timeout),
+    ("unknown", Failure::Unknown(0x03ff)),
+];

@@ -12,13 +12,15 @@
 //! ```
 //!
 //! Several steps may share a line, separated by two or more spaces. What phones send and how it is written is in
-//! [`phone`], settings are in [`world`], how outputs are written in [`render`]. `UPDATE_FLOWS=1` rewrites what is
-//! received and leaves the rest of the file as it is.
+//! [`phone`], settings are in `settings.rs`, how outputs are written in [`render`]. `UPDATE_FLOWS=1` rewrites what is
+//! received and leaves the rest of the file as it is. A flow at whose end no call is left must come to rest: a timer that is
+//! still running ten minutes later has been forgotten, and fails it.
 
 mod firewall;
 pub mod phone;
 pub mod render;
 mod script;
+mod settings;
 pub mod world;
 
 use std::fmt::Write;
@@ -77,6 +79,7 @@ fn run(script: &Script, compare: &mut Compare<'_>) -> Result<Vec<String>, String
     let end = script.lines.last().map_or(1, |line| line.number + 1);
     compare(end, &expected, &actual).map_err(|error| format!("at the end: {error}"))?;
     all.extend(actual);
+    world.come_to_rest()?;
     Ok(all)
 }
 

@@ -7,8 +7,11 @@
 //! | word | does |
 //! |---|---|
 //! | `c=ADDR m=KIND PORT … a=TEXT` | session description; `o=N` its version |
-//! | `{Name: value}` | one more header field |
-//! | `sip:…` | another Request-URI |
+//! | `m=KIND*N PORT …` | the m-line N times |
+//! | `body=TYPE:TEXT` | another body, `~` is a space and `|` the end of a line |
+//! | `{Name: value}` | one more header field, or in place of the one that the phone writes |
+//! | `{-Name}` | without that header field |
+//! | `sip:…` `uri=URI` | another Request-URI |
 //! | `tag=T` | our tag: another early dialog |
 //! | `to=T` `from=T` | another To or From tag than the dialog's |
 //! | `cseq=N` | another number |
@@ -59,6 +62,7 @@ struct Words {
     method: Option<String>,
     headers: Vec<String>,
     sdp: Vec<String>,
+    body: Option<(String, String)>,
     version: u32,
     again: bool,
     new: bool,
@@ -178,7 +182,8 @@ impl Phone {
         let branch = if method == "CANCEL" { self.invite.1 } else { self.branches };
         let (letter, address) = (self.letter, self.address);
         // CANCEL repeats the INVITE's To; the flow's INVITEs that are cancelled make calls, so it has no tag.
-        let remote_tag = words.to.as_ref().or(dialog.remote_tag.as_ref().filter(|_| method != "CANCEL"));
+        let remote_tag =
+            words.to.as_ref().or_else(|| dialog.remote_tag.as_ref().filter(|_| method != "CANCEL"));
         let remote_tag = remote_tag.map(|tag| format!(";tag={tag}")).unwrap_or_default();
         let target = match method {
             "CANCEL" => &self.uri,
@@ -274,12 +279,19 @@ impl Words {
             match word.split_once('=') {
                 Some(("m", kind)) => {
                     let (port, behind) = rest.split_once(' ').unwrap_or((rest, ""));
-                    words.sdp.push(format!("m={kind} {port} RTP/AVP 0"));
+                    let (kind, times) = kind.split_once('*').unwrap_or((kind, "1"));
+                    let times = times.parse().map_err(|_| word.to_owned())?;
+                    words.sdp.extend(std::iter::repeat_n(format!("m={kind} {port} RTP/AVP 0"), times));
                     rest = behind.trim_start();
                 }
                 Some(("c", address)) => {
                     let family = if address.contains(':') { "IP6" } else { "IP4" };
                     words.sdp.push(format!("c=IN {family} {address}"));
+                }
+                Some(("uri", uri)) => words.uri = Some(uri.to_owned()),
+                Some(("body", body)) => {
+                    let (kind, text) = body.split_once(':').ok_or("a body without a type")?;
+                    words.body = Some((kind.to_owned(), text.replace('~', " ").replace('|', "\r\n")));
                 }
                 Some(("a", value)) => words.sdp.push(format!("a={value}")),
                 Some(("o", version)) => words.version = version.parse().map_err(|_| word.to_owned())?,
@@ -308,9 +320,6 @@ impl Words {
 
     /// Writes the other header fields and the body.
     fn finish(&self, text: &mut String, letter: char) {
-        for header in &self.headers {
-            let _written = write!(text, "{header}\r\n");
-        }
         let mut body = String::new();
         if !self.sdp.is_empty() {
             let version = self.version;
@@ -324,6 +333,30 @@ impl Words {
             }
             *text += "Content-Type: application/sdp\r\n";
         }
-        let _written = write!(text, "Content-Length: {}\r\n\r\n{body}", body.len());
+        if let Some((kind, other)) = &self.body {
+            let _written = write!(text, "Content-Type: {kind}\r\n");
+            body.clone_from(other);
+        }
+        let _written = write!(text, "Content-Length: {}\r\n", body.len());
+        for header in &self.headers {
+            Self::put(text, header);
+        }
+        let _written = write!(text, "\r\n{body}");
+    }
+
+    /// Adds a header field, or lets it take the place of the phone's own; `-Name` takes that away.
+    fn put(text: &mut String, header: &str) {
+        let name = header.strip_prefix('-').unwrap_or(header);
+        let name = name.split_once(':').map_or(name, |(name, _)| name.trim());
+        let goes = header.starts_with('-') || OWN.contains(&name);
+        let is_it = |line: &str| line.starts_with(&format!("{name}:"));
+        *text = text.split_inclusive("\r\n").filter(|line| !(goes && is_it(line))).collect();
+        if !header.starts_with('-') {
+            let _written = write!(text, "{header}\r\n");
+        }
     }
 }
+
+/// What a phone writes by itself and may stand only once.
+const OWN: [&str; 8] =
+    ["Call-ID", "Contact", "Content-Length", "Content-Type", "CSeq", "From", "Max-Forwards", "To"];

@@ -6,38 +6,28 @@
 //!  media anywhere                                  media 10.0.40.0/24, ports 16384-32767
 //! ```
 //!
-//! | setting | values | default |
-//! |---|---|---|
-//! | `call` | `outside` (A is outside), `inside` | `outside` |
-//! | `source` | `strict`, `address`, `realm` | `realm` |
-//! | `early-media` | `yes`, `no` | `yes` |
-//! | `codes` | `default`, `dedicated` | `default` |
-//! | `middleboxes` | 0, 1, 2 | 1 |
-//! | `next-hop` | `address`, `name` | `address` |
-//! | `calls` | limit | 100 |
-//! | `show` | header fields, with commas; `request-uri` | |
+//! What can be set stands in `settings.rs`.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::time::Duration;
 
-use b2bua::config::{self, Codes, Config, Host, Limits, Listener, NextHop, RealmId, Route, Timers};
-use b2bua::ledger;
 use b2bua::{B2bua, CallId, Input, LookupId, Output};
 use machine::{Instant, Machine, Outbox, Rng};
-use midcom::{
-    AgentEvent, Capabilities, DownReason, Failure, IpVersions, Lifetime, MiddleboxId, Notification, Prid,
-};
+use midcom::{AgentEvent, Capabilities, DownReason, Failure, Lifetime, MiddleboxId, Notification, Prid};
 use sip::transport::{Hop, ListenerId, Protocol};
 
 use crate::firewall::{self, Firewall};
 use crate::phone::Phone;
 use crate::render;
 use crate::script::Step;
+use crate::settings::Settings;
 
 const OUTSIDE: &str = "192.0.2.10:5060";
 const INSIDE: &str = "10.0.0.5:5060";
 /// Enough for anything that becomes quiet at all.
 const ROUNDS_MAX: u32 = 10_000;
+/// Longer than any timer of a call that is over.
+const REST: Duration = Duration::from_secs(600);
 
 /// See the module.
 #[derive(Debug)]
@@ -48,28 +38,12 @@ pub struct World {
     b: Phone,
     a_inside: bool,
     firewalls: Vec<Firewall>,
+    capabilities: Capabilities,
     lookups: Vec<LookupId>,
     show: Vec<String>,
     outputs: Vec<String>,
     /// Open questions of all middleboxes, oldest first.
     asked: Vec<usize>,
-}
-
-/// The settings of a flow.
-struct Settings<'s>(&'s [(String, String)]);
-
-impl Settings<'_> {
-    fn value<'v>(&'v self, name: &str, default: &'v str) -> &'v str {
-        self.0.iter().find(|(set, _)| set == name).map_or(default, |(_, value)| value)
-    }
-
-    fn check(&self) -> Result<(), String> {
-        let known = ["call", "source", "early-media", "codes", "middleboxes", "next-hop", "calls", "show"];
-        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-            Some((name, _)) => Err(format!("no such setting: {name}")),
-            None => Ok(()),
-        }
-    }
 }
 
 impl World {
@@ -78,15 +52,15 @@ impl World {
     /// # Errors
     /// The setting that is none.
     pub fn new(settings: &[(String, String)]) -> Result<Self, String> {
-        let settings = Settings(settings);
-        settings.check()?;
+        let settings = Settings::new(settings)?;
         let a_inside = settings.value("call", "outside") == "inside";
         let address = |text: &str| text.parse::<SocketAddr>().map_err(|error| error.to_string());
         let (outside, inside) = (address(OUTSIDE)?, address(INSIDE)?);
         let (a, b) = if a_inside { (inside, outside) } else { (outside, inside) };
         let target = if a_inside { "sip:b@10.0.0.1" } else { "sip:b@203.0.113.1" };
-        let config = config(&settings)?;
-        let firewalls = config.middleboxes.iter().map(|_| Firewall::default()).collect();
+        let config = settings.config()?;
+        let (capabilities, granted) = (settings.capabilities()?, settings.granted()?);
+        let firewalls = config.middleboxes.iter().map(|_| Firewall::new(granted)).collect();
         let show = settings.value("show", "").split(',').map(|name| name.trim().to_owned());
         let mut world = Self {
             now: Instant::ZERO,
@@ -95,13 +69,14 @@ impl World {
             b: Phone::new('B', b, "sip:a@203.0.113.1".into()),
             a_inside,
             firewalls,
+            capabilities,
             lookups: Vec::new(),
             show: show.filter(|name| !name.is_empty()).collect(),
             outputs: Vec::new(),
             asked: Vec::new(),
         };
         for number in 0..world.firewalls.len() {
-            world.midcom(number, AgentEvent::Up(capabilities()));
+            world.midcom(number, AgentEvent::Up(capabilities));
             world.apply_firewall("ok")?;
         }
         world.outputs.clear();
@@ -210,7 +185,7 @@ impl World {
             ["refuse", name] => self.answer(0, Some(refusal(name)?)),
             ["refuse", name, position] => self.answer(number(position)? as usize - 1, Some(refusal(name)?)),
             ["up"] => {
-                self.midcom(0, AgentEvent::Up(capabilities()));
+                self.midcom(0, AgentEvent::Up(self.capabilities));
                 Ok(())
             }
             ["down"] => {
@@ -296,6 +271,21 @@ impl World {
         self.now = until;
     }
 
+    /// Where no call is left, lets time pass until nothing can be under way any more.
+    ///
+    /// # Errors
+    /// A timer that is still running, and what for.
+    pub fn come_to_rest(&mut self) -> Result<(), String> {
+        if self.b2bua.calls().next().is_some() {
+            return Ok(());
+        }
+        self.pass(self.now + REST);
+        match self.b2bua.next_timeout() {
+            Some((_, what)) => Err(format!("no call is left, but a timer: {what}")),
+            None => Ok(()),
+        }
+    }
+
     /// `calls N`, `rules N` (as the ledgers see it), `firewall N` (rules the middlebox holds), `open N` (questions).
     fn check(&self, what: &str) -> Result<(), String> {
         let (name, wanted) = what.split_once(' ').ok_or("what must be how many?")?;
@@ -313,81 +303,4 @@ impl World {
 
 fn refusal(name: &str) -> Result<Failure, String> {
     firewall::failure(name).ok_or_else(|| format!("no such refusal: {name}"))
-}
-
-fn config(settings: &Settings<'_>) -> Result<Config, String> {
-    let source = match settings.value("source", "realm") {
-        "strict" => ledger::SourcePolicy::Strict,
-        "address" => ledger::SourcePolicy::Address,
-        "realm" => ledger::SourcePolicy::Realm,
-        other => return Err(format!("no source policy: {other}")),
-    };
-    let early_media = settings.value("early-media", "yes") == "yes";
-    let realm = |name: &str, networks: &[&str], own: &str| -> Result<config::Realm, String> {
-        let networks: Result<Vec<_>, _> = networks.iter().map(|network| network.parse()).collect();
-        let media = sdp::MediaPolicy {
-            networks: networks.map_err(|_| "a network".to_owned())?,
-            ports: 16_384..=32_767,
-            own_addresses: vec![own.parse().map_err(|_| "an address".to_owned())?],
-            flows_max: 16,
-        };
-        Ok(config::Realm {
-            name: name.into(),
-            pinholes: Arc::new(ledger::Realm { media, source, early_media }),
-        })
-    };
-    let (outside, inside) = (RealmId(0), RealmId(1));
-    let listener = |realm, text: &str| -> Result<Listener, String> {
-        let address: SocketAddr = text.parse().map_err(|_| "an address".to_owned())?;
-        Ok(Listener { realm, protocol: Protocol::Udp, address, sent_by: text.into() })
-    };
-    let hop = |address: &str| -> Result<NextHop, String> {
-        let host = match settings.value("next-hop", "address") {
-            "name" => Host::Name("pbx.example".into()),
-            _ => Host::Address(address.parse().map_err(|_| "an address".to_owned())?),
-        };
-        Ok(NextHop { host, port: None, protocol: Protocol::Udp })
-    };
-    let number = |name, default| settings.value(name, default).parse::<usize>().map_err(|_| name.to_owned());
-    let middlebox = |number| config::Middlebox { name: format!("fw{number}"), inside, outside };
-    Ok(Config {
-        realms: vec![
-            realm("outside", &["0.0.0.0/0", "::/0"], "203.0.113.1")?,
-            realm("inside", &["10.0.40.0/24"], "10.0.0.1")?,
-        ],
-        listeners: vec![listener(outside, "203.0.113.1:5060")?, listener(inside, "10.0.0.1:5060")?],
-        routes: vec![
-            Route { from: None, to: inside, next_hop: hop("10.0.0.5")? },
-            Route { from: None, to: outside, next_hop: hop("192.0.2.10")? },
-        ],
-        middleboxes: (0..number("middleboxes", "1")?).map(middlebox).collect(),
-        timers: Timers::default(),
-        limits: Limits { calls: number("calls", "100")?, ..Limits::default() },
-        rule_lifetime: Lifetime(600),
-        codes: if settings.value("codes", "default") == "dedicated" {
-            Codes::DEDICATED
-        } else {
-            Codes::DEFAULT
-        },
-        pseudonym: "postern".into(),
-        shard: 0,
-    })
-}
-
-fn capabilities() -> Capabilities {
-    Capabilities {
-        firewall: true,
-        nat: false,
-        port_translation: false,
-        protocol_translation: false,
-        twice_nat: false,
-        disable_rules: true,
-        internal_wildcards: true,
-        external_wildcards: true,
-        port_wildcards: true,
-        persistent: false,
-        inside: IpVersions::Both,
-        outside: IpVersions::Both,
-        lifetime_max: Lifetime(3600),
-    }
 }

@@ -1,0 +1,173 @@
+//! The settings of a flow: the lines before its first step.
+//!
+//! | setting | values | default |
+//! |---|---|---|
+//! | `call` | `outside` (A is outside), `inside` | `outside` |
+//! | `source` | `strict`, `address`, `realm` | `realm` |
+//! | `early-media` | `yes`, `no` | `yes` |
+//! | `codes` | `default`, `dedicated` | `default` |
+//! | `middleboxes` | 0, 1, 2 | 1 |
+//! | `wildcards` | what the middleboxes can express: `all`, `addresses`, `ports`, `none` | `all` |
+//! | `granted` | the longest lifetime a middlebox grants, in seconds | 3600 |
+//! | `rule-lifetime` | what is asked for, in seconds | 600 |
+//! | `inside-networks`, `outside-networks` | media networks, with commas | `10.0.40.0/24`; everything |
+//! | `next-hop` | `address`, `name` | `address` |
+//! | `calls`, `rules`, `forks`, `exchanges`, `held` | limits | 100, else those of the program |
+//! | `show` | header fields, with commas; `request-uri` | |
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use b2bua::config::{self, Codes, Config, Host, Limits, Listener, NextHop, RealmId, Route, Timers};
+use b2bua::ledger;
+use midcom::{Capabilities, IpVersions, Lifetime};
+use sip::transport::Protocol;
+
+const KNOWN: [&str; 17] = [
+    "call",
+    "source",
+    "early-media",
+    "codes",
+    "middleboxes",
+    "wildcards",
+    "granted",
+    "rule-lifetime",
+    "inside-networks",
+    "outside-networks",
+    "next-hop",
+    "calls",
+    "rules",
+    "forks",
+    "exchanges",
+    "held",
+    "show",
+];
+
+/// The settings of a flow, every name of them known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings<'s>(&'s [(String, String)]);
+
+impl<'s> Settings<'s> {
+    pub(crate) fn new(settings: &'s [(String, String)]) -> Result<Self, String> {
+        match settings.iter().find(|(name, _)| !KNOWN.contains(&name.as_str())) {
+            Some((name, _)) => Err(format!("no such setting: {name}")),
+            None => Ok(Self(settings)),
+        }
+    }
+
+    pub(crate) fn value(self, name: &str, default: &'s str) -> &'s str {
+        self.0.iter().find(|(set, _)| set == name).map_or(default, |(_, value)| value)
+    }
+
+    fn number<N: std::str::FromStr>(self, name: &str, default: N) -> Result<N, String> {
+        match self.value(name, "") {
+            "" => Ok(default),
+            value => value.parse().map_err(|_| format!("{name} = {value}: no number")),
+        }
+    }
+
+    /// The longest lifetime that the middleboxes grant.
+    pub(crate) fn granted(self) -> Result<Lifetime, String> {
+        self.number("granted", 3600).map(Lifetime)
+    }
+
+    /// What the middleboxes say of themselves.
+    pub(crate) fn capabilities(self) -> Result<Capabilities, String> {
+        let (addresses, ports) = match self.value("wildcards", "all") {
+            "all" => (true, true),
+            "addresses" => (true, false),
+            "ports" => (false, true),
+            "none" => (false, false),
+            other => return Err(format!("no such wildcards: {other}")),
+        };
+        Ok(Capabilities {
+            firewall: true,
+            nat: false,
+            port_translation: false,
+            protocol_translation: false,
+            twice_nat: false,
+            disable_rules: true,
+            internal_wildcards: addresses,
+            external_wildcards: addresses,
+            port_wildcards: ports,
+            persistent: false,
+            inside: IpVersions::Both,
+            outside: IpVersions::Both,
+            lifetime_max: self.granted()?,
+        })
+    }
+
+    /// The configuration of the B2BUA.
+    pub(crate) fn config(self) -> Result<Config, String> {
+        let (outside, inside) = (RealmId(0), RealmId(1));
+        let middlebox = |number| config::Middlebox { name: format!("fw{number}"), inside, outside };
+        Ok(Config {
+            realms: vec![
+                self.realm("outside", self.value("outside-networks", "0.0.0.0/0, ::/0"))?,
+                self.realm("inside", self.value("inside-networks", "10.0.40.0/24"))?,
+            ],
+            listeners: vec![listener(outside, "203.0.113.1:5060")?, listener(inside, "10.0.0.1:5060")?],
+            routes: vec![
+                Route { from: None, to: inside, next_hop: self.hop("10.0.0.5")? },
+                Route { from: None, to: outside, next_hop: self.hop("192.0.2.10")? },
+            ],
+            middleboxes: (0..self.number("middleboxes", 1)?).map(middlebox).collect(),
+            timers: Timers::default(),
+            limits: self.limits()?,
+            rule_lifetime: Lifetime(self.number("rule-lifetime", 600)?),
+            codes: match self.value("codes", "default") {
+                "dedicated" => Codes::DEDICATED,
+                _ => Codes::DEFAULT,
+            },
+            pseudonym: "postern".into(),
+            shard: 0,
+        })
+    }
+
+    fn limits(self) -> Result<Limits, String> {
+        let usual = Limits::default();
+        Ok(Limits {
+            calls: self.number("calls", 100)?,
+            rules: self.number("rules", usual.rules)?,
+            forks: self.number("forks", usual.forks)?,
+            exchanges: self.number("exchanges", usual.exchanges)?,
+            held: self.number("held", usual.held)?,
+            ..usual
+        })
+    }
+
+    fn realm(self, name: &str, list: &str) -> Result<config::Realm, String> {
+        let source = match self.value("source", "realm") {
+            "strict" => ledger::SourcePolicy::Strict,
+            "address" => ledger::SourcePolicy::Address,
+            "realm" => ledger::SourcePolicy::Realm,
+            other => return Err(format!("no source policy: {other}")),
+        };
+        let networks: Result<Vec<_>, _> = list.split(',').map(|network| network.trim().parse()).collect();
+        let own = ["203.0.113.1", "10.0.0.1", "10.0.40.1"].map(str::parse);
+        let media = sdp::MediaPolicy {
+            networks: networks.map_err(|_| format!("no networks: {list}"))?,
+            ports: 16_384..=32_767,
+            own_addresses: own.into_iter().flatten().collect(),
+            flows_max: 16,
+        };
+        let early_media = self.value("early-media", "yes") == "yes";
+        Ok(config::Realm {
+            name: name.into(),
+            pinholes: Arc::new(ledger::Realm { media, source, early_media }),
+        })
+    }
+
+    fn hop(self, address: &str) -> Result<NextHop, String> {
+        let host = match self.value("next-hop", "address") {
+            "name" => Host::Name("pbx.example".into()),
+            _ => Host::Address(address.parse().map_err(|_| "an address".to_owned())?),
+        };
+        Ok(NextHop { host, port: None, protocol: Protocol::Udp })
+    }
+}
+
+fn listener(realm: RealmId, text: &str) -> Result<Listener, String> {
+    let address: SocketAddr = text.parse().map_err(|_| "an address".to_owned())?;
+    Ok(Listener { realm, protocol: Protocol::Udp, address, sent_by: text.into() })
+}
