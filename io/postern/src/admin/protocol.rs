@@ -39,6 +39,13 @@ pub(crate) enum Request {
         #[serde(default)]
         kernel: bool,
     },
+    /// Send a packet of our own through the firewall. Middlebox half.
+    Prove {
+        /// From outside to inside.
+        inward: bool,
+        /// IPv4; otherwise IPv6.
+        v4: bool,
+    },
     /// End a rule. Middlebox half.
     Revoke {
         /// Its identifier.
@@ -193,6 +200,25 @@ pub(crate) struct Pinholes {
     pub kernel: Option<Vec<EntryLine>>,
     pub missing: Vec<String>,
     pub foreign: Vec<String>,
+}
+
+/// What a packet of our own has shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProofReport {
+    pub inward: bool,
+    pub v4: bool,
+    pub outcome: ProofOutcome,
+    /// Its way, what dropped it, or why it could not be sent.
+    pub text: String,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ProofOutcome {
+    Proven,
+    Blocked,
+    NotProven,
 }
 
 /// Where the agent half is asked.

@@ -16,7 +16,8 @@ use crate::config::{Config, Engine, keys};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Looks at the file, the users, the sockets, the names, the kernel, and at what the firewall does with a packet
-that the gate has marked. Nothing is changed, and nothing leaves this host.
+that the gate has marked: one of our own, that never leaves this host. While no middlebox half runs, our table
+is made for that moment.
 
 Examples:
   postern check

@@ -1,35 +1,99 @@
-//! The one line in the administrator's firewall.
+//! The one line in the administrator's firewall: where it is missing, and the proof by packet that it works.
+
+use nftables::Mark;
+use nftables::line::{self, MarkUse};
 
 use super::{Finding, Grade};
 use crate::admin::client;
-use crate::admin::protocol::{GateStatus, Request, middlebox_socket};
+use crate::admin::protocol::{GateStatus, ProofOutcome, ProofReport, Request, middlebox_socket};
 use crate::config::{Config, Connect};
+use crate::runtime::gate::{self, prove};
 use crate::sandbox;
 
 pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) {
     if let Connect::Tcp(address) = &config.middlebox.connect {
-        remote(*address, findings);
-        return;
+        return remote(*address, findings);
     }
-    let running: Option<GateStatus> = client::ask(&middlebox_socket(&config.run_dir), &Request::Status).ok();
-    match &running {
-        Some(gate) => findings.push(Finding::new(
-            Grade::Ok,
-            format!("the middlebox half runs (process {}), engine {}", gate.pid, gate.engine),
-        )),
-        None if sandbox::has_net_admin() => {
-            findings.push(Finding::new(Grade::Ok, "CAP_NET_ADMIN is here: the middlebox half can start"));
+    let socket = middlebox_socket(&config.run_dir);
+    let running: Option<GateStatus> = client::ask(&socket, &Request::Status).ok();
+    if let Some(gate) = &running {
+        let text = format!("the middlebox half runs (process {}), engine {}", gate.pid, gate.engine);
+        findings.push(Finding::new(Grade::Ok, text));
+    } else if !sandbox::has_net_admin() {
+        findings
+            .push(Finding::new(Grade::Problem, "the middlebox needs CAP_NET_ADMIN").advise("run as root"));
+    }
+    let mark = Mark::bit(config.middlebox.mark);
+    if sandbox::has_net_admin() {
+        survey(mark, findings);
+    }
+    let reports = match running {
+        Some(_) => prove::questions(config)
+            .into_iter()
+            .map(|question| {
+                client::ask(&socket, &Request::Prove { inward: question.inward, v4: question.v4 })
+            })
+            .collect(),
+        None => gate::prove_alone(config),
+    };
+    match reports {
+        Ok(reports) => findings.extend(reports.iter().map(|report| proof(report, mark))),
+        Err(why) => findings.push(not_proven(&why, mark)),
+    }
+}
+
+/// What stands around the gate.
+fn survey(mark: Mark, findings: &mut Vec<Finding>) {
+    let around = match line::survey(mark) {
+        Ok(around) => around,
+        Err(error) => return findings.push(Finding::new(Grade::NotProven, error.to_string())),
+    };
+    for chain in around.chains.iter().filter(|chain| chain.hook == "forward" && chain.drops) {
+        let place = format!("table {} {}, chain {}", chain.family, chain.table, chain.chain);
+        findings.push(if chain.has_line {
+            Finding::new(Grade::Ok, format!("{place} has the line"))
+        } else {
+            Finding::new(Grade::Problem, format!("{place} drops what the gate lets in: the line is missing"))
+                .advise(chain.command(mark))
+        });
+    }
+    for user in &around.mark_uses {
+        let grade = match user {
+            MarkUse::Writes(_) => Grade::Problem,
+            MarkUse::Reads(_) | MarkUse::RoutingRule(_) => Grade::Warning,
+        };
+        let text = format!("somebody else uses bit {:#x}: {user}", mark.mask);
+        findings.push(Finding::new(grade, text).advise("choose another bit: `[middlebox] mark`"));
+    }
+    if !around.legacy.is_empty() {
+        let text = format!("tables of old iptables, which cannot be read here: {}", around.legacy.join(", "));
+        findings.push(Finding::new(Grade::Warning, text).advise(lines(mark)));
+    }
+    findings.extend(around.notes.iter().map(|note| Finding::new(Grade::Warning, note.to_string())));
+}
+
+fn proof(report: &ProofReport, mark: Mark) -> Finding {
+    let way = match (report.inward, report.v4) {
+        (true, true) => "IPv4 media to the inside",
+        (true, false) => "IPv6 media to the inside",
+        (false, true) => "IPv4 media to the outside",
+        (false, false) => "IPv6 media to the outside",
+    };
+    match report.outcome {
+        ProofOutcome::Proven => {
+            Finding::new(Grade::Ok, format!("{way}: a marked packet passed the firewall ({})", report.text))
         }
-        None => findings
-            .push(Finding::new(Grade::Problem, "the middlebox needs CAP_NET_ADMIN").advise("run as root")),
-    }
-    findings.push(
-        Finding::new(
-            Grade::NotProven,
-            "the firewall must accept what the gate marks, in every chain at hook forward",
+        ProofOutcome::Blocked => Finding::new(
+            Grade::Problem,
+            format!("{way}: the firewall stopped a marked packet ({})", report.text),
         )
-        .advise(lines(config.middlebox.mark)),
-    );
+        .advise(lines(mark)),
+        ProofOutcome::NotProven => not_proven(&format!("{way}: {}", report.text), mark),
+    }
+}
+
+fn not_proven(why: &str, mark: Mark) -> Finding {
+    Finding::new(Grade::NotProven, format!("the firewall line could not be tried: {why}")).advise(lines(mark))
 }
 
 fn remote(address: std::net::SocketAddr, findings: &mut Vec<Finding>) {
@@ -44,11 +108,10 @@ fn remote(address: std::net::SocketAddr, findings: &mut Vec<Finding>) {
 }
 
 /// The exact text for the usual firewalls.
-fn lines(mark: u32) -> String {
-    let bit = format!("{mark:#x}");
+fn lines(mark: Mark) -> String {
+    let rule = line::iptables_line(mark);
     format!(
-        "nftables:  nft insert rule inet filter forward ct state untracked meta mark and {bit} == {bit} accept\n\
-         iptables:  iptables -I FORWARD -m conntrack --ctstate UNTRACKED -m mark --mark {bit}/{bit} -j ACCEPT\n\
-         ip6tables: ip6tables -I FORWARD -m conntrack --ctstate UNTRACKED -m mark --mark {bit}/{bit} -j ACCEPT"
+        "nftables:  nft 'insert rule inet filter forward {}'\niptables:  iptables -I FORWARD {rule}\nip6tables: ip6tables -I FORWARD {rule}",
+        line::nftables_line(mark)
     )
 }

@@ -22,7 +22,7 @@ impl Agent {
             Request::Call { id } => self.report(now, CallId(id)),
             Request::Watch => return self.chronicle.watch(question.reply),
             Request::Kick { id } => self.kick(CallId(id)),
-            Request::Pinholes { .. } | Request::Revoke { .. } => {
+            Request::Pinholes { .. } | Request::Prove { .. } | Request::Revoke { .. } => {
                 Answer::Error("the middlebox half answers this".into())
             }
         };

@@ -4,7 +4,7 @@ use machine::Instant;
 use midcom::{Direction, Prid};
 use middlebox::{Engine as _, Entry, Input, RuleAction, RuleInfo};
 
-use super::Gate;
+use super::{Gate, prove};
 use crate::admin::protocol::{Answer, EntryLine, GateStatus, PinholeLine, Pinholes, Request};
 use crate::admin::server::Question;
 
@@ -14,6 +14,10 @@ impl Gate {
         let answer = match question.request {
             Request::Status => Answer::of(&self.status(now)),
             Request::Pinholes { kernel } => self.pinholes(now, kernel),
+            Request::Prove { inward, v4 } => {
+                let question = prove::Question { inward, v4 };
+                Answer::of(&prove::prove(&mut self.engine, &self.config, &self.realms, question))
+            }
             Request::Revoke { pid } => self.revoke(now, Prid(pid)),
             Request::Calls { .. } | Request::Call { .. } | Request::Watch | Request::Kick { .. } => {
                 Answer::Error("the agent half answers this".into())

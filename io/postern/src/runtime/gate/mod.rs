@@ -3,6 +3,7 @@
 mod answers;
 mod chronicle;
 mod open;
+pub(crate) mod prove;
 mod sessions;
 mod settings;
 
@@ -13,7 +14,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use machine::{Instant, Machine as _, Outbox};
-use middlebox::{Engine as _, Input, Middlebox, Output};
+use middlebox::{Engine as _, Input, Middlebox, Output, Realms};
 use nftables::Nft;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -23,9 +24,10 @@ use self::sessions::Sessions;
 use super::{Failure, Signals};
 use crate::admin::server::Question;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::log;
 
-pub(crate) use self::open::{dry_run, remove, run};
+pub(crate) use self::open::{dry_run, prove_alone, remove, run};
 
 /// How often the kernel is asked whether somebody else changed our table, events or not.
 const LOOK: Duration = Duration::from_secs(1);
@@ -35,6 +37,8 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 /// Everything of the half.
 struct Gate {
     clock: Clock,
+    config: Config,
+    realms: Realms,
     machine: Middlebox,
     out: Outbox<Output>,
     inputs: VecDeque<Input>,

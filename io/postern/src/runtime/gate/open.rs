@@ -12,7 +12,8 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use super::chronicle::Chronicle;
 use super::sessions::Sessions;
 use super::settings::{self, Guests};
-use super::{Failure, Gate, event_descriptor};
+use super::{Failure, Gate, event_descriptor, prove};
+use crate::admin::protocol::ProofReport;
 use crate::admin::{protocol, server};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -43,6 +44,22 @@ pub(crate) fn remove(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
+/// Answers every question of a configuration while no middlebox half runs. Our table is made for it, and deleted
+/// again if it was not there before.
+pub(crate) fn prove_alone(config: &Config) -> Result<Vec<ProofReport>, String> {
+    need_net_admin()?;
+    let realms = settings::realms(config)?;
+    let was_there = nftables::is_installed().map_err(|error| error.to_string())?;
+    let mut engine = Nft::open(settings::gate(config, realms.clone())).map_err(|error| error.to_string())?;
+    let questions = prove::questions(config).into_iter();
+    let reports = questions.map(|question| prove::prove(&mut engine, config, &realms, question)).collect();
+    drop(engine);
+    if !was_there {
+        Nft::remove().map_err(|error| error.to_string())?;
+    }
+    Ok(reports)
+}
+
 fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     need_net_admin()?;
     let identity = Identity::find(config.user.as_deref())?;
@@ -59,7 +76,8 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     let signals = Signals::listen().map_err(|Failure::Start(text)| text)?;
     let drift =
         event_descriptor(&engine).map_err(|error| format!("cannot wait for the kernel's events: {error}"))?;
-    let features = format!("nftables ({:?})", engine.features());
+    let features = engine.features().to_string();
+    let features = format!("nftables ({})", features.lines().collect::<Vec<_>>().join("; "));
     let sandbox = sandbox::enter(Keep::NetAdmin, None)?;
     if let Some(parent) = parent {
         parent.follow();
@@ -72,10 +90,14 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
         config.middlebox.socket.display()
     ));
     let policy = settings::policy(config);
-    let machine =
-        Middlebox::new(middlebox::Config { realms, policy, tcp: false, orphan_grace: ORPHAN_GRACE }, rng);
+    let machine = Middlebox::new(
+        middlebox::Config { realms: realms.clone(), policy, tcp: false, orphan_grace: ORPHAN_GRACE },
+        rng,
+    );
     Ok(Gate {
         clock: Clock::start(),
+        config: config.clone(),
+        realms,
         machine,
         out: Outbox::new(),
         inputs: VecDeque::from([Input::Adopted { entries: found }]),
