@@ -27,7 +27,11 @@ impl B2bua {
     pub(crate) fn on_outside_request(&mut self, now: Instant, request: Request, out: &mut Outbox<Output>) {
         match request.message.method() {
             Method::Invite => self.on_call(now, request, out),
-            Method::Options => self.context(now, out).answer_alone(&request, 200, &abilities()),
+            Method::Options => {
+                if !self.context(now, out).refuses_extension(&request) {
+                    self.context(now, out).answer_alone(&request, 200, &abilities());
+                }
+            }
             //= RFC 3261 §15.1.2: BYE without a dialog.
             Method::Bye => self.context(now, out).answer_alone(&request, 481, &[]),
             //= RFC 3261 §8.2.1: methods we know, but take no part in outside a call.
@@ -56,11 +60,8 @@ impl B2bua {
             let verdict = Verdict::plain(503, "no more calls are taken").later();
             return self.context(now, out).refuse_alone(&request, &verdict);
         }
-        let unsupported = headers::unsupported(&request.message).collect::<Vec<_>>().join(", ");
-        if !unsupported.is_empty() {
-            //= RFC 3261 §8.2.2.3: what is required and cannot be had is named.
-            let lines = [(Name::Unsupported, unsupported.as_str())];
-            return self.context(now, out).answer_alone(&request, 420, &lines);
+        if self.context(now, out).refuses_extension(&request) {
+            return;
         }
         let plan = match self.plan(&request) {
             Ok(plan) => plan,
@@ -130,6 +131,17 @@ impl Context<'_> {
             builder = builder.header(*name, value);
         }
         self.send_alone(request, builder, status);
+    }
+
+    /// Answers a request that belongs to no call with 420 if it requires what cannot be had; says whether it did.
+    fn refuses_extension(&mut self, request: &Request) -> bool {
+        let unsupported = headers::unsupported(&request.message).collect::<Vec<_>>().join(", ");
+        if unsupported.is_empty() {
+            return false;
+        }
+        //= RFC 3261 §8.2.2.3: what is required and cannot be had is named.
+        self.answer_alone(request, 420, &[(Name::Unsupported, unsupported.as_str())]);
+        true
     }
 
     /// Refuses a request that belongs to no call, and says why.
