@@ -97,7 +97,8 @@ fn probe(v4: bool, inward: bool) -> Probe {
 /// attempt is left.
 pub(crate) fn proves_the_line() -> Result<(), Failed> {
     let mut kernel = Kernel::new(Features::ALL)?;
-    if !std::fs::exists("/dev/net/tun")? || std::env::var_os("POSTERN_TEST_UNPRIVILEGED").is_some() {
+    // Who may not open it gets "not proven", which is another test's business.
+    if std::fs::File::options().read(true).write(true).open("/dev/net/tun").is_err() {
         return Ok(());
     }
     let probes =
