@@ -194,7 +194,7 @@ pub(crate) fn lost_events() -> Result<(), Failed> {
     let mut kernel = Kernel::new(WITHOUT_OWNER)?;
     // The kernel packs events together; this is more than our receive buffer holds, which is small without privilege
     // (as is what nft may send at once).
-    let (rules_each, times) = if is_privileged()? { (1000, 100) } else { (250, 20) };
+    let (rules_each, times) = if is_privileged()? { (1000, 100) } else { (250, 150) };
     let rule = format!("add rule ip other c ip saddr 192.0.2.1 counter comment \"{}\"\n", "x".repeat(120));
     let rules = rule.repeat(rules_each);
     kernel.nft("add table ip other; add chain ip other c")?;
