@@ -51,6 +51,11 @@ impl Acks {
         self.sent.get(&invite)
     }
 
+    /// How many are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.sent.len()
+    }
+
     /// Forgets what no peer can ask for any more.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         while self.ends.front().is_some_and(|(at, _)| *at <= now) {

@@ -81,6 +81,11 @@ impl Agents {
         self.deadlines.push_back((deadline, id));
     }
 
+    /// How many requests have no reply yet.
+    pub(crate) fn open(&self) -> usize {
+        self.open.len()
+    }
+
     /// Whom a reply is for; `None` if nobody asked.
     pub(crate) fn answered(&mut self, id: RequestId) -> Option<Asker> {
         let asker = self.open.remove(&id).map(|open| open.asker);

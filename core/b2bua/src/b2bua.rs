@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::context::{Context, Recipient, Shared};
 use crate::event::{CallId, Cause, Event};
 use crate::failure::{Reason, Verdict};
-use crate::info::{CallDetail, CallInfo};
+use crate::info::{CallDetail, CallInfo, Holdings};
 use crate::io::{Input, Output};
 use crate::outside::has_tag;
 use crate::side::Side;
@@ -89,6 +89,24 @@ impl B2bua {
     #[must_use]
     pub fn call(&self, id: CallId) -> Option<CallDetail> {
         self.calls.get(&id).map(|call| call.detail())
+    }
+
+    /// How much is remembered.
+    #[must_use]
+    pub fn holdings(&self) -> Holdings {
+        let shared = &self.shared;
+        let (clients, servers) = shared.endpoint.len();
+        Holdings {
+            calls: self.calls.len(),
+            transactions: clients + servers,
+            timers: shared.timers.len(),
+            tags: shared.tags.len(),
+            transaction_owners: shared.clients.len() + shared.servers.len(),
+            rule_owners: shared.rules.len(),
+            acks: shared.acks.len(),
+            requests: shared.agents.open(),
+            lookups: shared.lookups.len(),
+        }
     }
 
     fn call_ids(&self) -> Vec<CallId> {

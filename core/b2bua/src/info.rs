@@ -56,3 +56,35 @@ pub struct LegInfo {
     /// Where its messages go.
     pub hop: Hop,
 }
+
+/// How much the machine remembers. Nothing of it outlives calls by more than the time their last messages may be
+/// repeated in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Holdings {
+    /// Calls.
+    pub calls: usize,
+    /// SIP transactions.
+    pub transactions: usize,
+    /// Timers of calls.
+    pub timers: usize,
+    /// Tags of dialogs.
+    pub tags: usize,
+    /// Which call a transaction belongs to.
+    pub transaction_owners: usize,
+    /// Which call a rule belongs to.
+    pub rule_owners: usize,
+    /// ACKs that may have to be repeated.
+    pub acks: usize,
+    /// Requests to middleboxes without a reply.
+    pub requests: usize,
+    /// Questions to the name service without an answer.
+    pub lookups: usize,
+}
+
+impl Holdings {
+    /// True if nothing is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -24,5 +24,5 @@ mod tag;
 
 pub use b2bua::B2bua;
 pub use event::{CallId, Cause, Event, Sip};
-pub use info::{CallDetail, CallInfo, CallState, LegInfo};
+pub use info::{CallDetail, CallInfo, CallState, Holdings, LegInfo};
 pub use io::{Input, LookupId, Output};
