@@ -1,0 +1,25 @@
+//! What the observer writes down to compare it with what comes later.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use b2bua::CallId;
+use midcom::Prid;
+
+use crate::queue::Life;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    /// The call of the plan whose datagram is being handled.
+    pub(crate) arriving: Option<usize>,
+    /// Which call of the plan a call of the agent is.
+    pub(crate) calls: BTreeMap<(Life, CallId), usize>,
+    /// Which call of the plan a rule was made for.
+    pub(crate) rules: BTreeMap<(usize, Prid), usize>,
+    /// The final response each INVITE got, by the branch it came with.
+    pub(crate) finals: BTreeMap<(Life, String), u16>,
+    /// Descriptions that have been passed on already.
+    pub(crate) passed_on: BTreeSet<u64>,
+    /// Call-IDs of the callers.
+    pub(crate) call_ids: BTreeMap<usize, String>,
+}

@@ -1,0 +1,337 @@
+//! What the two halves ask for, and the octets between them.
+
+use std::time::Duration;
+
+use b2bua::{Cause, Event};
+use bytes::Bytes;
+use middlebox::BatchId;
+use midcom::{AgentEvent, MiddleboxId, Prid};
+
+use crate::agent::{self, PAUSE};
+use crate::gate;
+use crate::model::{Incarnation, SETTLE};
+use crate::plan::place;
+use crate::queue::{Happening, Life, Who};
+use crate::wire;
+use crate::world::World;
+
+impl World {
+    /// Tells the agent everything that waits, and carries out what it asks for.
+    pub(crate) fn agent_works(&mut self) {
+        let mut wishes = Vec::new();
+        self.agent.work(self.now, &mut wishes);
+        self.grant_agent(wishes);
+    }
+
+    pub(crate) fn grant_agent(&mut self, wishes: Vec<agent::Wish>) {
+        let mut complete = false;
+        for wish in wishes {
+            match wish {
+                agent::Wish::Send { gate, bytes } => self.send_to_gate(gate, bytes),
+                agent::Wish::Hang { gate } => self.agent_hangs(gate),
+                agent::Wish::Told { gate, event } => self.agent_hears(gate, &event),
+                agent::Wish::Machine(output) => match output {
+                    b2bua::Output::Transmit { hop, bytes } => self.agent_sends(hop, bytes),
+                    b2bua::Output::Resolve { id, host, .. } => self.look_up(id, &host),
+                    b2bua::Output::Event(event) => self.agent_says(event),
+                    b2bua::Output::ShutdownComplete => complete = true,
+                    b2bua::Output::Midcom { .. } => {}
+                },
+            }
+        }
+        if complete {
+            self.agent_stops();
+        }
+        self.arm(Who::Agent);
+    }
+
+    fn agent_hears(&mut self, gate: usize, event: &AgentEvent) {
+        match event {
+            AgentEvent::Up(_) => self.model.up(self.now, gate),
+            AgentEvent::Down(_) => self.model.down(self.now, gate),
+            AgentEvent::Reply(..) | AgentEvent::Notification(_) => return,
+        }
+        self.note(None, format!("agent: gate {gate}: {event:?}"));
+    }
+
+    fn agent_sends(&mut self, hop: sip::transport::Hop, bytes: Bytes) {
+        let v6 = self.plan.house.v6;
+        let outside = hop.listener == agent::listener(true);
+        let to_switch = hop.remote == place::switch(v6, outside);
+        let user = wire::user(&bytes);
+        let is_there = |handset: &crate::world::Handset| match to_switch {
+            true => handset.outside == outside && user.as_ref() == Some(&handset.user),
+            false => handset.address == hop.remote,
+        };
+        let Some(seat) = self.handsets.iter().position(is_there) else {
+            return self.note(None, format!("agent sends {} to nobody", wire::headline(&bytes)));
+        };
+        self.log.mix(&bytes);
+        let call = self.handsets[seat].seat.call;
+        let text = format!("      agent sends {} to {}", wire::headline(&bytes), self.name(seat));
+        self.note(Some(call), text);
+        self.check_passed_on(seat, &bytes);
+        self.check_final(call, &bytes);
+        let from = place::agent(v6, outside);
+        self.over(seat, || Happening::ToPhone { seat, from, bytes: bytes.clone() });
+    }
+
+    fn look_up(&mut self, id: b2bua::LookupId, host: &str) {
+        let switch = place::switch(self.plan.house.v6, host.starts_with("outside"));
+        let addresses = if self.rng.percent(3) { Vec::new() } else { vec![switch] };
+        let at = self.now + Duration::from_millis(self.rng.below(300));
+        self.queue.put(at, Happening::Resolved { life: self.agent.life, id, addresses });
+    }
+
+    fn agent_says(&mut self, event: Event) {
+        let life = self.agent.life;
+        let known = |world: &Self, id| world.books.calls.get(&(life, id)).copied();
+        match event {
+            Event::Started { call: id, .. } => {
+                let Some(call) = self.books.arriving else { return };
+                self.books.calls.insert((life, id), call);
+                let born = Incarnation { life, id, ending: None, ended: false, ghost: Vec::new() };
+                self.model.views[call].incarnations.push(born);
+                self.note(Some(call), format!("      agent: call {id} begins"));
+            }
+            Event::Ending { call: id, cause } => {
+                let call = known(self, id);
+                self.note(call, format!("      agent: call {id} is ending: {cause:?}"));
+                if let Some(call) = call {
+                    self.incarnation(call, id, |one| one.ending = Some(cause));
+                }
+                self.tally.cut += u64::from(matches!(cause, Cause::Cut(_) | Cause::Kicked | Cause::Shutdown));
+            }
+            Event::Ended { call: id } => {
+                let call = known(self, id);
+                self.note(call, format!("      agent: call {id} has ended"));
+                if let Some(call) = call {
+                    self.incarnation(call, id, |one| one.ended = true);
+                }
+                (0..self.gates.len()).for_each(|gate| self.check_entries(gate));
+            }
+            Event::Asked { call: id, middlebox, id: request, request: what, .. } => {
+                let call = known(self, id);
+                self.note(call, format!("      agent asks gate {}: {} {what:?}", middlebox.0, request.0));
+            }
+            Event::Answered { call: id, middlebox, id: request, result } => {
+                let call = known(self, id);
+                self.note(call, format!("      gate {} answers: {} {result:?}", middlebox.0, request.0));
+                if let (Some(call), Ok(Some(prid))) = (call, result) {
+                    self.books.rules.insert((usize::from(middlebox.0), prid), call);
+                }
+            }
+            Event::RuleChanged { call: id, middlebox, prid, lifetime_s } => {
+                let call = known(self, id);
+                self.note(call, format!("      gate {}: rule {} has {lifetime_s} s", middlebox.0, prid.0));
+            }
+            Event::OrphanClosed { middlebox, prid } => self.orphan(middlebox, prid),
+            Event::Held { .. }
+            | Event::StaysWide { .. }
+            | Event::Established { .. }
+            | Event::Received { .. }
+            | Event::Sent { .. }
+            | Event::AnsweredAlone { .. }
+            | Event::MiddleboxUp(_)
+            | Event::MiddleboxDown(_) => {}
+        }
+    }
+
+    fn incarnation(&mut self, call: usize, id: b2bua::CallId, change: impl Fn(&mut Incarnation)) {
+        let life = self.agent.life;
+        let all = &mut self.model.views[call].incarnations;
+        all.iter_mut().filter(|one| one.life == life && one.id == id).for_each(change);
+    }
+
+    /// A rule without a call is being closed: its entries may stay for as long as that takes.
+    fn orphan(&mut self, middlebox: MiddleboxId, prid: Prid) {
+        self.tally.orphans += 1;
+        let gate = usize::from(middlebox.0);
+        let call = self.books.rules.get(&(gate, prid)).copied();
+        self.note(call, format!("      agent: gate {gate}: orphan {} is closed", prid.0));
+        let Some(machine) = &self.gates[gate].machine else { return };
+        for key in machine.rule(self.now, prid).map(|rule| rule.entries).unwrap_or_default() {
+            self.model.sites[gate].excused.insert(key, self.now + SETTLE);
+        }
+    }
+
+    /// Tells a middlebox something, if it is still the same process.
+    pub(crate) fn gate_input(&mut self, gate: usize, life: Life, input: middlebox::Input) {
+        if self.gates[gate].life == life && self.gates[gate].machine.is_some() {
+            self.gates[gate].inputs.push_back(input);
+            self.gate_works(gate);
+        }
+    }
+
+    pub(crate) fn gate_works(&mut self, gate: usize) {
+        let mut wishes = Vec::new();
+        self.gates[gate].work(self.now, &mut wishes);
+        self.grant_gate(gate, wishes);
+    }
+
+    pub(crate) fn grant_gate(&mut self, gate: usize, wishes: Vec<gate::Wish>) {
+        let mut complete = false;
+        for wish in wishes {
+            match wish {
+                gate::Wish::Send { connection, bytes } => self.send_to_agent(gate, connection, bytes),
+                gate::Wish::Hang { connection } => {
+                    let at = self.arrival(gate);
+                    self.queue.put(at, Happening::AgentLoses { gate, connection });
+                }
+                gate::Wish::Machine(output) => match output {
+                    middlebox::Output::Apply { batch, operations } => {
+                        let (at, life) = (self.engine_time(gate), self.gates[gate].life);
+                        self.queue.put(at, Happening::Commit { gate, life, batch, operations });
+                    }
+                    middlebox::Output::Verify { keys } => {
+                        let (at, life) = (self.engine_time(gate), self.gates[gate].life);
+                        self.queue.put(at, Happening::Verify { gate, life, keys });
+                    }
+                    middlebox::Output::Event(event) => self.note(None, format!("gate {gate}: {event:?}")),
+                    middlebox::Output::ShutdownComplete => complete = true,
+                    middlebox::Output::Reply { .. }
+                    | middlebox::Output::Notify { .. }
+                    | middlebox::Output::Terminate { .. } => {}
+                },
+            }
+        }
+        if complete {
+            self.kill_gate(gate);
+        }
+        self.arm(Who::Gate(gate));
+    }
+
+    /// When the engine will have done something.
+    fn engine_time(&mut self, gate: usize) -> machine::Instant {
+        let usual = self.rng.below(self.plan.house.engine.as_nanos() as u64 + 1);
+        self.now + Duration::from_nanos(usual) + self.gates[gate].slow
+    }
+
+    pub(crate) fn commit(&mut self, gate: usize, life: Life, batch: BatchId, operations: &[middlebox::Operation]) {
+        let half = &mut self.gates[gate];
+        // A process that was killed may have written its batch, but not after another has begun.
+        let written = half.life == life && (half.machine.is_some() || self.rng.percent(50));
+        if !written {
+            return;
+        }
+        let results = half.commit(self.now, operations);
+        self.tally.batches += 1;
+        self.check_entries(gate);
+        let at = self.now + Duration::from_nanos(self.rng.below(1_000_000));
+        self.queue.put(at, Happening::Applied { gate, life, batch, results });
+    }
+
+    pub(crate) fn verify(&mut self, gate: usize, life: Life, keys: &[middlebox::Key]) {
+        use middlebox::Engine as _;
+        if self.gates[gate].life == life {
+            self.gates[gate].engine.advance(self.now);
+            let drift = self.gates[gate].engine.verify(keys);
+            self.gate_input(gate, life, middlebox::Input::Verified { drift });
+        }
+    }
+
+    /// When octets sent now will have arrived.
+    fn arrival(&mut self, gate: usize) -> machine::Instant {
+        let travel = self.plan.house.control.as_nanos() as u64;
+        let at = self.now + Duration::from_nanos(travel / 2 + self.rng.below(travel / 2 + 1));
+        at.max(self.gates[gate].stalled)
+    }
+
+    /// Cuts octets anywhere, as a stream may.
+    fn fragments(&mut self, mut bytes: Vec<u8>) -> Vec<Vec<u8>> {
+        let mut fragments = Vec::new();
+        while self.rng.percent(30) && bytes.len() > 1 {
+            let at = 1 + self.rng.below(bytes.len() as u64 - 1) as usize;
+            let rest = bytes.split_off(at);
+            fragments.push(std::mem::replace(&mut bytes, rest));
+        }
+        fragments.push(bytes);
+        fragments
+    }
+
+    fn send_to_gate(&mut self, gate: usize, bytes: Vec<u8>) {
+        let Some(connection) = self.agent.links[gate].connection else { return };
+        for bytes in self.fragments(bytes) {
+            let at = self.arrival(gate).max(self.streams[gate].0);
+            self.streams[gate].0 = at;
+            self.queue.put(at, Happening::ToGate { gate, connection, bytes });
+        }
+    }
+
+    fn send_to_agent(&mut self, gate: usize, connection: u64, bytes: Vec<u8>) {
+        for bytes in self.fragments(bytes) {
+            let at = self.arrival(gate).max(self.streams[gate].1);
+            self.streams[gate].1 = at;
+            self.queue.put(at, Happening::FromGate { gate, connection, bytes });
+        }
+    }
+
+    pub(crate) fn reach_gate(&mut self, gate: usize, connection: u64, bytes: &[u8]) {
+        self.log.mix(bytes);
+        let (now, mut wishes) = (self.now, Vec::new());
+        self.gates[gate].with_session(connection, &mut wishes, |session, out| session.receive(now, bytes, out));
+        self.grant_gate(gate, wishes);
+        self.gate_works(gate);
+    }
+
+    pub(crate) fn reach_link(&mut self, gate: usize, connection: u64, bytes: &[u8]) {
+        if self.agent.links.get(gate).and_then(|link| link.connection) != Some(connection) {
+            return;
+        }
+        self.log.mix(bytes);
+        let (now, mut wishes) = (self.now, Vec::new());
+        self.agent.with_link(gate, &mut wishes, |session, out| session.receive(now, bytes, out));
+        self.grant_agent(wishes);
+        self.agent_works();
+    }
+
+    /// The agent tries to reach a middlebox.
+    pub(crate) fn connect(&mut self, life: Life, gate: usize) {
+        let alive = self.agent.life == life && self.agent.machine.is_some();
+        if !alive || self.agent.links[gate].connection.is_some() {
+            return;
+        }
+        let connection = self.connections + 1;
+        if self.gates[gate].stalled > self.now || !self.gates[gate].accept(self.now, connection) {
+            return self.queue.put(self.now + PAUSE, Happening::Connect { life, gate });
+        }
+        self.connections = connection;
+        self.agent.links[gate].connection = Some(connection);
+        self.streams[gate] = (self.now, self.now);
+        let (now, mut wishes) = (self.now, Vec::new());
+        self.agent.with_link(gate, &mut wishes, |session, out| session.connected(now, out));
+        self.grant_agent(wishes);
+        self.agent_works();
+        self.arm(Who::Gate(gate));
+    }
+
+    /// The agent gives a connection up.
+    pub(crate) fn agent_hangs(&mut self, gate: usize) {
+        let Some(connection) = self.agent.links[gate].connection.take() else { return };
+        let at = self.arrival(gate).max(self.streams[gate].0);
+        self.queue.put(at, Happening::GateLoses { gate, connection });
+        let life = self.agent.life;
+        self.queue.put(self.now + PAUSE, Happening::Connect { life, gate });
+    }
+
+    pub(crate) fn gate_loses(&mut self, gate: usize, connection: u64) {
+        let (now, mut wishes) = (self.now, Vec::new());
+        self.gates[gate].with_session(connection, &mut wishes, |session, out| session.disconnected(now, out));
+        self.gates[gate].sessions.remove(&connection);
+        self.grant_gate(gate, wishes);
+        self.gate_works(gate);
+    }
+
+    pub(crate) fn agent_loses(&mut self, gate: usize, connection: u64) {
+        if self.agent.links.get(gate).and_then(|link| link.connection) != Some(connection) {
+            return;
+        }
+        self.agent.links[gate].connection = None;
+        let (now, mut wishes) = (self.now, Vec::new());
+        self.agent.with_link(gate, &mut wishes, |session, out| session.disconnected(now, "it broke", out));
+        self.grant_agent(wishes);
+        self.agent_works();
+        let life = self.agent.life;
+        self.queue.put(self.now + PAUSE, Happening::Connect { life, gate });
+    }
+}

@@ -1,0 +1,73 @@
+//! A world in one thread: phones, lossy links, both halves of Postern, engines, faults, and an observer who knows what
+//! may pass. Everything comes from one seed: the same seed gives the same run, to the last bit. `docs/simulation.md`.
+
+mod agent;
+mod books;
+mod faults;
+mod gate;
+mod halves;
+mod log;
+mod model;
+mod observe;
+mod phones;
+mod plan;
+mod queue;
+mod tally;
+mod wire;
+mod world;
+
+use std::fmt;
+
+pub use log::{Line, Log};
+pub use plan::{Choice, End, Fault, House, Link, Offer, Party, Plan, Script, place};
+pub use tally::Tally;
+pub use world::Violation;
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// What was run.
+    pub plan: Plan,
+    /// What happened.
+    pub log: Log,
+    /// What should not have.
+    pub violations: Vec<Violation>,
+    /// What was seen.
+    pub tally: Tally,
+}
+
+/// Runs a plan to its end.
+#[must_use]
+pub fn run(plan: Plan) -> Outcome {
+    let mut world = world::World::new(plan);
+    world.run();
+    world.finish()
+}
+
+impl Outcome {
+    /// True if every promise was kept.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.violations.is_empty()
+    }
+}
+
+/// Everything one needs to find the cause: the plan, what is wrong, what happened in the first call concerned, and how
+/// to run it again.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.plan)?;
+        let call = self.violations.first().and_then(|violation| violation.call);
+        if let Some(script) = self.plan.calls.iter().find(|script| Some(script.number) == call) {
+            writeln!(f, "{script:?}")?;
+        }
+        for line in self.log.of(call) {
+            writeln!(f, "{line}")?;
+        }
+        for violation in &self.violations {
+            writeln!(f, "at {} in call {:?}: {}", violation.at, violation.call, violation.what)?;
+        }
+        let (seed, calls) = (self.plan.seed, self.plan.calls.iter().map(|script| script.number).max());
+        write!(f, "again: cargo run -p postern-sim -- --seed {seed} --calls {}", calls.unwrap_or(0))
+    }
+}

@@ -1,0 +1,301 @@
+//! The reference model: what may pass, and what must, as phones and processes see it from outside.
+//!
+//! It is told what each phone has written into its descriptions, what each phone believes, when the agent says that a
+//! call began and ended, and when processes die. It knows no SIP transaction, no hold and no rule.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use b2bua::{CallId, Cause};
+use machine::Instant;
+use middlebox::{Key, Source};
+use phone::CallNumber;
+
+use crate::gate;
+use crate::plan::{End, Plan};
+use crate::queue::Life;
+
+/// How long the halves may need until what they have noticed is true in the engine.
+pub(crate) const SETTLE: Duration = Duration::from_secs(10);
+
+/// What one phone believes of one call of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Belief {
+    pub(crate) answered: Option<Instant>,
+    /// Where it sends.
+    pub(crate) remote: Option<SocketAddr>,
+    /// Where it listens, as far as the other end knows.
+    pub(crate) local: SocketAddr,
+    /// How it ended, each time.
+    pub(crate) ends: Vec<Farewell>,
+}
+
+/// How a phone was told that a call is over.
+#[derive(Debug, Clone)]
+pub(crate) struct Farewell {
+    pub(crate) status: u16,
+    pub(crate) reason: Option<String>,
+    pub(crate) warning: Option<String>,
+}
+
+/// One life of a call in the agent.
+#[derive(Debug, Clone)]
+pub(crate) struct Incarnation {
+    pub(crate) life: Life,
+    pub(crate) id: CallId,
+    pub(crate) ending: Option<Cause>,
+    pub(crate) ended: bool,
+    /// Its agent was killed: until when its rules may live, for each gate.
+    pub(crate) ghost: Vec<Instant>,
+}
+
+/// A call as it looks from outside.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    pub(crate) outside: [bool; 2],
+    /// The network each end lives in, as the middlebox sees it.
+    pub(crate) networks: [midcom::Network; 2],
+    /// An end has sent BYE, or CANCEL.
+    pub(crate) said: [bool; 2],
+    /// An end has an offer of its own on its way.
+    pub(crate) offering: [bool; 2],
+    /// An end has answered an offer of which the other has not heard yet.
+    pub(crate) answering: bool,
+    /// Every place an end has ever named.
+    pub(crate) named: [Vec<SocketAddr>; 2],
+    /// Where an end would listen by its next description.
+    pub(crate) wanted: [SocketAddr; 2],
+    pub(crate) beliefs: [BTreeMap<CallNumber, Belief>; 2],
+    pub(crate) incarnations: Vec<Incarnation>,
+    /// One end may believe what the other does not.
+    pub(crate) unsure: bool,
+    /// Something went wrong that may cost it its rules.
+    pub(crate) disturbed: bool,
+}
+
+/// What is known about one middlebox.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    /// The session is open since.
+    pub(crate) up: Option<Instant>,
+    /// Since when rules may not have been extended.
+    pub(crate) down: Instant,
+    /// Entries that nobody needs, and until when they may stay.
+    pub(crate) excused: BTreeMap<Key, Instant>,
+}
+
+/// The model of the whole world.
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) views: Vec<View>,
+    pub(crate) sites: Vec<Site>,
+    /// The agent process that lives, or lived last.
+    pub(crate) life: Life,
+    /// How many things go on that may cost calls their rules.
+    pub(crate) storms: u32,
+    /// Half of the lifetime that is granted.
+    half_life: Duration,
+}
+
+pub(crate) fn index(end: End) -> usize {
+    match end {
+        End::Caller => 0,
+        End::Callee => 1,
+    }
+}
+
+impl Model {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let view = |script: &crate::plan::Script| View {
+            outside: End::BOTH.map(|end| script.is_outside(end)),
+            networks: End::BOTH.map(|end| gate::network(&plan.house, script.is_outside(end))),
+            said: [false; 2],
+            offering: [false; 2],
+            answering: false,
+            named: [Vec::new(), Vec::new()],
+            wanted: End::BOTH.map(|end| script.party(end).media),
+            beliefs: [BTreeMap::new(), BTreeMap::new()],
+            incarnations: Vec::new(),
+            unsure: false,
+            disturbed: false,
+        };
+        let site = Site { up: None, down: Instant::ZERO, excused: BTreeMap::new() };
+        let lifetime = plan.house.rule_lifetime_s.min(plan.house.lifetime_max_s);
+        Self {
+            views: plan.calls.iter().map(view).collect(),
+            sites: vec![site; plan.house.gates],
+            life: 0,
+            storms: 0,
+            half_life: Duration::from_secs(u64::from(lifetime)) / 2,
+        }
+    }
+
+    /// A phone has written its address into a description.
+    pub(crate) fn names(&mut self, call: usize, end: End) {
+        let view = &mut self.views[call];
+        let (place, named) = (view.wanted[index(end)], &mut view.named[index(end)]);
+        if !named.contains(&place) {
+            named.push(place);
+        }
+        view.disturbed |= self.storms > 0;
+    }
+
+    pub(crate) fn belief(&mut self, call: usize, end: End, number: CallNumber) -> &mut Belief {
+        let view = &mut self.views[call];
+        let local = view.wanted[index(end)];
+        view.beliefs[index(end)].entry(number).or_insert(Belief {
+            answered: None,
+            remote: None,
+            local,
+            ends: Vec::new(),
+        })
+    }
+
+    /// Something happens that may cost every call its rules.
+    pub(crate) fn disturb(&mut self) {
+        for view in &mut self.views {
+            view.disturbed |= !view.named[0].is_empty();
+        }
+    }
+
+    /// The agent is dead: whatever it had made may live as long as was granted.
+    pub(crate) fn agent_died(&mut self, now: Instant) {
+        let until = now + self.half_life * 2 + SETTLE;
+        for incarnation in self.views.iter_mut().flat_map(|view| &mut view.incarnations) {
+            if !incarnation.ended && incarnation.ghost.is_empty() {
+                incarnation.ghost = vec![until; self.sites.len()];
+            }
+        }
+    }
+
+    /// A session has opened.
+    pub(crate) fn up(&mut self, now: Instant, gate: usize) {
+        self.sites[gate].up = Some(now);
+    }
+
+    /// A session is gone, or an octet stands still.
+    pub(crate) fn down(&mut self, now: Instant, gate: usize) {
+        let site = &mut self.sites[gate];
+        // One that was up too shortly to extend anything does not count.
+        if site.up.take().is_some_and(|up| up + SETTLE < now) {
+            site.down = now;
+        }
+    }
+
+    /// A session has lasted long enough for the agent to close what it does not know.
+    pub(crate) fn settled(&mut self, now: Instant, gate: usize) {
+        for incarnation in self.views.iter_mut().flat_map(|view| &mut view.incarnations) {
+            if let Some(until) = incarnation.ghost.get_mut(gate) {
+                *until = now.min(*until);
+            }
+        }
+    }
+
+    /// Why an entry may be there; `None` if nothing speaks for it.
+    pub(crate) fn justifies(&self, now: Instant, gate: usize, key: &Key) -> bool {
+        let excused = self.sites[gate].excused.get(key).is_some_and(|until| now <= *until);
+        excused || self.views.iter().any(|view| view.may_hold(now, gate, self.life) && view.needs(key))
+    }
+
+    /// True if some call speaks for this packet.
+    pub(crate) fn may_pass(&self, now: Instant, gate: usize, from: SocketAddr, to: SocketAddr) -> bool {
+        let serves = |view: &View| {
+            let toward = (0..2).find(|end| view.named[*end].iter().any(|place| receives(*place, to)));
+            let comes = |end: usize| view.networks[end].contains(&from.ip());
+            view.may_hold(now, gate, self.life) && toward.is_some_and(|end| comes(1 - end))
+        };
+        let receives_by = |key: &Key| {
+            let last = key.ports().first() + u16::from(key.ports().is_pair());
+            key.destination() == to.ip() && (key.ports().first()..=last).contains(&to.port())
+        };
+        let excused = &self.sites[gate].excused;
+        self.views.iter().any(serves) || excused.iter().any(|(key, until)| now <= *until && receives_by(key))
+    }
+
+    /// The calls that name the place an entry leads to, for the report.
+    pub(crate) fn suspects(&self, key: &Key) -> Vec<usize> {
+        let named = |view: &View| view.leads_to_named(key).is_some();
+        self.views.iter().enumerate().filter(|(_, view)| named(view)).map(|(call, _)| call).collect()
+    }
+
+    /// The flows of a call that must pass now: from where to where, and whether the sender is outside.
+    pub(crate) fn must_pass(&self, now: Instant, call: usize) -> Vec<(SocketAddr, SocketAddr, bool)> {
+        let view = &self.views[call];
+        let lasting = |site: &Site| match site.up {
+            Some(up) if up + SETTLE <= now => true,
+            Some(_) | None => now.since(site.down) + SETTLE + Duration::from_secs(5) < self.half_life,
+        };
+        if !view.is_sound(self.life) || !self.sites.iter().all(lasting) {
+            return Vec::new();
+        }
+        let mut flows = Vec::new();
+        for (end, belief) in view.beliefs.iter().enumerate().flat_map(|(end, all)| all.values().map(move |one| (end, one))) {
+            if let Some(remote) = belief.remote {
+                for next in [0, 1] {
+                    flows.push((above(belief.local, next), above(remote, next), view.outside[end]));
+                }
+            }
+        }
+        flows
+    }
+}
+
+/// The same host, `next` ports above.
+pub(crate) fn above(place: SocketAddr, next: u16) -> SocketAddr {
+    SocketAddr::new(place.ip(), place.port().wrapping_add(next))
+}
+
+/// True if a phone that named `place` receives there: RTP, or RTCP one port above.
+fn receives(place: SocketAddr, at: SocketAddr) -> bool {
+    place.ip() == at.ip() && (place.port() == at.port() || place.port() + 1 == at.port())
+}
+
+impl View {
+    /// True if the agent may have rules of this call at a gate.
+    pub(crate) fn may_hold(&self, now: Instant, gate: usize, life: Life) -> bool {
+        self.incarnations.iter().any(|one| match one.ghost.get(gate) {
+            Some(until) => now <= *until,
+            None => one.life == life && !one.ended,
+        })
+    }
+
+    /// True if an entry leads to a place that an end has named, from where the other end may send.
+    fn needs(&self, key: &Key) -> bool {
+        let Some(end) = self.leads_to_named(key) else { return false };
+        self.may_come(key.source(), 1 - end)
+    }
+
+    fn leads_to_named(&self, key: &Key) -> Option<usize> {
+        let last = key.ports().first() + u16::from(key.ports().is_pair());
+        let leads = |place: &SocketAddr| {
+            place.ip() == key.destination()
+                && place.port() <= key.ports().first()
+                && u32::from(last) <= u32::from(place.port()) + 1
+        };
+        (0..2).find(|end| self.named[*end].iter().any(leads))
+    }
+
+    /// True if whoever may send is the end, or everybody on its side.
+    fn may_come(&self, source: Source, end: usize) -> bool {
+        let from = |host: IpAddr| self.named[end].iter().any(|place| place.ip() == host);
+        match source {
+            Source::Network(network) => network == self.networks[end],
+            Source::Host(host) => from(host),
+            Source::Exact { address, port } => self.named[end]
+                .iter()
+                .any(|place| place.ip() == address && (place.port() == port || place.port() + 1 == port)),
+        }
+    }
+
+    /// True if both ends talk, nothing is under way, and nothing went wrong.
+    fn is_sound(&self, life: Life) -> bool {
+        let one = |all: &BTreeMap<CallNumber, Belief>| {
+            all.len() == 1 && all.values().all(|one| one.answered.is_some() && one.ends.is_empty())
+        };
+        let [incarnation] = self.incarnations.as_slice() else { return false };
+        let ours = incarnation.life == life && incarnation.ending.is_none() && !incarnation.ended;
+        let calm = !self.disturbed && !self.unsure && !self.offering[0] && !self.offering[1];
+        ours && calm && !self.said[0] && !self.said[1] && self.beliefs.iter().all(one)
+    }
+}

@@ -1,0 +1,243 @@
+//! The observer: what it checks while the world goes on.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use machine::Machine as _;
+use middlebox::Transport;
+use middlebox::memory::Packet;
+
+use crate::model::{SETTLE, above, index};
+use crate::plan::{End, place};
+use crate::queue::Happening;
+use crate::wire;
+use crate::world::World;
+
+impl World {
+    /// Looks, and will look again.
+    pub(crate) fn look(&mut self) {
+        for gate in 0..self.gates.len() {
+            let up = self.model.sites[gate].up;
+            if up.is_some_and(|up| up + SETTLE <= self.now) && self.model.storms == 0 {
+                self.model.settled(self.now, gate);
+            }
+            self.gates[gate].engine.advance(self.now);
+            self.check_entries(gate);
+        }
+        for call in 0..self.plan.calls.len() {
+            self.check_media(call);
+        }
+        for _ in 0..4 {
+            self.probe();
+        }
+        if self.curfew && self.is_idle() {
+            self.over = true;
+        }
+        let pause = if self.curfew { 1_000 } else { 20 + self.rng.below(400) };
+        self.queue.put(self.now + Duration::from_millis(pause), Happening::Look);
+    }
+
+    /// Every entry of an engine must serve a call that lives.
+    pub(crate) fn check_entries(&mut self, gate: usize) {
+        let keys: Vec<middlebox::Key> = self.gates[gate].engine.keys().copied().collect();
+        self.tally.entries += keys.len() as u64;
+        for key in keys {
+            if self.model.justifies(self.now, gate, &key) {
+                continue;
+            }
+            let suspects = self.model.suspects(&key);
+            let text = format!("gate {gate} lets {key} pass, which no call needs");
+            self.violation(suspects.first().copied(), text);
+            // Once is enough.
+            self.model.sites[gate].excused.insert(key, self.now + Duration::from_secs(100_000));
+        }
+    }
+
+    /// While two phones talk and nothing went wrong, both directions pass.
+    fn check_media(&mut self, call: usize) {
+        for (from, to, outside) in self.model.must_pass(self.now, call) {
+            self.tally.must_pass += 1;
+            if let Some(gate) = self.stopped_at(from, to, outside) {
+                self.violation(Some(call), format!("gate {gate} stops {from} -> {to}, which was negotiated"));
+                self.model.views[call].disturbed = true;
+            }
+        }
+    }
+
+    /// The first middlebox that stops a packet; none if it gets through.
+    fn stopped_at(&mut self, source: SocketAddr, destination: SocketAddr, outside: bool) -> Option<usize> {
+        let interface = if outside { "out" } else { "in" };
+        let packet = Packet { transport: Transport::Udp, source, destination, interface, opens: false };
+        let now = self.now;
+        self.gates.iter_mut().position(|gate| !gate.engine.passes(&packet, now))
+    }
+
+    /// Sends a packet that nobody has asked for: between strangers, from a wrong port, on a wrong side.
+    fn probe(&mut self) {
+        let seats = self.handsets.len() as u64;
+        if seats == 0 {
+            return;
+        }
+        let (from, to) = (self.rng.below(seats) as usize, self.rng.below(seats) as usize);
+        let (from, to) = (self.handsets[from].seat, self.handsets[to].seat);
+        let source = self.model.views[from.call].wanted[index(from.end)];
+        let target = self.model.views[to.call].wanted[index(to.end)];
+        let outside = self.model.views[from.call].outside[index(from.end)];
+        let (source, outside, spoofed) = match self.rng.below(4) {
+            0 => (source, outside, false),
+            // A stranger of the same side.
+            1 => (SocketAddr::new(place::host(self.plan.house.v6, outside, 77), source.port()), outside, false),
+            2 => (above(source, 7), outside, false),
+            // An address of the other side.
+            _ => (source, !outside, true),
+        };
+        let target = above(target, self.rng.below(3) as u16);
+        self.tally.must_not += 1;
+        if self.stopped_at(source, target, outside).is_some() {
+            return;
+        }
+        if spoofed {
+            return self.violation(Some(to.call), format!("{source} -> {target} passes from the wrong side"));
+        }
+        let served = |gate: usize| self.model.may_pass(self.now, gate, source, target);
+        if !(0..self.gates.len()).all(served) {
+            self.violation(Some(to.call), format!("{source} -> {target} passes, which nobody negotiated"));
+        }
+    }
+
+    /// `docs/calls.md` §1.1: a place is passed on only when there is a way to it.
+    pub(crate) fn check_passed_on(&mut self, seat: usize, bytes: &[u8]) {
+        let body = wire::body(bytes);
+        let call = self.handsets[seat].seat.call;
+        let digest = crate::log::digest(bytes);
+        if body.is_empty() || !self.books.passed_on.insert(digest) {
+            return;
+        }
+        let early = wire::status(bytes) == 0 && !self.plan.house.early_media;
+        if early || self.model.views[call].disturbed || self.model.storms > 0 {
+            return;
+        }
+        let Ok(session) = sdp::Session::parse(body) else {
+            return self.violation(Some(call), "the agent passes on a description that cannot be read".to_owned());
+        };
+        let flows = sdp::flows(&session).unwrap_or_default();
+        let Some(flow) = flows.iter().find(|flow| !flow.is_held()) else { return };
+        let (end, outside) = (self.handsets[seat].seat.end, self.handsets[seat].outside);
+        let source = self.model.views[call].wanted[index(end)];
+        for next in [0, 1] {
+            let (source, destination) = (above(source, next), above(flow.destination(), next));
+            self.tally.must_pass += 1;
+            if let Some(gate) = self.stopped_at(source, destination, outside) {
+                let what = wire::headline(bytes);
+                let text = format!("gate {gate} stops {source} -> {destination}, though {what} has been passed on");
+                self.violation(Some(call), text);
+            }
+        }
+    }
+
+    /// Each INVITE gets exactly one final response.
+    pub(crate) fn check_final(&mut self, call: usize, bytes: &[u8]) {
+        let status = wire::status(bytes);
+        if status < 200 || wire::method(bytes) != "INVITE" {
+            return;
+        }
+        let via = wire::field(bytes, "Via").unwrap_or_default();
+        let first = *self.books.finals.entry((self.agent.life, via)).or_insert(status);
+        if first != status {
+            self.violation(Some(call), format!("an INVITE is answered {first} and then {status}"));
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        let phones = self.handsets.iter().all(|handset| handset.machine.is_idle());
+        let agent = self.agent.machine.as_ref().is_some_and(|machine| machine.holdings().is_empty());
+        let gates = self.gates.iter().all(|gate| {
+            gate.machine.as_ref().is_some_and(|machine| machine.is_quiet() && machine.status().rules == 0)
+                && gate.engine.keys().next().is_none()
+        });
+        phones && agent && gates
+    }
+
+    /// What must be true when everybody has gone home.
+    pub(crate) fn check_end(&mut self) {
+        match &self.agent.machine {
+            None => self.violation(None, "the agent was not started again".to_owned()),
+            Some(machine) => {
+                let (holdings, next) = (machine.holdings(), machine.next_timeout());
+                if !holdings.is_empty() || next.is_some() {
+                    self.violation(None, format!("the agent still holds {holdings:?}, due {next:?}"));
+                }
+            }
+        }
+        for gate in 0..self.gates.len() {
+            self.check_gate_end(gate);
+        }
+        for seat in 0..self.handsets.len() {
+            if !self.handsets[seat].machine.is_idle() {
+                let call = self.handsets[seat].seat.call;
+                self.violation(Some(call), format!("the {} is not idle", self.name(seat)));
+            }
+        }
+        for call in 0..self.plan.calls.len() {
+            self.check_outcome(call);
+        }
+    }
+
+    fn check_gate_end(&mut self, gate: usize) {
+        let keys = self.gates[gate].engine.keys().count();
+        if keys > 0 {
+            self.violation(None, format!("gate {gate} still has {keys} entries"));
+        }
+        let Some(machine) = &self.gates[gate].machine else {
+            return self.violation(None, format!("gate {gate} was not started again"));
+        };
+        let status = machine.status();
+        let left = (status.rules, status.groups, status.entries, status.orphans, status.queued);
+        if left != (0, 0, 0, 0, 0) || !machine.is_quiet() {
+            self.violation(None, format!("gate {gate} still holds {status:?}"));
+        }
+    }
+
+    /// One end for each call of each phone, and nobody cut off without a word.
+    fn check_outcome(&mut self, call: usize) {
+        let view = self.model.views[call].clone();
+        for end in End::BOTH {
+            for (number, belief) in &view.beliefs[index(end)] {
+                if belief.ends.len() != 1 {
+                    let ends = belief.ends.len();
+                    self.violation(Some(call), format!("{end:?}'s call {} ended {ends} times", number.0));
+                }
+                let nobody = !view.said[0] && !view.said[1];
+                let mute = |one: &crate::model::Farewell| one.reason.is_none() && one.warning.is_none();
+                let cut = belief.answered.is_some() && nobody;
+                if cut && belief.ends.iter().any(mute) {
+                    self.violation(Some(call), format!("{end:?} was cut off without a reason"));
+                }
+            }
+        }
+        if self.plan.is_quiet() {
+            self.check_quiet(call);
+        }
+    }
+
+    /// Where nothing goes wrong, calls go as their script says.
+    fn check_quiet(&mut self, call: usize) {
+        let (script, view) = (&self.plan.calls[call], &self.model.views[call]);
+        let plain = phone::Oddities::default();
+        let usual = script.caller.oddities == plain
+            && script.callee.oddities == plain
+            && script.cancel.is_none()
+            && script.caller.media.port() > 1024
+            && script.callee.media.port() > 1024;
+        let accepts = matches!(script.answer, phone::Answer::Accept { .. });
+        if !usual || !accepts || self.plan.house.calls_max < 100 || self.plan.house.names {
+            return;
+        }
+        let answered = view.beliefs.iter().all(|all| all.values().any(|one| one.answered.is_some()));
+        let ended = view.beliefs.iter().flat_map(|all| all.values()).flat_map(|one| &one.ends);
+        let wrong = ended.filter(|one| one.status != 200).count();
+        if !answered || wrong > 0 {
+            self.violation(Some(call), format!("nothing went wrong, but it was not a good call: {answered} {wrong}"));
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What phones do and say.
+
+use machine::Outbox;
+use phone::{CallNumber, Event, Output};
+
+use crate::model::{Farewell, index};
+use crate::plan::{End, Offer, place};
+use crate::queue::{Happening, Who};
+use crate::wire;
+use crate::world::World;
+
+impl World {
+    /// Carries out what a phone asks for.
+    pub(crate) fn grant_phone(&mut self, seat: usize, out: Outbox<Output>) {
+        for output in out {
+            match output {
+                Output::Transmit(transmit) => self.phone_sends(seat, transmit.hop.remote, transmit.bytes),
+                Output::Event(event) => self.phone_says(seat, event),
+            }
+        }
+        self.arm(Who::Phone(seat));
+    }
+
+    fn phone_sends(&mut self, seat: usize, to: std::net::SocketAddr, bytes: bytes::Bytes) {
+        let seat_of = self.handsets[seat].seat;
+        let headline = wire::headline(&bytes);
+        if headline.starts_with("BYE ") || headline.starts_with("CANCEL ") {
+            self.model.views[seat_of.call].said[index(seat_of.end)] = true;
+        }
+        self.note(Some(seat_of.call), format!("{} sends {headline}", self.name(seat)));
+        self.log.mix(&bytes);
+        let v6 = self.plan.house.v6;
+        match [true, false].into_iter().find(|outside| place::agent(v6, *outside) == to) {
+            Some(outside) => self.over(seat, || Happening::ToAgent { seat, outside, bytes: bytes.clone() }),
+            None => self.violation(Some(seat_of.call), format!("a phone was told to send to {to}")),
+        }
+    }
+
+    fn phone_says(&mut self, seat: usize, event: Event) {
+        let (call, end) = (self.handsets[seat].seat.call, self.handsets[seat].seat.end);
+        let at = index(end);
+        match event {
+            Event::Calling { call: number, call_id } => {
+                self.books.call_ids.insert(call, call_id);
+                self.model.belief(call, end, number);
+                self.model.names(call, end);
+            }
+            Event::Called { call: number, .. } => {
+                self.model.belief(call, end, number);
+            }
+            Event::Ringing { .. } => {}
+            Event::Answered { call: number, remote } => {
+                self.model.names(call, end);
+                let now = self.now;
+                let belief = self.model.belief(call, end, number);
+                belief.answered = Some(now);
+                belief.remote = remote.and_then(|remote| remote.rtp);
+                self.tally.answered += u64::from(end == End::Caller);
+                self.schedule(seat, number);
+            }
+            Event::Changed { call: number, remote } => {
+                let wanted = self.model.views[call].wanted[at];
+                if let Some(remote) = remote {
+                    let belief = self.model.belief(call, end, number);
+                    (belief.remote, belief.local) = (remote.rtp, wanted);
+                }
+                let view = &mut self.model.views[call];
+                if std::mem::take(&mut view.offering[at]) {
+                    view.answering = false;
+                } else {
+                    view.unsure |= !view.offering[1 - at];
+                    view.answering = true;
+                    self.model.names(call, end);
+                }
+            }
+            Event::ChangeRefused { .. } => {
+                let view = &mut self.model.views[call];
+                view.offering[at] = false;
+                view.unsure |= std::mem::take(&mut view.answering);
+            }
+            Event::Ended { call: number, status, reason, warning } => {
+                let text = format!("{} ended {status} {reason:?} {warning:?}", self.name(seat));
+                self.note(Some(call), text);
+                self.model.belief(call, end, number).ends.push(Farewell { status, reason, warning });
+            }
+        }
+    }
+
+    /// What an end does once it has seen the answer.
+    fn schedule(&mut self, seat: usize, number: CallNumber) {
+        let (call, end) = (self.handsets[seat].seat.call, self.handsets[seat].seat.end);
+        let script = &self.plan.calls[call];
+        for (by, after) in &script.hang_ups {
+            if *by == end {
+                self.queue.put(self.now + *after, Happening::HangUp { seat, number });
+            }
+        }
+        for (by, after, offer) in &script.offers {
+            if *by == end {
+                self.queue.put(self.now + *after, Happening::Offer { seat, number, offer: *offer });
+            }
+        }
+    }
+
+    /// A phone re-offers, if it can.
+    pub(crate) fn offer(&mut self, seat: usize, number: CallNumber, offer: Offer) {
+        let (call, end) = (self.handsets[seat].seat.call, self.handsets[seat].seat.end);
+        let media = offer.media.unwrap_or(self.model.views[call].wanted[index(end)]);
+        let mut out = Outbox::new();
+        let input = phone::Input::Offer { call: number, media, direction: offer.direction };
+        machine::Machine::handle(&mut self.handsets[seat].machine, self.now, input, &mut out);
+        if !out.is_empty() {
+            self.tally.reoffers += 1;
+            let view = &mut self.model.views[call];
+            view.wanted[index(end)] = media;
+            view.offering[index(end)] = true;
+            self.model.names(call, end);
+        }
+        self.grant_phone(seat, out);
+    }
+
+    /// Everybody hangs up, again and again until nobody is left.
+    pub(crate) fn curfew(&mut self, round: u32) {
+        self.curfew = true;
+        if round == 0 {
+            self.note(None, "curfew".to_owned());
+        }
+        for seat in 0..self.handsets.len() {
+            let (call, end) = (self.handsets[seat].seat.call, self.handsets[seat].seat.end);
+            let beliefs = &self.model.views[call].beliefs[index(end)];
+            let open: Vec<CallNumber> =
+                beliefs.iter().filter(|(_, belief)| belief.ends.is_empty()).map(|(number, _)| *number).collect();
+            for number in open {
+                self.phone_input(seat, phone::Input::HangUp(number));
+                self.phone_input(seat, phone::Input::Cancel(number));
+                self.phone_input(seat, phone::Input::Reject { call: number, status: 480 });
+            }
+        }
+        if round < 6 {
+            self.queue.put(self.now + std::time::Duration::from_secs(20), Happening::Curfew { round: round + 1 });
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! Everything that is decided before a run: the house, the calls and the faults, all drawn from one seed.
+//!
+//! Each call, each link and each kind of fault has a generator of its own, so that leaving some of them out
+//! ([`Choice`]) changes nothing about the others. That is how a failing seed is made small.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use b2bua::ledger::SourcePolicy;
+use machine::{Instant, Rng};
+use phone::{Answer, Oddities};
+use sdp::Direction;
+
+/// Which part of a seed's plan is run.
+#[derive(Debug, Clone, Default)]
+pub struct Choice {
+    /// Only these calls, if any are named.
+    pub only: Vec<u32>,
+    /// None of these faults, by [`Fault::kind`]; `all` leaves out every one, `links` makes the links perfect.
+    pub without: Vec<String>,
+}
+
+/// What is run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What everything was drawn from.
+    pub seed: u64,
+    /// What does not change during the run.
+    pub house: House,
+    /// The calls, by number from 1.
+    pub calls: Vec<Script>,
+    /// What goes wrong, in order.
+    pub faults: Vec<(Instant, Fault)>,
+    /// From now on nothing new goes wrong and everybody hangs up.
+    pub curfew: Instant,
+}
+
+/// What does not change during the run.
+#[derive(Debug, Clone)]
+pub struct House {
+    /// IPv6 instead of IPv4.
+    pub v6: bool,
+    /// Middleboxes on the path, one or two.
+    pub gates: usize,
+    /// From where phones outside and inside may receive.
+    pub sources: [SourcePolicy; 2],
+    /// Whether media may flow before the answer.
+    pub early_media: bool,
+    /// Lifetime that the agent asks for, in seconds.
+    pub rule_lifetime_s: u32,
+    /// The longest lifetime a middlebox grants, in seconds.
+    pub lifetime_max_s: u32,
+    /// Whether next hops are names that must be looked up.
+    pub names: bool,
+    /// Whether a datagram to a dead process comes back as an ICMP error.
+    pub icmp: bool,
+    /// How long an engine usually takes.
+    pub engine: Duration,
+    /// How long octets usually travel between agent and middlebox.
+    pub control: Duration,
+    /// How many calls the agent takes at a time.
+    pub calls_max: usize,
+}
+
+/// The two ends of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// Who calls.
+    Caller,
+    /// Who is called.
+    Callee,
+}
+
+impl End {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::Caller, Self::Callee];
+
+    /// The one at the other end.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Caller => Self::Callee,
+            Self::Callee => Self::Caller,
+        }
+    }
+}
+
+/// What one end of a call is like.
+#[derive(Debug, Clone)]
+pub struct Party {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where it wants media at first.
+    pub media: SocketAddr,
+    /// How it misbehaves.
+    pub oddities: Oddities,
+    /// What lies between it and the agent.
+    pub link: Link,
+}
+
+/// A way for datagrams, the same in both directions.
+#[derive(Debug, Clone, Copy)]
+pub struct Link {
+    /// Of 100 datagrams so many get lost.
+    pub loss: u8,
+    /// Of 100 datagrams so many arrive twice.
+    pub double: u8,
+    /// How long each takes at least.
+    pub delay: Duration,
+    /// How much longer it may take; more than the pause between two datagrams puts them out of order.
+    pub jitter: Duration,
+}
+
+/// One call.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// Its number, from 1.
+    pub number: u32,
+    /// When the caller dials.
+    pub start: Instant,
+    /// The caller is outside, the callee inside; or the other way round.
+    pub from_outside: bool,
+    /// Who calls.
+    pub caller: Party,
+    /// Who is called.
+    pub callee: Party,
+    /// What the callee does.
+    pub answer: Answer,
+    /// The caller gives up so long after it dialled.
+    pub cancel: Option<Duration>,
+    /// An end hangs up so long after it saw the answer.
+    pub hang_ups: Vec<(End, Duration)>,
+    /// An end re-offers so long after it saw the answer.
+    pub offers: Vec<(End, Duration, Offer)>,
+}
+
+impl Script {
+    /// What an end is like.
+    #[must_use]
+    pub fn party(&self, end: End) -> &Party {
+        match end {
+            End::Caller => &self.caller,
+            End::Callee => &self.callee,
+        }
+    }
+
+    /// Whether an end is outside.
+    #[must_use]
+    pub fn is_outside(&self, end: End) -> bool {
+        self.from_outside == (end == End::Caller)
+    }
+}
+
+/// A re-INVITE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// Where media is wanted from then on; `None`: where it is.
+    pub media: Option<SocketAddr>,
+    /// Who may send.
+    pub direction: Direction,
+}
+
+/// Something that goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// kill -9 of the agent half; a new one comes later.
+    KillAgent(Duration),
+    /// SIGTERM of the agent half; a new one comes later.
+    StopAgent(Duration),
+    /// kill -9 of a middlebox half; a new one comes later and finds the engine as it was left.
+    KillGate(usize, Duration),
+    /// SIGTERM of a middlebox half; a new one comes later.
+    StopGate(usize, Duration),
+    /// The control connection breaks.
+    Break(usize),
+    /// The control connection stands still for so long.
+    Stall(usize, Duration),
+    /// The engine takes so long for each batch, for so long.
+    Slow(usize, Duration, Duration),
+    /// The engine refuses everything, for so long.
+    Sick(usize, Duration),
+    /// The engine takes no further entry, for so long.
+    Full(usize, Duration),
+    /// An operator revokes a rule.
+    Revoke(usize),
+    /// An operator ends a call.
+    Kick,
+    /// A stranger flushes our sets.
+    Flush(usize),
+    /// The policy denies half of the hosts outside, for so long.
+    Deny(usize, Duration),
+    /// A stranger sends requests of calls that are not his.
+    Forge,
+}
+
+impl Fault {
+    /// Its name for [`Choice::without`].
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::KillAgent(_) => "kill-agent",
+            Self::StopAgent(_) => "stop-agent",
+            Self::KillGate(..) => "kill-gate",
+            Self::StopGate(..) => "stop-gate",
+            Self::Break(_) => "break",
+            Self::Stall(..) => "stall",
+            Self::Slow(..) => "slow",
+            Self::Sick(..) => "sick",
+            Self::Full(..) => "full",
+            Self::Revoke(_) => "revoke",
+            Self::Kick => "kick",
+            Self::Flush(_) => "flush",
+            Self::Deny(..) => "deny",
+            Self::Forge => "forge",
+        }
+    }
+}
+
+/// The networks of the simulated world.
+pub mod place {
+    use super::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+    /// Host `number` outside or inside.
+    #[must_use]
+    pub fn host(v6: bool, outside: bool, number: u8) -> IpAddr {
+        match (v6, outside) {
+            (false, true) => Ipv4Addr::new(203, 0, 113, number).into(),
+            (false, false) => Ipv4Addr::new(10, 0, 40, number).into(),
+            (true, true) => Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, number.into()).into(),
+            (true, false) => Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, number.into()).into(),
+        }
+    }
+
+    /// Where the agent listens, outside or inside.
+    #[must_use]
+    pub fn agent(v6: bool, outside: bool) -> SocketAddr {
+        SocketAddr::new(host(v6, outside, 1), 5060)
+    }
+
+    /// The next hop: whatever arrives there goes to the phone that the Request-URI names.
+    #[must_use]
+    pub fn switch(v6: bool, outside: bool) -> SocketAddr {
+        SocketAddr::new(host(v6, outside, 2), 5060)
+    }
+}
+
+/// Hosts with phones on each side; few, so that calls share addresses.
+const HOSTS: u64 = 6;
+/// Even media ports of each host; few, so that calls use ports again that others have just left.
+const PORTS: u64 = 12;
+
+fn millis(rng: &mut Rng, from: u64, to: u64) -> Duration {
+    Duration::from_millis(from + rng.below(to - from + 1))
+}
+
+fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
+    // Below the length, which fits.
+    choices[rng.below(choices.len() as u64) as usize]
+}
+
+impl Plan {
+    /// What a seed means for so many calls.
+    #[must_use]
+    pub fn new(seed: u64, calls: u32, choice: &Choice) -> Self {
+        let mut rng = Rng::from_number(seed);
+        let house = House::draw(&mut rng.fork());
+        let quiet = rng.percent(10);
+        let spread = Duration::from_secs(u64::from(calls) * (1 + rng.below(6)));
+        let mut scripts: Vec<Script> =
+            (1..=calls).map(|number| Script::draw(&mut rng.fork(), number, &house, spread)).collect();
+        let curfew = Instant::ZERO + spread + Duration::from_secs(60 + rng.below(300));
+        let mut faults = draw_faults(&mut rng, &house, curfew, u64::from(calls));
+        if quiet {
+            faults.clear();
+        }
+        let without = |kind: &str| choice.without.iter().any(|one| one == kind || one == "all");
+        faults.retain(|(_, fault)| !without(fault.kind()));
+        scripts.retain(|script| choice.only.is_empty() || choice.only.contains(&script.number));
+        if quiet || choice.without.iter().any(|one| one == "links") {
+            for script in &mut scripts {
+                for party in [&mut script.caller, &mut script.callee] {
+                    (party.link.loss, party.link.double, party.link.jitter) = (0, 0, Duration::ZERO);
+                }
+            }
+        }
+        Self { seed, house, calls: scripts, faults, curfew }
+    }
+
+    /// True if nothing goes wrong but what phones do.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let perfect = |party: &Party| party.link.loss == 0;
+        self.faults.is_empty() && self.calls.iter().all(|call| perfect(&call.caller) && perfect(&call.callee))
+    }
+}
+
+impl House {
+    fn draw(rng: &mut Rng) -> Self {
+        let sources = [SourcePolicy::Address, SourcePolicy::Address, SourcePolicy::Strict, SourcePolicy::Realm];
+        let sources = [pick(rng, &sources), pick(rng, &sources)];
+        let lifetime_max_s = pick(rng, &[60, 600, 600]);
+        Self {
+            v6: rng.percent(25),
+            gates: if rng.percent(20) { 2 } else { 1 },
+            sources,
+            early_media: !rng.percent(20),
+            rule_lifetime_s: pick(rng, &[60, 120, 600, 600]),
+            lifetime_max_s,
+            names: rng.percent(20),
+            icmp: rng.percent(50),
+            engine: millis(rng, 0, 20),
+            control: millis(rng, 0, 20),
+            calls_max: if rng.percent(10) { 6 } else { 10_000 },
+        }
+    }
+}
+
+impl Link {
+    fn draw(rng: &mut Rng) -> Self {
+        let bad = rng.percent(50);
+        Self {
+            loss: if bad { rng.below(25) as u8 } else { 0 },
+            double: if bad { rng.below(20) as u8 } else { 0 },
+            delay: millis(rng, 1, 80),
+            jitter: if bad { millis(rng, 0, 800) } else { Duration::ZERO },
+        }
+    }
+}
+
+impl Party {
+    fn draw(rng: &mut Rng, house: &House, outside: bool, number: u32) -> Self {
+        let host = place::host(house.v6, outside, 10 + rng.below(HOSTS) as u8);
+        // Both ends of a call listen on a port of their own.
+        let port = 10_000 + (number % 10_000) as u16 * 2 + u16::from(outside);
+        let mut odd = |percent| rng.percent(percent);
+        let oddities = Oddities {
+            never_acks: odd(3),
+            answers_twice: odd(5),
+            silent_after_cancel: odd(5),
+            ignores_bye: odd(5),
+        };
+        let media = media(rng, host);
+        // Now and then one names a port that no pinhole may lead to.
+        let media = if rng.percent(3) { SocketAddr::new(host, 22) } else { media };
+        Self { address: SocketAddr::new(host, port), media, oddities, link: Link::draw(rng) }
+    }
+}
+
+fn media(rng: &mut Rng, host: IpAddr) -> SocketAddr {
+    // Sometimes odd: then RTP and RTCP are no aligned pair.
+    let port = 20_000 + 2 * rng.below(PORTS) as u16 + u16::from(rng.percent(5));
+    SocketAddr::new(host, port)
+}
+
+impl Script {
+    fn draw(rng: &mut Rng, number: u32, house: &House, spread: Duration) -> Self {
+        let start = Instant::ZERO + millis(rng, 500, 500 + spread.as_millis() as u64);
+        let from_outside = rng.percent(50);
+        let caller = Party::draw(&mut rng.fork(), house, from_outside, number);
+        let callee = Party::draw(&mut rng.fork(), house, !from_outside, number);
+        let rings = match rng.below(4) {
+            0 => Duration::ZERO,
+            1 => millis(rng, 0, 300),
+            2 => millis(rng, 0, 5_000),
+            _ => millis(rng, 0, 40_000),
+        };
+        let answer = match rng.below(100) {
+            0..=79 => Answer::Accept { after: rings },
+            80..=92 => Answer::Reject { status: pick(rng, &[302, 404, 480, 486, 488, 503, 603]), after: rings },
+            _ => Answer::Ring,
+        };
+        let cancel = rng.percent(25).then(|| match rng.below(3) {
+            0 => millis(rng, 0, 100),
+            1 => millis(rng, 0, 1_000),
+            // Close to the answer, so that they cross.
+            _ => (rings + millis(rng, 0, 400)).saturating_sub(Duration::from_millis(200)),
+        });
+        let longest = pick(rng, &[100, 3_000, 30_000, 30_000, 400_000]);
+        let mut hang_ups = vec![(pick(rng, &End::BOTH), millis(rng, 0, longest))];
+        if rng.percent(10) {
+            // Both at the same time.
+            let (end, after) = hang_ups[0];
+            hang_ups.push((end.other(), after + millis(rng, 0, 100)));
+        }
+        let mut script = Self {
+            number,
+            start,
+            from_outside,
+            caller,
+            callee,
+            answer,
+            cancel,
+            hang_ups,
+            offers: Vec::new(),
+        };
+        for _ in 0..pick(rng, &[0, 0, 1, 2, 4]) {
+            let end = pick(rng, &End::BOTH);
+            let host = script.party(end).media.ip();
+            let moves = rng.percent(50).then(|| media(rng, host));
+            let moves = moves.map(|media| match rng.percent(20) {
+                true => SocketAddr::new(
+                    place::host(house.v6, script.is_outside(end), 10 + rng.below(HOSTS) as u8),
+                    media.port(),
+                ),
+                false => media,
+            });
+            let ways = [Direction::SendRecv, Direction::SendOnly, Direction::Inactive, Direction::SendRecv];
+            let offer = Offer { media: moves, direction: pick(rng, &ways) };
+            script.offers.push((end, millis(rng, 0, longest), offer));
+            if rng.percent(10) {
+                // Glare.
+                let other = Offer { media: None, direction: Direction::SendRecv };
+                script.offers.push((end.other(), script.offers[script.offers.len() - 1].1, other));
+            }
+        }
+        script
+    }
+}
+
+fn draw_faults(rng: &mut Rng, house: &House, until: Instant, calls: u64) -> Vec<(Instant, Fault)> {
+    let mut faults = Vec::new();
+    let kinds: [fn(&mut Rng, usize) -> Fault; 14] = [
+        |rng, _| Fault::KillAgent(millis(rng, 10, 40_000)),
+        |rng, _| Fault::StopAgent(millis(rng, 10, 10_000)),
+        |rng, gate| Fault::KillGate(gate, millis(rng, 10, 40_000)),
+        |rng, gate| Fault::StopGate(gate, millis(rng, 10, 10_000)),
+        |_, gate| Fault::Break(gate),
+        |rng, gate| Fault::Stall(gate, millis(rng, 10, 40_000)),
+        |rng, gate| Fault::Slow(gate, millis(rng, 10, 4_000), millis(rng, 100, 20_000)),
+        |rng, gate| Fault::Sick(gate, millis(rng, 100, 10_000)),
+        |rng, gate| Fault::Full(gate, millis(rng, 100, 20_000)),
+        |_, gate| Fault::Revoke(gate),
+        |_, _| Fault::Kick,
+        |_, gate| Fault::Flush(gate),
+        |rng, gate| Fault::Deny(gate, millis(rng, 100, 20_000)),
+        |_, _| Fault::Forge,
+    ];
+    for make in kinds {
+        let mut rng = rng.fork();
+        // In most runs a kind does not happen, in some it happens often.
+        let count = pick(&mut rng, &[0, 0, 0, 1, 2, 1 + calls / 10]);
+        for _ in 0..count {
+            let at = Instant::ZERO + millis(&mut rng, 100, until.since(Instant::ZERO).as_millis() as u64);
+            let gate = rng.below(house.gates as u64) as usize;
+            faults.push((at, make(&mut rng, gate)));
+        }
+    }
+    faults.sort_by_key(|(at, _)| *at);
+    faults
+}
+
+/// The whole plan, as it is printed when a run fails.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {}, curfew {}, {:?}", self.seed, self.curfew, self.house)?;
+        for (at, fault) in &self.faults {
+            writeln!(f, "  {at} {fault:?}")?;
+        }
+        Ok(())
+    }
+}

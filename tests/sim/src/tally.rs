@@ -1,0 +1,64 @@
+//! What a run has seen, so that nobody takes an empty run for a good one.
+
+use std::fmt;
+
+/// Counts of one run or of many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is named by what it counts")]
+pub struct Tally {
+    pub runs: u64,
+    pub dialled: u64,
+    pub answered: u64,
+    pub cut: u64,
+    pub reoffers: u64,
+    pub faults: u64,
+    pub forged: u64,
+    pub lost: u64,
+    pub happenings: u64,
+    pub batches: u64,
+    pub must_pass: u64,
+    pub must_not: u64,
+    pub entries: u64,
+    pub orphans: u64,
+    pub simulated_s: u64,
+}
+
+impl Tally {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.runs, other.runs),
+            (&mut self.dialled, other.dialled),
+            (&mut self.answered, other.answered),
+            (&mut self.cut, other.cut),
+            (&mut self.reoffers, other.reoffers),
+            (&mut self.faults, other.faults),
+            (&mut self.forged, other.forged),
+            (&mut self.lost, other.lost),
+            (&mut self.happenings, other.happenings),
+            (&mut self.batches, other.batches),
+            (&mut self.must_pass, other.must_pass),
+            (&mut self.must_not, other.must_not),
+            (&mut self.entries, other.entries),
+            (&mut self.orphans, other.orphans),
+            (&mut self.simulated_s, other.simulated_s),
+        ];
+        for (mine, theirs) in pairs {
+            *mine += theirs;
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { runs, dialled, answered, cut, reoffers, faults, forged, .. } = self;
+        writeln!(f, "{runs} runs, {} hours of simulated time, {} happenings", self.simulated_s / 3600, self.happenings)?;
+        writeln!(f, "{dialled} calls dialled, {answered} answered, {reoffers} re-offers, {cut} cut by us with a reason")?;
+        writeln!(f, "{faults} faults, {} datagrams lost, {forged} forged requests, {} orphans closed", self.lost, self.orphans)?;
+        write!(
+            f,
+            "{} engine batches; {} packets that had to pass, {} that had not to, {} entries questioned",
+            self.batches, self.must_pass, self.must_not, self.entries
+        )
+    }
+}
