@@ -7,6 +7,7 @@
 //! | word | does |
 //! |---|---|
 //! | `c=ADDR m=KIND PORT … a=TEXT` | session description; `o=N` its version |
+//! | `m=KIND:PROTO PORT …` | another protocol than RTP/AVP |
 //! | `m=KIND*N PORT …` | the m-line N times |
 //! | `body=TYPE:TEXT` | another body, `~` is a space and `|` the end of a line |
 //! | `{Name: value}` | one more header field, or in place of the one that the phone writes |
@@ -281,7 +282,8 @@ impl Words {
                     let (port, behind) = rest.split_once(' ').unwrap_or((rest, ""));
                     let (kind, times) = kind.split_once('*').unwrap_or((kind, "1"));
                     let times = times.parse().map_err(|_| word.to_owned())?;
-                    words.sdp.extend(std::iter::repeat_n(format!("m={kind} {port} RTP/AVP 0"), times));
+                    let (kind, protocol) = kind.split_once(':').unwrap_or((kind, "RTP/AVP"));
+                    words.sdp.extend(std::iter::repeat_n(format!("m={kind} {port} {protocol} 0"), times));
                     rest = behind.trim_start();
                 }
                 Some(("c", address)) => {

@@ -286,7 +286,8 @@ impl World {
         }
     }
 
-    /// `calls N`, `rules N` (as the ledgers see it), `firewall N` (rules the middlebox holds), `open N` (questions).
+    /// `calls N`, `rules N` (as the ledgers see it), `firewall N` (rules the middlebox holds), `open N` (questions),
+    /// `held 0` (nothing at all is remembered).
     fn check(&self, what: &str) -> Result<(), String> {
         let (name, wanted) = what.split_once(' ').ok_or("what must be how many?")?;
         let wanted: usize = wanted.trim().parse().map_err(|_| format!("{wanted} is no number"))?;
@@ -294,6 +295,10 @@ impl World {
             "calls" => self.b2bua.calls().count(),
             "rules" => self.b2bua.calls().map(|call| call.open_rules).sum(),
             "firewall" => self.firewalls.iter().map(Firewall::rules).sum(),
+            "held" if !self.b2bua.holdings().is_empty() && wanted == 0 => {
+                return Err(format!("something is held: {:?}", self.b2bua.holdings()));
+            }
+            "held" => wanted,
             "open" => self.firewalls.iter().map(Firewall::open).sum(),
             other => return Err(format!("what is {other}?")),
         };
