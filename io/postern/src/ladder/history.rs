@@ -11,6 +11,8 @@ use sip::message::Method;
 
 /// Facts kept of one call; what comes later is only counted.
 const FACTS_MAX: usize = 200;
+/// Facts of a call that is made, answered and ended.
+const FACTS_USUAL: usize = 40;
 /// How many ended calls are searched for one that something still happens to.
 const LATE_MAX: usize = 64;
 
@@ -92,7 +94,7 @@ impl History {
                     established: None,
                     ended: None,
                     cause: None,
-                    facts: Vec::new(),
+                    facts: Vec::with_capacity(FACTS_USUAL),
                     facts_lost: 0,
                 };
                 self.live.insert(*call, record);
