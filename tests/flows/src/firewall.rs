@@ -106,7 +106,7 @@ pub(crate) fn failure(name: &str) -> Option<Failure> {
     NAMES.iter().find(|(known, _)| *known == name).map(|(_, failure)| *failure)
 }
 
-const NAMES: [(&str, Failure); 36] = [
+const NAMES: [(&str, Failure); 37] = [
     ("wrong-type", Failure::WrongMessageType),
     ("wrong-subtype", Failure::WrongMessageSubType),
     ("badly-formed", Failure::BadlyFormed),
@@ -140,6 +140,7 @@ const NAMES: [(&str, Failure); 36] = [
     ("address", Failure::IllegalAddress),
     ("port", Failure::IllegalPort),
     ("parity", Failure::ParityMismatch),
+    ("no-session", Failure::NoSession),
     ("lost", Failure::SessionLost),
     ("timeout", Failure::Timeout),
     ("unknown", Failure::Unknown(0x03ff)),
