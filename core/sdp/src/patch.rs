@@ -108,16 +108,15 @@ impl<'s, 'a> Patch<'s, 'a> {
     /// The changed description.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
-        self.edits.sort_by_key(|(position, _)| *position);
+        // What is inserted stands before the line, so it comes before what happens to the line.
+        self.edits.sort_by_key(|(position, edit)| (*position, !matches!(edit, Edit::Insert(_))));
         let (bytes, spans) = (self.session.to_bytes(), self.session.spans());
         let mut out = Vec::with_capacity(bytes.len() + 64 * self.edits.len());
         let mut copied = 0;
         for (position, edit) in &self.edits {
             let Some(span) = spans.get(*position) else {
                 if let Edit::Insert(line) = edit {
-                    out.extend_from_slice(&bytes[copied..]);
-                    copied = bytes.len();
-                    append(&mut out, line, self.line_end(spans.len() - 1));
+                    copied = self.append(&mut out, copied, line);
                 }
                 continue;
             };
@@ -140,8 +139,32 @@ impl<'s, 'a> Patch<'s, 'a> {
                 Edit::Replace(_) | Edit::Remove => {}
             }
         }
-        out.extend_from_slice(&bytes[copied..]);
+        let rest = &bytes[copied..];
+        let is_behind =
+            |(position, edit): &(usize, Edit)| matches!(edit, Edit::Insert(_)) && *position >= spans.len();
+        if self.edits.iter().any(is_behind) && !out.ends_with(b"\n") && !rest.contains(&b'\n') {
+            out.extend_from_slice(self.line_end(spans.len() - 1));
+        } else {
+            out.extend_from_slice(rest);
+        }
         out
+    }
+
+    /// Adds a line behind the last one, and in front of empty lines that may follow it: none may stand between lines.
+    /// Says how far the description has been copied.
+    fn append(&self, out: &mut Vec<u8>, copied: usize, line: &str) -> usize {
+        let last = self.session.spans().len() - 1;
+        let (end, line_end) = (self.session.spans()[last].end as usize, self.line_end(last));
+        if copied <= end {
+            out.extend_from_slice(&self.session.to_bytes()[copied..end]);
+            out.extend_from_slice(line_end);
+            out.extend_from_slice(line.as_bytes());
+            return end;
+        }
+        // The last line has been removed, and its end with it.
+        out.extend_from_slice(line.as_bytes());
+        out.extend_from_slice(line_end);
+        copied
     }
 
     /// Where the line after this one begins.
@@ -162,15 +185,6 @@ impl<'s, 'a> Patch<'s, 'a> {
             Some(_) | None => b"\r\n",
         }
     }
-}
-
-/// Adds a line behind the last, which is given an end if it has none.
-fn append(out: &mut Vec<u8>, line: &str, line_end: &[u8]) {
-    if out.last() != Some(&b'\n') {
-        out.extend_from_slice(line_end);
-    }
-    out.extend_from_slice(line.as_bytes());
-    out.extend_from_slice(line_end);
 }
 
 fn family(address: IpAddr) -> &'static str {

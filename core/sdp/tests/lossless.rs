@@ -63,11 +63,32 @@ fn lines_are_inserted_and_removed_with_their_neighbours_ends() {
 }
 
 #[test]
+fn a_line_is_inserted_before_one_that_has_been_changed() {
+    let session = Session::parse(OFFER).unwrap();
+    let position = session.stream_position(0).unwrap();
+    let patched = text(&session.patch().port(0, 0).insert(position, "a=one").finish());
+    assert!(patched.contains("a=one\r\nm=audio 0 "), "{patched}");
+}
+
+#[test]
 fn a_line_is_added_at_the_end() {
     let appended = |bytes: &[u8]| text(&Session::parse(bytes).unwrap().patch().insert(99, "a=end").finish());
     assert_eq!(appended(OFFER), text(OFFER) + "a=end\r\n");
     let bare = OFFER.strip_suffix(b"\r\n").unwrap();
     assert_eq!(appended(bare), text(OFFER) + "a=end\r\n");
+}
+
+#[test]
+fn a_line_is_appended_in_front_of_empty_lines_at_the_end() {
+    let appended = |end: &str| {
+        let bytes = format!("v=0\no=- 1 1 IN IP4 10.0.0.1\ns=-{end}");
+        let session = Session::parse(bytes.as_bytes()).unwrap();
+        let patched = session.patch().insert(9, "a=1").insert(9, "a=2").finish();
+        text(&patched).strip_prefix("v=0\no=- 1 1 IN IP4 10.0.0.1\n").unwrap().to_owned()
+    };
+    assert_eq!(appended("\n\n"), "s=-\na=1\na=2\n\n");
+    assert_eq!(appended("\r\n\r\n"), "s=-\r\na=1\r\na=2\r\n\r\n");
+    assert_eq!(appended("\r"), "s=-\r\na=1\r\na=2\r\n");
 }
 
 #[test]
