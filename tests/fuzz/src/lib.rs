@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use machine::Rng;
 
 mod mutate;
+pub mod sdp;
 pub mod sip_message;
 
 pub use mutate::mutate;
@@ -23,14 +24,23 @@ pub struct Target {
     pub name: &'static str,
     /// Panics if something is wrong.
     pub run: fn(&[u8]),
-    /// Folders with inputs, from `tests/`.
-    pub corpora: &'static [&'static str],
+    /// Where its inputs come from.
+    pub corpora: &'static [Corpus],
     /// Pieces of the language, for mutations that mean something.
     pub words: &'static [&'static [u8]],
 }
 
+/// Where inputs come from. Folders are named from `tests/`.
+#[derive(Debug, Clone, Copy)]
+pub enum Corpus {
+    /// Every file is an input.
+    Inputs(&'static str),
+    /// Every file with this extension is a text case of another test, from which inputs are made.
+    Cases(&'static str, &'static str, fn(&str) -> Vec<Vec<u8>>),
+}
+
 /// All of them.
-pub const TARGETS: &[Target] = &[sip_message::TARGET];
+pub const TARGETS: &[Target] = &[sip_message::TARGET, sdp::TARGET];
 
 /// Runs a target over its corpora, then over `count` mutations drawn from `seed`.
 ///
@@ -63,14 +73,32 @@ impl Drop for Told {
     }
 }
 
-/// Every input of a target's corpora, in the order of their names.
-fn corpus(target: &Target) -> Vec<(PathBuf, Vec<u8>)> {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut paths: Vec<PathBuf> = Vec::new();
-    for folder in target.corpora {
-        let entries = fs::read_dir(tests.join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
-        paths.extend(entries.filter_map(Result::ok).map(|entry| entry.path()));
+/// Every input of a target's corpora, in the order of their names, each with where it comes from.
+///
+/// # Panics
+/// If a folder is missing.
+#[must_use]
+pub fn corpus(target: &Target) -> Vec<(PathBuf, Vec<u8>)> {
+    target.corpora.iter().flat_map(inputs).collect()
+}
+
+fn inputs(corpus: &Corpus) -> Vec<(PathBuf, Vec<u8>)> {
+    match corpus {
+        Corpus::Inputs(folder) => files(folder).collect(),
+        Corpus::Cases(folder, extension, made) => files(folder)
+            .filter(|(path, _)| path.extension().is_some_and(|found| found == *extension))
+            .flat_map(|(path, text)| {
+                let inputs = made(&String::from_utf8_lossy(&text)).into_iter();
+                inputs.enumerate().map(move |(number, input)| (path.join(number.to_string()), input))
+            })
+            .collect(),
     }
+}
+
+fn files(folder: &str) -> impl Iterator<Item = (PathBuf, Vec<u8>)> + use<> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
     paths.sort();
-    paths.into_iter().filter_map(|path| fs::read(&path).ok().map(|input| (path, input))).collect()
+    paths.into_iter().filter_map(|path| fs::read(&path).ok().map(|input| (path, input)))
 }

@@ -4,13 +4,17 @@ use bytes::Bytes;
 use sip::message::stream::Framer;
 use sip::message::{Builder, Defect, Message, Name, limits};
 
-use crate::Target;
+use crate::{Corpus, Target};
 
 /// See [`run`].
 pub const TARGET: Target = Target {
     name: "sip_message",
     run,
-    corpora: &["fuzz/corpus/sip_message", "torture/rfc4475", "torture/rfc5118"],
+    corpora: &[
+        Corpus::Inputs("fuzz/corpus/sip_message"),
+        Corpus::Inputs("torture/rfc4475"),
+        Corpus::Inputs("torture/rfc5118"),
+    ],
     words: &[
         b"\r\n",
         b"\r\n ",
