@@ -2,15 +2,21 @@
 # The whole product under load: SIPp – firewall with Postern – SIPp, in network namespaces of this run, real nftables.
 #
 #   tests/bench/load.sh [-r CALLS_PER_SECOND] [-n CALLS] [-d CALL_MILLISECONDS] [-s realm|address|strict] [-t u1|t1] [-k]
+#                       [-w] [-x COMMAND]
 #
 # Prints failures on both sides, the CPU of all Postern processes together per call, resident memory, and set-up delay as the
-# caller's SIPp saw it. -k keeps the working folder. Needs root and the packages nftables, iproute2, sip-tester.
+# caller's SIPp saw it. -w watches the wire of the firewall (tcpdump, UDP only) for the delay that Postern itself adds: INVITE
+# in to INVITE out and 200 in to 200 out; for rates so low that calls are set up one after the other. -x runs COMMAND with the
+# process numbers of Postern, comma-separated, behind it while calls are made, for example
+# `-x 'perf stat -e context-switches -p'` or `-x 'strace -c -f -p'`. -k keeps the working folder. Needs root and the packages
+# nftables, iproute2, sip-tester.
 set -euo pipefail
-rate=500 calls=5000 hold=200 source=realm transport=u1 keep=
-while getopts r:n:d:s:t:k option; do
+rate=500 calls=5000 hold=200 source=realm transport=u1 keep='' watch='' command=''
+while getopts r:n:d:s:t:kwx: option; do
   case $option in
     r) rate=$OPTARG ;; n) calls=$OPTARG ;; d) hold=$OPTARG ;; s) source=$OPTARG ;; t) transport=$OPTARG ;; k) keep=1 ;;
-    *) sed -n '2,8p' "$0"; exit 2 ;;
+    w) watch=1 ;; x) command=$OPTARG ;;
+    *) sed -n '2,14p' "$0"; exit 2 ;;
   esac
 done
 here=$(cd "$(dirname "$0")/../.." && pwd)
@@ -83,6 +89,14 @@ cd "$work"
 ip netns exec "${name}i" sipp -sn uas -i 10.0.40.20 -p 5060 -mp 22000 -t "$transport" -nostdin -trace_stat -fd 1 -stf uas.csv >uas.out 2>&1 &
 uas=$!; pids+=("$uas")
 sleep 0.3
+if [ -n "$watch" ]; then
+  ip netns exec "${name}f" tcpdump -i any -n --immediate-mode -B 65536 -w wire.pcap udp port 5060 2>tcpdump.out &
+  tcpdump=$!; pids+=("$tcpdump"); sleep 1
+fi
+if [ -n "$command" ]; then
+  $command "$(tree | tr ' ' '\n' | sed '/^$/d' | paste -sd,)" >command.out 2>&1 &
+  observer=$!; pids+=("$observer"); sleep 0.3
+fi
 before=$(ticks); started=$(date +%s.%N)
 status=0
 ip netns exec "${name}o" sipp -sn uac 198.51.100.1:5060 -i 198.51.100.20 -p 5060 -mp 20000 -m "$calls" -r "$rate" -l 100000 -d "$hold" \
@@ -92,6 +106,8 @@ peak=$idle
 while kill -0 "$uac" 2>/dev/null; do now=$(resident); [ "$now" -gt "$peak" ] && peak=$now; sleep 0.5; done
 wait "$uac" || status=$?
 ended=$(date +%s.%N); after=$(ticks)
+if [ -n "$command" ]; then kill -INT "$observer"; wait "$observer" || true; cat command.out; fi
+if [ -n "$watch" ]; then sleep 0.5; kill -INT "$tcpdump"; wait "$tcpdump" || true; fi
 kill -USR1 "$uas"; for _ in $(seq 60); do kill -0 "$uas" 2>/dev/null || break; sleep 0.2; done
 
 column() { awk -F';' -v want="$2" 'NR==1 {for (i=1;i<=NF;i++) if ($i==want) at=i} END {print $at}' "$1"; }
@@ -102,3 +118,18 @@ awk -v t=$((after - before)) -v n="$calls" -v hz="$(getconf CLK_TCK)" -v s="$sta
   'BEGIN {printf "cpu:     %.0f µs per call (all Postern processes, user+system), %.2f s in %.1f s; %.0f calls/s\n", t/hz*1e6/n, t/hz, e-s, r/(e-s)}'
 echo "memory:  $idle kB idle, $peak kB at the peak (proportional set size, all processes)"
 cat ./*rtt*.csv 2>/dev/null | awk -F';' 'FNR>1 && $2+0>0 {print $2}' | sort -n | awk '{v[NR]=$1} END {if (NR) printf "set-up:  p50 %s ms  p99 %s ms (SIPp INVITE to 200, %d samples)\n", v[int((NR+1)/2)], v[int(NR*0.99)], NR}'
+[ -n "$watch" ] || exit 0
+# Every message stands twice in the capture: as it comes in on one side, and as Postern sends it on the other.
+tcpdump -r wire.pcap -tt -n -A 2>/dev/null | awk '
+  / (In|Out) +IP / { at = $1; way = $3; next }
+  /INVITE sip:.*SIP\/2.0/ { put("INVITE") }
+  /SIP\/2.0 200/ { ok = 1; next }
+  ok && /^CSeq:/ { ok = 0; if (/INVITE/) put("200") }
+  function put(what) { if (way == "In") first[what] = at; else if (what in first) { print what, (at - first[what]) * 1000; delete first[what] } }
+' >delays
+for what in INVITE 200; do
+  awk -v w="$what" '$1 == w {print $2}' delays | sort -n |
+    awk -v w="$what" '{v[NR]=$1} END {if (NR) printf "wire:    %s in to out: p50 %.3f ms  p99 %.3f ms (%d samples)\n", w, v[int((NR+1)/2)], v[int(NR*0.99)], NR}'
+done
+awk '$1 == "INVITE" {i = $2} $1 == "200" {print i + $2}' delays | sort -n |
+  awk '{v[NR]=$1} END {if (NR) printf "added:   p50 %.3f ms  p99 %.3f ms (both together, per call)\n", v[int((NR+1)/2)], v[int(NR*0.99)]}'
