@@ -80,13 +80,14 @@ impl Parent {
         Self(getppid())
     }
 
-    /// Ends this process in order when the parent ends. To be called after the last change of user, which makes the
-    /// kernel forget it.
+    /// Ends this process when the parent is killed, as hard as it was: a call that could go on is not ended for it
+    /// (`docs/pinholes.md`, "what is promised"), and whoever starts Postern again finds every socket free. To be
+    /// called after the last change of user, which makes the kernel forget it.
     pub(crate) fn follow(self) {
         // Where the kernel refuses, a lost parent is noticed by nobody, and nothing else is harmed.
-        let _ = prctl::set_pdeathsig(Signal::SIGTERM);
+        let _ = prctl::set_pdeathsig(Signal::SIGKILL);
         if getppid() != self.0 {
-            let _ = raise(Signal::SIGTERM);
+            let _ = raise(Signal::SIGKILL);
         }
     }
 }
