@@ -3,7 +3,8 @@
 use machine::Instant;
 use midcom::{Failure, FailureClass, Gid, Lifetime, Prid, Reply, RequestId};
 
-use super::plan::desired;
+use super::pinhole::Pinhole;
+use super::plan::{Pinholes, desired};
 use super::rule::{Marks, Rule, State};
 use super::terms::SourcePolicy;
 use super::{Ledger, Loss, Out, Progress, RequestIds, after};
@@ -123,7 +124,7 @@ impl Ledger {
     fn failed(
         &mut self,
         now: Instant,
-        (crossing, pinhole, marks): (u8, super::pinhole::Pinhole, Marks),
+        (crossing, pinhole, marks): (u8, Pinhole, Marks),
         failure: Failure,
         ids: &mut RequestIds,
         out: Out<'_>,
@@ -185,11 +186,51 @@ impl Ledger {
             self.enable(index, ids, out);
             return Progress::Pending;
         }
+        if self.falls_back(index, failure)
+            && let Some(narrower) = self.narrower(index)
+        {
+            return self.enable_less(now, index, prid, narrower, ids, out);
+        }
         let Rule { pinhole, marks, crossing, .. } = self.rules[index];
         // The reservation, or the rule if only the reply was lost, is still there.
         self.end(now, index, prid, 0, ids, out);
         self.rules[index].marks = Marks::default();
         self.failed(now, (crossing, pinhole, marks), failure, ids, out)
+    }
+
+    /// The reservation becomes the first of these that is not there yet; others are asked for beside it.
+    fn enable_less(
+        &mut self,
+        now: Instant,
+        index: usize,
+        prid: Prid,
+        narrower: Pinholes,
+        ids: &mut RequestIds,
+        out: Out<'_>,
+    ) -> Progress {
+        let Rule { marks, crossing, .. } = self.rules[index];
+        let missing: Pinholes =
+            narrower.into_iter().filter(|less| !self.asks_for(crossing, less, marks.held)).collect();
+        match missing.split_first() {
+            Some((first, others)) => {
+                self.enable_reserved(index, prid, *first, ids, out);
+                for less in others {
+                    self.add(now, crossing, *less, marks, ids, out);
+                }
+            }
+            None => {
+                self.end(now, index, prid, 0, ids, out);
+                self.rules[index].marks = Marks::default();
+            }
+        }
+        self.progress_of(marks)
+    }
+
+    /// True if exactly this is there or asked for at a middlebox; the step waits for it if `held`.
+    fn asks_for(&mut self, crossing: u8, less: &Pinhole, held: bool) -> bool {
+        let is_it = |rule: &&mut Rule| rule.crossing == crossing && rule.admits() && rule.pinhole == *less;
+        let there = self.rules.iter_mut().find(is_it);
+        there.map(|rule| rule.marks.held |= held).is_some()
     }
 
     /// Whether a refusal is of the wildcard, not of the flow.
@@ -201,10 +242,24 @@ impl Ledger {
         conflict || (failure == Failure::WildcardNotSupported && wildcard)
     }
 
+    /// What is asked for instead of a wildcard: the peer's own address, and its port where even that is refused.
+    /// `None` as long as the peer's address is not known.
+    fn narrower(&self, index: usize) -> Option<Pinholes> {
+        let Rule { pinhole, crossing, .. } = self.rules[index];
+        let (flow, peer) = self.flows_of(&pinhole)?;
+        let policy = match pinhole.wildcards_address() {
+            true => SourcePolicy::Address,
+            false => SourcePolicy::Strict,
+        };
+        let crossing = self.crossing(crossing);
+        let all = desired(&self.terms, crossing, pinhole.toward, &flow, Some(&peer), policy);
+        Some(all.into_iter().filter(|less| pinhole.place.covers(less.place)).collect())
+    }
+
     /// Asks for less: for the peer's own address if it is known, else for a reservation.
     fn fall_back(&mut self, now: Instant, index: usize, ids: &mut RequestIds, out: Out<'_>) -> Progress {
         let Rule { pinhole, marks, crossing, .. } = self.rules[index];
-        let Some((flow, peer)) = self.flows_of(&pinhole) else {
+        let Some(narrower) = self.narrower(index) else {
             if self.reservation(crossing, &pinhole).is_some() {
                 self.rules.remove(index);
                 return self.progress_of(marks);
@@ -213,17 +268,9 @@ impl Ledger {
             return Progress::Pending;
         };
         self.rules.remove(index);
-        let policy = match pinhole.wildcards_address() {
-            true => SourcePolicy::Address,
-            false => SourcePolicy::Strict,
-        };
-        let narrower =
-            desired(&self.terms, self.crossing(crossing), pinhole.toward, &flow, Some(&peer), policy);
-        for less in narrower.into_iter().filter(|less| pinhole.place.covers(less.place)) {
-            let is_it = |rule: &Rule| rule.crossing == crossing && rule.admits() && rule.pinhole == less;
-            match self.rules.iter_mut().find(|rule| is_it(rule)) {
-                Some(rule) => rule.marks.held |= marks.held,
-                None => self.add(now, crossing, less, marks, ids, out),
+        for less in narrower {
+            if !self.asks_for(crossing, &less, marks.held) {
+                self.add(now, crossing, less, marks, ids, out);
             }
         }
         self.progress_of(marks)

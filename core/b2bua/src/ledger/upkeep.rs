@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use machine::Instant;
-use midcom::{Lifetime, MiddleboxId, Prid};
+use midcom::{Failure, Lifetime, MiddleboxId, Prid};
 
 use super::rule::{Rule, State};
 use super::{EventEffect, Ledger, Loss, Out, RequestIds, after};
@@ -58,12 +58,16 @@ impl Ledger {
         while let Some(index) = self.rules.iter().position(|rule| is_due(self, rule)) {
             let rule = &mut self.rules[index];
             if rule.deadline <= now {
-                let Rule { pinhole, state, marks, .. } = self.rules.remove(index);
+                let Rule { pinhole, crossing, state, marks, .. } = self.rules.remove(index);
                 if matches!(state, State::Enabled(_) | State::Reserved(_)) {
                     if marks.held {
                         self.fail_step(now, ids, out);
                     }
-                    return Some(self.lose(now, pinhole.stream, None, ids, out));
+                    let why = match self.sites[usize::from(crossing)].up {
+                        true => Failure::LifetimeNotExtended,
+                        false => Failure::NoSession,
+                    };
+                    return Some(self.lose(now, pinhole.stream, Some(why), ids, out));
                 }
                 continue;
             }

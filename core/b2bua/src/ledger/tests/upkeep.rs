@@ -3,6 +3,7 @@
 use super::*;
 
 const LOST: Loss = Loss { stream: 0, crucial: true, failure: None };
+const EXPIRED: Loss = Loss { failure: Some(Failure::LifetimeNotExtended), ..LOST };
 
 fn established() -> Bench {
     let mut bench = Bench::new(SourcePolicy::Realm);
@@ -41,7 +42,7 @@ fn an_extension_that_fails_is_asked_for_again_until_the_deadline() {
     assert_eq!(bench.asked(), [""; 0]);
     bench.tick(1);
     assert_eq!(bench.asked(), ["PLC 1 600", "PLC 2 600"], "half of the rest later");
-    assert_eq!(bench.tick(150), Some(LOST), "no answer until the rule is over");
+    assert_eq!(bench.tick(150), Some(EXPIRED), "no answer until the rule is over");
 }
 
 #[test]
@@ -117,7 +118,7 @@ fn a_shorter_lifetime_is_extended_at_once() {
     let _ = bench.refuse(Failure::LifetimeNotExtended);
     bench.tick(10);
     bench.asked();
-    assert_eq!(bench.tick(10), Some(LOST));
+    assert_eq!(bench.tick(10), Some(EXPIRED));
 }
 
 #[test]
