@@ -1,8 +1,12 @@
 //! What a healthy Postern does.
 
+use std::fs;
+use std::io::{self, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::subject::{Named, Outcome, Place, memory_kb};
+use crate::subject::{BINARY, CONFIG, Named, Outcome, Place, memory_kb, read_to_close};
 
 pub(crate) const TRIALS: &[Named] = &[
     ("options_are_answered_over_udp_and_tcp", options_are_answered_over_udp_and_tcp),
@@ -12,6 +16,8 @@ pub(crate) const TRIALS: &[Named] = &[
     ("the_gate_is_exactly_what_the_rules_say", the_gate_is_exactly_what_the_rules_say),
     ("the_table_stays_unless_it_is_removed", the_table_stays_unless_it_is_removed),
     ("commands_answer_in_json", commands_answer_in_json),
+    ("halves_may_be_on_two_machines", halves_may_be_on_two_machines),
+    ("a_stranger_gets_no_session_over_tcp", a_stranger_gets_no_session_over_tcp),
 ];
 
 fn options_are_answered_over_udp_and_tcp() -> Outcome {
@@ -88,4 +94,62 @@ fn commands_answer_in_json() -> Outcome {
     assert_eq!(subject.command(&["kick", "99"])?.status.code(), Some(1));
     assert_eq!(subject.command(&["revoke", "99"])?.status.code(), Some(1));
     Ok(())
+}
+
+/// Starts one half alone, with its own folder of sockets.
+fn half(place: &Place, half: &str, section: &str) -> io::Result<Child> {
+    let file = place.folder.join(format!("{half}.toml"));
+    let run_dir = place.folder.join(half);
+    fs::write(
+        &file,
+        format!("run-dir = {:?}\n{CONFIG}\n[middlebox]\n{section}\n", run_dir.display().to_string()),
+    )?;
+    place.host.spawn(Command::new(BINARY).arg(half).arg(&file).stdin(Stdio::null()).stderr(Stdio::null()))
+}
+
+/// What `status` says of the agent half that was started alone.
+fn agent_is_up(place: &Place) -> io::Result<bool> {
+    let run_dir = place.folder.join("agent").display().to_string();
+    Ok(place.command(&["status", "--run-dir", &run_dir])?.status.success())
+}
+
+fn halves_may_be_on_two_machines() -> Outcome {
+    let place = Place::new()?;
+    let mut middlebox = half(&place, "middlebox", "listen = [\"127.0.0.1:7626\"]\npeers = [\"127.0.0.1\"]")?;
+    let mut agent = half(&place, "agent", "connect = \"127.0.0.1:7626\"")?;
+    let up = within(Duration::from_secs(10), || agent_is_up(&place));
+    agent.kill()?;
+    middlebox.kill()?;
+    assert!(up?, "the session came up over TCP");
+    Ok(())
+}
+
+fn a_stranger_gets_no_session_over_tcp() -> Outcome {
+    let place = Place::new()?;
+    let mut middlebox = half(&place, "middlebox", "listen = [\"127.0.0.1:7626\"]\npeers = [\"192.0.2.1\"]")?;
+    let refused = || {
+        let mut stream = place.host.run(|| TcpStream::connect("127.0.0.1:7626"))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        // SE with protocol version 3.0 (RFC 4540 §4).
+        stream.write_all(&[1, 1, 0, 8, 0, 0, 0, 1, 0, 1, 0, 4, 3, 0, 0, 0])?;
+        let answer = read_to_close(&mut stream)?;
+        // 0x0324: no authorization.
+        Ok(answer.starts_with(&[3, 0x24]))
+    };
+    let refused = within(Duration::from_secs(10), refused);
+    middlebox.kill()?;
+    assert!(refused?, "0x0324, then closed");
+    Ok(())
+}
+
+/// Tries until it is true.
+fn within(time: Duration, mut is_true: impl FnMut() -> io::Result<bool>) -> io::Result<bool> {
+    let deadline = Instant::now() + time;
+    while Instant::now() < deadline {
+        if matches!(is_true(), Ok(true)) {
+            return Ok(true);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    is_true()
 }

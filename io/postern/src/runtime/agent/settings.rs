@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use b2bua::config as to;
 use b2bua::ledger;
@@ -13,6 +14,9 @@ use crate::config::{Config, Engine, Host, Listen, Realm, Source, Transport};
 
 /// What stands in Warning instead of a host (RFC 3261 §20.43).
 const PSEUDONYM: &str = "postern";
+
+/// How long the calls may take to end at a shutdown: with what both halves need besides, it stays below 5 s.
+const SHUTDOWN: Duration = Duration::from_millis(3_800);
 
 /// Everything the B2BUA is told.
 pub(crate) fn b2bua(config: &Config) -> to::Config {
@@ -100,7 +104,7 @@ fn timers(config: &Config) -> to::Timers {
         hold: from.hold,
         answer: from.answer,
         close: from.close,
-        ..to::Timers::default()
+        shutdown: SHUTDOWN,
     }
 }
 

@@ -129,7 +129,9 @@ impl Tcp {
     /// Queues a message, over the connection the hop names or one to its address; a new one if there is none.
     /// Gives the hop back if that is impossible.
     pub(crate) fn send(&mut self, hop: Hop, bytes: Bytes) -> Result<(), Hop> {
-        let known = hop.connection.or_else(|| self.by_remote.get(&(hop.listener, hop.remote)).copied());
+        // A connection that is gone is replaced by another to the same address, if its owner listens there.
+        let named = hop.connection.filter(|id| self.connections.contains_key(id));
+        let known = named.or_else(|| self.by_remote.get(&(hop.listener, hop.remote)).copied());
         let id = match known {
             Some(id) => id,
             None => self.connect(hop).ok_or(hop)?,

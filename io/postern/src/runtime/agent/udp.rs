@@ -37,6 +37,8 @@ struct Socket {
     listener: ListenerId,
     socket: UdpSocket,
     queue: Vec<(SocketAddr, Bytes)>,
+    /// Room for the kernel's list of one batch.
+    headers: MultiHeaders<SockaddrStorage>,
 }
 
 /// What reading gave.
@@ -60,7 +62,8 @@ impl Udp {
         enlarge(&socket);
         report_errors(&socket, address);
         let socket = UdpSocket::from_std(socket)?;
-        self.sockets.push(Socket { listener, socket, queue: Vec::new() });
+        let headers = MultiHeaders::preallocate(BATCH_MAX, None);
+        self.sockets.push(Socket { listener, socket, queue: Vec::new(), headers });
         Ok(())
     }
 
@@ -123,7 +126,7 @@ impl Socket {
         while sent < self.queue.len() {
             let batch = self.queue.get(sent..).unwrap_or_default();
             let batch = batch.get(..BATCH_MAX).unwrap_or(batch);
-            match send(&self.socket, batch) {
+            match send(&self.socket, &mut self.headers, batch) {
                 Ok(count) => {
                     sent += count;
                     again = true;
@@ -161,7 +164,11 @@ impl Socket {
 }
 
 /// Sends a batch with one system call; how many were taken.
-fn send(socket: &UdpSocket, batch: &[(SocketAddr, Bytes)]) -> Result<usize, Errno> {
+fn send(
+    socket: &UdpSocket,
+    headers: &mut MultiHeaders<SockaddrStorage>,
+    batch: &[(SocketAddr, Bytes)],
+) -> Result<usize, Errno> {
     if let [(remote, bytes)] = batch {
         return match socket.try_send_to(bytes, *remote) {
             Ok(_) => Ok(1),
@@ -172,10 +179,9 @@ fn send(socket: &UdpSocket, batch: &[(SocketAddr, Bytes)]) -> Result<usize, Errn
     let slices: Vec<[IoSlice<'_>; 1]> = batch.iter().map(|(_, bytes)| [IoSlice::new(bytes)]).collect();
     let addresses: Vec<Option<SockaddrStorage>> =
         batch.iter().map(|(remote, _)| Some((*remote).into())).collect();
-    let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(batch.len(), None);
     let none: [ControlMessage<'_>; 0] = [];
     let send = || {
-        sendmmsg(socket.as_raw_fd(), &mut headers, &slices, &addresses, none, MsgFlags::MSG_DONTWAIT)
+        sendmmsg(socket.as_raw_fd(), headers, &slices, &addresses, none, MsgFlags::MSG_DONTWAIT)
             .map(Iterator::count)
             .map_err(io::Error::from)
     };
