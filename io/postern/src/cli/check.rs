@@ -15,9 +15,9 @@ use crate::config::{Config, Engine, keys};
 /// Say what is wrong with a configuration and with this host, and print the firewall line
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Looks at the file, the users, the sockets, the names, the kernel, and at what the firewall does with a packet
-that the gate has marked: one of our own, that never leaves this host. While no middlebox half runs, our table
-is made for that moment.
+    after_help = "Looks at the file, the users, the sockets, the names, the kernel, and at what the firewall does with a packet \
+            that the gate has marked: one of our own, that never leaves this host. While no middlebox half runs, our table \
+            is made for that moment.
 
 Examples:
   postern check

@@ -37,14 +37,14 @@ pub(crate) const USAGE: u8 = 2;
     disable_help_subcommand = true,
     after_help = "Examples:
   postern demo                   see it work, on this machine, without configuring anything
-  postern check postern.toml     say what is wrong with a file and with this host, and print the firewall line
+  postern check postern.toml     say what is wrong with a file or this host, print the line
   postern run                    serve calls as /etc/postern/postern.toml says
   postern calls                  list the calls of now
   postern call 17                show call 17 as a ladder, firewall in the middle
   postern pinholes --kernel      show what is open, compared with what the kernel holds
 
-Exit codes: 0 all is well; 1 a problem was found or the thing could not be done; 2 the command line or the
-configuration is wrong."
+Exit codes: 0 all is well; 1 a problem was found, or it could not be done; 2 the command line or the \
+            configuration is wrong."
 )]
 struct Cli {
     #[command(flatten)]

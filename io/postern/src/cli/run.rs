@@ -10,10 +10,10 @@ use crate::supervise;
 /// Serve calls: starts both halves as separate processes and keeps them running
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The middlebox half keeps CAP_NET_ADMIN and nothing else; the agent half keeps no privilege and becomes
-another user where it can. They speak SIMCO over a Unix socket. Either may die: it is started again, finds
-its rules and repairs them. SIGTERM ends all calls (BYE with Reason), closes their pinholes and leaves within
-5 s; the firewall stays shut unless --remove is given.
+    after_help = "The middlebox half keeps CAP_NET_ADMIN and nothing else; the agent half keeps no privilege and becomes \
+            another user where it can. They speak SIMCO over a Unix socket. Either may die: it is started again, finds \
+            its rules and repairs them. SIGTERM ends all calls (BYE with Reason), closes their pinholes and leaves within \
+            5 s; the firewall stays shut unless --remove is given.
 
 Examples:
   postern run

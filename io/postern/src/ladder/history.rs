@@ -227,3 +227,57 @@ fn verb(request: &Request) -> (Verb, Option<Prid>) {
         Request::List => (Verb::Prl, None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(history: &mut History, call: u64) {
+        let (from, to) = (RealmId(0), RealmId(1));
+        history.observe(Instant::ZERO, &Event::Started { call: CallId(call), from, to });
+    }
+
+    fn invite(call: u64) -> Event {
+        let message = Sip { method: Method::Invite, status: 0, sdp: true, reason: 0 };
+        Event::Received { call: CallId(call), side: Side::A, message }
+    }
+
+    #[test]
+    fn only_the_last_ended_calls_are_kept() {
+        let mut history = History::new(2);
+        for call in 1..=5 {
+            begin(&mut history, call);
+            history.observe(Instant::ZERO, &Event::Ended { call: CallId(call) });
+        }
+        let kept: Vec<u64> = history.ended().map(|(call, _)| call.0).collect();
+        assert_eq!(kept, [4, 5]);
+        assert!(history.record(CallId(1)).is_none());
+    }
+
+    #[test]
+    fn a_call_with_endless_facts_does_not_grow() {
+        let mut history = History::new(1);
+        begin(&mut history, 1);
+        for _ in 0..FACTS_MAX + 7 {
+            history.observe(Instant::ZERO, &invite(1));
+        }
+        let record = history.record(CallId(1)).unwrap();
+        assert_eq!((record.facts.len(), record.facts_lost), (FACTS_MAX, 7));
+    }
+
+    #[test]
+    fn what_happens_after_the_end_belongs_to_the_call() {
+        let mut history = History::new(1);
+        begin(&mut history, 1);
+        history.observe(Instant::ZERO, &Event::Ended { call: CallId(1) });
+        history.observe(Instant::ZERO, &invite(1));
+        assert_eq!(history.record(CallId(1)).unwrap().facts.len(), 1);
+        history.observe(Instant::ZERO, &invite(2));
+        assert!(history.record(CallId(2)).is_none());
+    }
+
+    #[test]
+    fn facts_are_small() {
+        assert!(size_of::<Fact>() <= 40, "{}", size_of::<Fact>());
+    }
+}

@@ -180,3 +180,83 @@ fn phrase(status: u16) -> &'static str {
         _other => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use b2bua::config::RealmId;
+    use machine::Instant;
+    use midcom::Failure;
+
+    use super::*;
+
+    fn texts(facts: &[What]) -> Vec<String> {
+        let record = Record {
+            from: RealmId(0),
+            to: RealmId(1),
+            started: Instant::ZERO,
+            established: None,
+            ended: None,
+            cause: None,
+            facts: facts.iter().map(|what| Fact { at_ms: 0, what: *what }).collect(),
+            facts_lost: 0,
+        };
+        rows(&record)
+            .into_iter()
+            .map(|row| format!("{} {}", row.text, row.note).trim_end().to_owned())
+            .collect()
+    }
+
+    fn per(id: u32, side: Side) -> What {
+        What::Asked { id, verb: Verb::Per, toward: Some(side), prid: None }
+    }
+
+    #[test]
+    fn rules_have_the_names_of_the_figures() {
+        let facts = [
+            per(1, Side::A),
+            What::Answered { id: 1, result: Ok(Some(Prid(70))) },
+            per(2, Side::B),
+            per(3, Side::A),
+            What::Answered { id: 3, result: Ok(Some(Prid(72))) },
+            What::Answered { id: 2, result: Ok(Some(Prid(71))) },
+            What::Asked { id: 4, verb: Verb::Plc { end: true }, toward: None, prid: Some(Prid(70)) },
+            What::Answered { id: 4, result: Ok(None) },
+            What::RuleChanged { prid: Prid(72), gone: true },
+        ];
+        let expected = [
+            "PER(SDP_A)",
+            "PER PR(PID_A)",
+            "PER(SDP_B)",
+            "PER(SDP_A)",
+            "PER PR(PID_A2)",
+            "PER PR(PID_B)",
+            "PLC(PID_A,LT=0)",
+            "PLC PR(PID_A)",
+            "ARE(PID_A2,LT=0)",
+        ];
+        assert_eq!(texts(&facts), expected);
+    }
+
+    #[test]
+    fn refusals_say_why() {
+        let facts = [per(1, Side::B), What::Answered { id: 1, result: Err(Failure::NoResources) }];
+        assert_eq!(texts(&facts), ["PER(SDP_B)", "PER NR no resources available for this transaction"]);
+    }
+
+    #[test]
+    fn descriptions_are_named_after_the_side_they_come_from() {
+        let message = |status, sdp| Message { method: "INVITE", status, sdp, reason: 0 };
+        let bye = Message { method: "BYE", status: 0, sdp: false, reason: 500 };
+        let facts = [
+            What::Received(Side::A, message(0, true)),
+            What::Sent(Side::B, message(0, true)),
+            What::Received(Side::B, message(200, true)),
+            What::Sent(Side::A, message(180, false)),
+            What::Sent(Side::B, bye),
+        ];
+        assert_eq!(
+            texts(&facts),
+            ["INVITE+SDP_A", "INVITE+SDP_A", "200 OK+SDP_B", "180 Ringing", "BYE Reason 500"]
+        );
+    }
+}

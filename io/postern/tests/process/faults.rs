@@ -169,7 +169,7 @@ fn garbage_on_the_admin_socket_is_refused() -> Outcome {
 fn a_full_disk_stops_the_log_and_nothing_else() -> Outcome {
     let place = Place::new()?;
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full");
-    let mut subject = place.start_logging_to(full()?)?;
+    let mut subject = place.start_logging_to(full()?, &[])?;
     subject.serves()?;
     let file = subject.file.display().to_string();
     let mut status = std::process::Command::new(crate::subject::BINARY);

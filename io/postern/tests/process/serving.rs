@@ -39,7 +39,7 @@ fn the_agent_half_has_no_privilege() -> Outcome {
     let place = Place::new()?;
     let subject = place.start()?;
     for (half, rights) in [("agent", 0), ("middlebox", 1 << 12)] {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", subject.process(half)?))?;
+        let text = fs::read_to_string(format!("/proc/{}/status", subject.process(half)?))?;
         let of = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
             u64::from_str_radix(line.trim(), 16)
@@ -75,11 +75,20 @@ fn the_gate_is_exactly_what_the_rules_say() -> Outcome {
 
 fn the_table_stays_unless_it_is_removed() -> Outcome {
     let place = Place::new()?;
+    let is_there = || place.host.run(|| nftables::is_installed().map_err(io::Error::other));
     let mut subject = place.start()?;
     subject.terminate()?;
+    assert!(is_there()?, "the gate stays shut");
     let file = subject.file.display().to_string();
+    let dry = place.command(&["middlebox", "--dry-run", &file])?;
+    assert!(String::from_utf8_lossy(&dry.stdout).starts_with("table inet postern"));
     let removed = place.command(&["middlebox", "--remove", &file])?;
     assert!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));
+    assert!(!is_there()?, "it was removed");
+    let mut subject = place.start_with(&["--remove"])?;
+    assert!(is_there()?);
+    assert!(subject.terminate()?.success(), "{}", subject.log());
+    assert!(!is_there()?, "it was removed at the end");
     Ok(())
 }
 

@@ -68,13 +68,23 @@ impl Place {
 
     /// Starts `postern run` and waits until it answers.
     pub(crate) fn start(&self) -> io::Result<Subject<'_>> {
-        self.start_logging_to(fs::File::create(self.folder.join("log"))?)
+        self.start_with(&[])
     }
 
-    pub(crate) fn start_logging_to(&self, log: fs::File) -> io::Result<Subject<'_>> {
+    pub(crate) fn start_with(&self, arguments: &[&str]) -> io::Result<Subject<'_>> {
+        self.start_logging_to(fs::File::create(self.folder.join("log"))?, arguments)
+    }
+
+    pub(crate) fn start_logging_to(&self, log: fs::File, arguments: &[&str]) -> io::Result<Subject<'_>> {
         let file = self.write(CONFIG)?;
         let mut command = Command::new(BINARY);
-        command.arg("run").arg(&file).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command
+            .arg("run")
+            .args(arguments)
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
         let subject = Subject { place: self, child: self.host.spawn(&mut command)?, file };
         subject.wait_for("both halves are up", || Ok(subject.command(&["status"])?.status.success()))?;
         Ok(subject)
