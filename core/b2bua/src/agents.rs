@@ -116,3 +116,43 @@ impl Agents {
         self.deadlines.front().map(|(at, _)| *at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FW: MiddleboxId = MiddleboxId(0);
+    const CALL: Asker = Asker::Call(CallId(7));
+
+    fn agents() -> Agents {
+        Agents::new(1, &mut Rng::from_number(1))
+    }
+
+    #[test]
+    fn a_reply_finds_its_asker_once() {
+        let mut agents = agents();
+        agents.asked(Instant::from_nanos(9), FW, RequestId(1), CALL);
+        assert_eq!(agents.answered(RequestId(1)), Some(CALL));
+        assert_eq!(agents.answered(RequestId(1)), None);
+        assert_eq!(agents.next_deadline(), None);
+    }
+
+    #[test]
+    fn who_waited_too_long_is_told_once_and_the_late_reply_is_known_as_late() {
+        let mut agents = agents();
+        agents.asked(Instant::from_nanos(9), FW, RequestId(1), CALL);
+        assert_eq!(agents.expired(Instant::from_nanos(8)), None);
+        assert_eq!(agents.expired(Instant::from_nanos(9)), Some((RequestId(1), FW, CallId(7))));
+        assert_eq!(agents.expired(Instant::from_nanos(9)), None);
+        assert_eq!(agents.answered(RequestId(1)), Some(Asker::Late));
+    }
+
+    #[test]
+    fn late_replies_are_not_awaited_from_a_session_that_is_gone() {
+        let mut agents = agents();
+        agents.asked(Instant::from_nanos(9), FW, RequestId(1), CALL);
+        assert!(agents.expired(Instant::from_nanos(9)).is_some());
+        agents.down(FW);
+        assert_eq!(agents.open(), 0);
+    }
+}

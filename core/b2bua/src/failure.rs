@@ -260,4 +260,41 @@ mod tests {
         let verdict = Verdict::of_middlebox(&Codes::DEFAULT, Failure::NoResources, 1, false);
         assert_eq!(verdict.what, "no resources available for this transaction, stream 2");
     }
+
+    fn bye(reasons: &str) -> Message {
+        let text = format!(
+            "BYE sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\n\
+             To: <sip:b@h>;tag=2\r\nCall-ID: c\r\nCSeq: 1 BYE\r\nMax-Forwards: 9\r\n{reasons}\
+             Content-Length: 0\r\n\r\n"
+        );
+        Message::parse(bytes::Bytes::from(text)).unwrap()
+    }
+
+    fn written(ours: Option<Reason>, reasons: &str) -> Vec<String> {
+        let builder = Builder::request(&sip::message::Method::Bye, "sip:b@h");
+        let text = write_reason(builder, ours, Some(&bye(reasons))).finish();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        text.lines().filter_map(|line| line.strip_prefix("Reason: ")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn our_reason_replaces_that_of_sip_and_no_other() {
+        //= test RFC 3326 §2: one value per protocol.
+        let theirs = "Reason: SIP;cause=200, Q.850;cause=16\r\n";
+        assert_eq!(written(None, theirs), ["SIP;cause=200", "Q.850;cause=16"]);
+        let ours = Some(Reason { cause: 504, text: "firewall unreachable" });
+        assert_eq!(written(ours, theirs), ["Q.850;cause=16", "SIP;cause=504;text=\"firewall unreachable\""]);
+    }
+
+    #[test]
+    fn a_cause_is_read_for_sip_only() {
+        assert_eq!(cause(b"sip ;text=\"x\"; cause=504"), Some(504));
+        assert_eq!(cause(b"Q.850;cause=16"), None);
+        assert_eq!(cause(b"SIP"), None);
+    }
+
+    #[test]
+    fn a_warning_is_quoted() {
+        assert_eq!(Quoted("a \"b\" \\ \n").to_string(), "a \\\"b\\\" \\\\  ");
+    }
 }

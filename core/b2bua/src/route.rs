@@ -98,3 +98,36 @@ fn readdressed(uri: &Uri<'_>, next_hop: &NextHop) -> String {
 fn is_about_transport(name: &str) -> bool {
     ["transport", "maddr", "ttl", "lr"].iter().any(|ours| ours.eq_ignore_ascii_case(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next_hop(host: &str, port: Option<u16>) -> NextHop {
+        let host = host.parse().map_or_else(|_| Host::Name(host.into()), Host::Address);
+        NextHop { host, port, protocol: sip::transport::Protocol::Udp }
+    }
+
+    fn readdressed(uri: &str, host: &str, port: Option<u16>) -> String {
+        super::readdressed(&Uri::parse(uri).unwrap(), &next_hop(host, port))
+    }
+
+    #[test]
+    fn the_next_hop_takes_our_place_and_the_user_stays() {
+        assert_eq!(readdressed("sip:b@203.0.113.1", "10.0.0.5", None), "sip:b@10.0.0.5");
+        assert_eq!(readdressed("sip:203.0.113.1:5060", "pbx.example", Some(5080)), "sip:pbx.example:5080");
+        let uri = "sip:+1;phone-context=x:pw@us.example;user=phone;transport=tcp;x";
+        assert_eq!(
+            readdressed(uri, "2001:db8::5", None),
+            "sip:+1;phone-context=x:pw@[2001:db8::5];user=phone;x"
+        );
+    }
+
+    #[test]
+    fn a_sent_by_is_taken_apart() {
+        assert_eq!(split_sent_by("sbc.example"), ("sbc.example", 5060));
+        assert_eq!(split_sent_by("sbc.example:5070"), ("sbc.example", 5070));
+        assert_eq!(split_sent_by("[2001:db8::1]"), ("[2001:db8::1]", 5060));
+        assert_eq!(split_sent_by("[2001:db8::1]:5070"), ("[2001:db8::1]", 5070));
+    }
+}

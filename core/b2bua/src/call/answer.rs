@@ -20,21 +20,50 @@ impl Call {
     /// A 2xx of the callee, or of one of several.
     pub(super) fn on_answer(&mut self, ctx: &mut Context<'_>, key: ClientKey, message: Message) {
         let Some(invite) = self.invite.as_deref() else { return };
-        match &invite.client {
-            Client::Calling { .. } | Client::Proceeding { .. } => self.accept_answer(ctx, key, message),
+        let refused = self.refused_fork(remote_tag(&message));
+        match (&invite.client, refused) {
+            (Client::Calling { .. } | Client::Proceeding { .. }, Some(reason)) => {
+                self.refuse_refused_answer(ctx, key, &message, reason);
+            }
+            (Client::Calling { .. } | Client::Proceeding { .. }, None) => {
+                self.accept_answer(ctx, key, message);
+            }
             //= RFC 3261 §9.1: CANCEL came too late; the dialog it made is ended.
-            Client::Cancelling { .. } if invite.is_initial() => self.refuse_late_answer(ctx, key, &message),
-            Client::Cancelling { .. } => self.accept_answer(ctx, key, message),
+            (Client::Cancelling { .. }, _) if invite.is_initial() => {
+                self.refuse_late_answer(ctx, key, &message);
+            }
+            // Nobody waits for this answer any more, neither the ledger nor the sender of the INVITE.
+            (Client::Cancelling { .. }, _) if !matches!(invite.server, Server::Proceeding { .. }) => {
+                self.acknowledge_late_answer(ctx, key, &message);
+            }
+            (Client::Cancelling { .. }, _) => self.accept_answer(ctx, key, message),
             // The same one repeats its 2xx until we acknowledge it; another one has lost.
-            Client::Accepted { .. } => {
+            (Client::Accepted { .. }, _) => {
                 let winner = self.legs.b.dialog.as_ref().map(Dialog::remote_tag);
                 if invite.is_initial() && winner != Some(remote_tag(&message)) {
                     let hop = self.legs.b.hop;
                     stray::refuse(ctx, self.to(Side::B), hop, &message, Reason::CANCELLED);
                 }
             }
-            Client::Idle | Client::Done => {}
+            (Client::Idle | Client::Done, _) => {}
         }
+    }
+
+    /// The early dialog that was ended for its pinholes answers nevertheless; whoever forked has ended the others.
+    fn refuse_refused_answer(
+        &mut self,
+        ctx: &mut Context<'_>,
+        key: ClientKey,
+        message: &Message,
+        reason: Reason,
+    ) {
+        let Some(invite) = self.invite.as_deref_mut() else { return };
+        invite.client = Client::Done;
+        ctx.stop(&mut invite.timer);
+        ctx.shared.clients.remove(&key);
+        let verdict = Verdict::new(reason.cause, reason.text, "the answer's pinholes were refused");
+        self.cut(ctx, Cut { cause: Cause::Cut(reason.cause), verdict });
+        stray::refuse(ctx, self.to(Side::B), self.legs.b.hop, message, reason);
     }
 
     fn accept_answer(&mut self, ctx: &mut Context<'_>, key: ClientKey, message: Message) {
@@ -86,6 +115,19 @@ impl Call {
         stray::refuse(ctx, self.to(Side::B), hop, message, reason);
         self.proceed(ctx);
         self.settle_invite(ctx);
+    }
+
+    /// A re-INVITE that was given up has succeeded nevertheless.
+    ///
+    //= RFC 3261 §13.2.2.4: a 2xx is acknowledged even if the session has ended meanwhile.
+    fn acknowledge_late_answer(&mut self, ctx: &mut Context<'_>, key: ClientKey, message: &Message) {
+        let Some(invite) = self.invite.as_deref_mut() else { return };
+        ctx.stop(&mut invite.timer);
+        let cseq = message.cseq().map_or(0, |cseq| cseq.number);
+        let offer = (invite.offer == Offer::InAnswer).then(|| message.clone());
+        invite.client = Client::Accepted { key, cseq, offer };
+        self.send_ack(ctx, None);
+        self.proceed(ctx);
     }
 
     /// The answer goes on.

@@ -102,11 +102,6 @@ impl Call {
         self.abandon_invite(ctx);
     }
 
-    /// The description in a provisional response may not pass: as figure 7.
-    pub(super) fn refuse_ring(&mut self, ctx: &mut Context<'_>, verdict: Verdict) {
-        self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict });
-    }
-
     /// An INVITE inside the call came to nothing; the call goes on as before.
     pub(super) fn abandon_invite(&mut self, ctx: &mut Context<'_>) {
         if let Some(invite) = self.invite.as_deref_mut()

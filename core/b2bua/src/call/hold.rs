@@ -102,7 +102,7 @@ impl Call {
     fn refuse(&mut self, ctx: &mut Context<'_>, from: Side, signal: Signal, verdict: Verdict) {
         match signal {
             Signal::Try => self.refuse_try(ctx, verdict),
-            Signal::Ring { .. } => self.refuse_ring(ctx, verdict),
+            Signal::Ring { message, fork } => self.refuse_ring(ctx, &message, fork, verdict),
             Signal::Connect { message } => self.refuse_connect(ctx, &message, verdict),
             Signal::Confirm { .. } => self.refuse_confirm(ctx, verdict),
             Signal::Ask { exchange } => self.refuse_exchange(ctx, from, exchange, &verdict),

@@ -20,7 +20,7 @@ use super::{Call, Request};
 use crate::config::NextHop;
 use crate::context::Context;
 use crate::event::Sip;
-use crate::failure::Verdict;
+use crate::failure::{Reason, Verdict};
 use crate::leg::body::Body;
 use crate::side::Side;
 use crate::tag::Tag;
@@ -94,6 +94,8 @@ pub(super) struct Setup {
 pub(super) struct Fork {
     pub(super) remote_tag: Box<str>,
     pub(super) tag: Tag,
+    /// It was ended because its pinholes were refused; an answer of it is of no use any more.
+    pub(super) refused: Option<Reason>,
 }
 
 impl Server {

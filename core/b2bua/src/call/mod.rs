@@ -92,10 +92,13 @@ impl Call {
     /// A request inside the call, with a tag of ours.
     pub(crate) fn on_request(&mut self, ctx: &mut Context<'_>, from: Side, request: Request) {
         self.received(ctx, from, &request.message);
-        if !self.is_of(from, &request.message) {
-            //= RFC 3261 §12.2.2: no such dialog.
+        let realm = ctx.config.realm_of(request.hop.listener);
+        if !self.is_of(from, &request.message) || realm != Some(self.legs[from].realm) {
+            //= RFC 3261 §12.2.2: no such dialog. Nor is there one for the other side of the border.
             return self.refuse_request(ctx, from, &request, 481, &[]);
         }
+        // The peer may have opened another connection.
+        self.legs[from].hop = request.hop;
         self.session_id.learn(from, &request.message, &mut ctx.shared.rng);
         if let Some(dialog) = &mut self.legs[from].dialog
             && let Err(disorder) = dialog.receive(&request.message)

@@ -1,13 +1,16 @@
 //! Provisional responses: RFC 3261 §13.2.2.1, §13.3.1.1, §12.1, §16.7 step 2 (timer C).
 
+use sip::dialog::Dialog;
 use sip::endpoint::ClientKey;
 use sip::message::{Builder, Message, Method, Name};
 
 use super::Call;
+use super::ending::Cut;
 use super::invite::{Client, Fork, Invite, Offer, Server};
 use super::signal::Signal;
 use crate::context::{Context, Wake};
-use crate::event::Sip;
+use crate::event::{Cause, Sip};
+use crate::failure::{Reason, Verdict, write_reason};
 use crate::leg::Sdp;
 use crate::leg::carried::Carried;
 use crate::side::Side;
@@ -30,6 +33,9 @@ impl Call {
         ctx.stop(&mut invite.timer);
         //= RFC 3261 §16.7 step 2: timer C starts again with every provisional response but 100.
         invite.timer = Some(ctx.wake(self.id, limit, Wake::TimerC));
+        if self.refused_fork(remote_tag(&message)).is_some() {
+            return;
+        }
         if let Some(fork) = self.fork(ctx, remote_tag(&message)) {
             self.submit(ctx, from, Signal::Ring { message, fork });
         }
@@ -52,7 +58,7 @@ impl Call {
             ctx.shared.tags.insert(tag, (self.id, Side::A));
             tag
         };
-        setup.forks.push(Fork { remote_tag: remote_tag.into(), tag });
+        setup.forks.push(Fork { remote_tag: remote_tag.into(), tag, refused: None });
         Some(setup.forks.len() - 1)
     }
 
@@ -74,6 +80,41 @@ impl Call {
         builder = self.session_id.write(builder, from);
         let (builder, sdp) = self.legs[from].carry(ctx.config, builder, carried, sdp);
         ctx.respond(self.to(from), key, builder, Sip { sdp, ..Sip::new(&Method::Invite, status) });
+    }
+}
+
+impl Call {
+    /// The description in a provisional response may not pass: as figure 7, unless other early dialogs are left.
+    pub(super) fn refuse_ring(
+        &mut self,
+        ctx: &mut Context<'_>,
+        message: &Message,
+        fork: usize,
+        verdict: Verdict,
+    ) {
+        let Some(setup) = self.invite.as_deref_mut().and_then(|invite| invite.setup.as_deref_mut()) else {
+            return;
+        };
+        let alive = setup.forks.iter().filter(|fork| fork.refused.is_none()).count();
+        let Some(fork) = setup.forks.get_mut(fork).filter(|_| alive > 1) else {
+            return self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict });
+        };
+        let reason = verdict.reason();
+        fork.refused = Some(reason);
+        //= RFC 3261 §15: the caller's side may end one early dialog with BYE; the INVITE goes on.
+        let dialog = setup.uac.as_ref().and_then(|initial| Dialog::uac(initial, message).ok());
+        let Some(mut dialog) = dialog else { return };
+        let builder = write_reason(dialog.request(&Method::Bye), Some(reason), None);
+        let sip = Sip { reason: reason.cause, ..Sip::new(&Method::Bye, 0) };
+        let key = ctx.request(self.to(Side::B), None, self.legs.b.hop, builder, sip);
+        // Nobody waits for the answer.
+        ctx.shared.clients.remove(&key);
+    }
+
+    /// Why an early dialog was ended before it answered.
+    pub(super) fn refused_fork(&self, remote_tag: &str) -> Option<Reason> {
+        let forks = &self.invite.as_deref()?.setup.as_deref()?.forks;
+        forks.iter().find(|fork| *fork.remote_tag == *remote_tag)?.refused
     }
 }
 

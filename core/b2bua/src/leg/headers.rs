@@ -163,3 +163,70 @@ const ENDS_HERE: [Name; 8] = [
     Name::ServiceRoute,
     Name::SessionExpires,
 ];
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn message(start: &str, lines: &str) -> Message {
+        let method = if start.starts_with("BYE") { "BYE" } else { "INVITE" };
+        let text = format!(
+            "{start}\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:b@h>;tag=2\r\n\
+             Call-ID: c\r\nCSeq: 1 {method}\r\nMax-Forwards: 9\r\n{lines}Content-Length: 0\r\n\r\n"
+        );
+        Message::parse(Bytes::from(text)).unwrap()
+    }
+
+    /// The lines that travel.
+    fn travels(start: &str, lines: &str) -> String {
+        let written = relay(Builder::response(200, "OK"), &message(start, lines), true).finish();
+        let text = String::from_utf8_lossy(&written).into_owned();
+        text.trim_start_matches("SIP/2.0 200 OK\r\n").trim_end_matches("Content-Length: 0\r\n\r\n").into()
+    }
+
+    const INVITE: &str = "INVITE sip:b@h SIP/2.0";
+
+    #[test]
+    fn what_we_do_not_know_travels_as_it_came_and_in_order() {
+        let lines = "X-B:  2\r\nSubject:a\r\n\tb\r\nx-a: 1\r\nMax-Breadth: 7\r\nX-B: 3\r\n";
+        assert_eq!(travels(INVITE, lines), lines);
+    }
+
+    #[test]
+    fn what_belongs_to_a_leg_stays_there() {
+        let lines = "Route: <sip:r;lr>\r\nRecord-Route: <sip:r;lr>\r\nContact: <sip:a@10.0.0.7>\r\nRAck: 1 2 INVITE\r\n\
+                     Session-Expires: 90\r\nReplaces: x;to-tag=1;from-tag=2\r\n\
+                     Session-ID: 00000000000000000000000000000001\r\n";
+        assert_eq!(travels(INVITE, lines), "");
+    }
+
+    #[test]
+    fn only_what_we_can_keep_is_negotiated() {
+        let lines =
+            "Supported: 100rel, histinfo\r\nk: timer\r\nAllow: INVITE,PRACK,UPDATE\r\nAllow: INFO\r\n";
+        assert_eq!(travels(INVITE, lines), "Supported: histinfo\r\nAllow: INVITE, INFO\r\n");
+        assert_eq!(travels(INVITE, "Supported: 100rel\r\n"), "");
+        assert_eq!(unsupported(&message(INVITE, "Require: UUI, gruu\r\n")).collect::<Vec<_>>(), ["gruu"]);
+    }
+
+    #[test]
+    fn the_contact_of_a_redirection_is_for_the_caller() {
+        let contact = "Contact: <sip:c@192.0.2.7>\r\n";
+        assert_eq!(travels("SIP/2.0 302 Moved", contact), contact);
+        assert_eq!(travels("SIP/2.0 200 OK", contact), "");
+    }
+
+    #[test]
+    fn reason_on_bye_is_written_elsewhere() {
+        let reason = "Reason: Q.850;cause=16\r\n";
+        assert_eq!(travels(INVITE, reason), reason);
+        assert_eq!(travels("BYE sip:b@h SIP/2.0", reason), "");
+    }
+
+    #[test]
+    fn the_answer_to_options_lists_what_is_passed() {
+        assert_eq!(SUPPORTED.split(", ").collect::<Vec<_>>(), PASSED);
+    }
+}

@@ -67,3 +67,61 @@ impl fmt::Display for Half {
         write!(f, "{:032x}", self.0.map_or(0, |uuid| uuid.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use sip::message::Method;
+
+    use super::*;
+
+    const A: &str = "0123456789abcdef0123456789abcdef";
+    const NIL: &str = "00000000000000000000000000000000";
+
+    fn message(line: &str) -> Message {
+        let text = format!(
+            "INFO sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\n\
+             To: <sip:b@h>\r\nCall-ID: c\r\nCSeq: 1 INFO\r\nMax-Forwards: 9\r\n{line}Content-Length: 0\r\n\r\n"
+        );
+        Message::parse(Bytes::from(text)).unwrap()
+    }
+
+    fn written(session_id: &SessionId, to: Side) -> String {
+        let builder = session_id.write(Builder::request(&Method::Info, "sip:b@h"), to);
+        let text = String::from_utf8_lossy(&builder.finish()).into_owned();
+        text.lines().find_map(|line| line.strip_prefix("Session-ID: ")).unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn each_peer_reads_the_other_first_and_itself_behind() {
+        //= test RFC 7989 §7: the local part of the value belongs to the other peer.
+        let mut session_id = SessionId::default();
+        let mut rng = Rng::from_number(1);
+        session_id.learn(Side::A, &message(&format!("Session-ID: {A};remote={NIL}\r\n")), &mut rng);
+        assert_eq!(written(&session_id, Side::B), format!("{A};remote={NIL}"));
+        assert_eq!(written(&session_id, Side::A), format!("{NIL};remote={A}"));
+    }
+
+    #[test]
+    fn a_peer_without_one_is_given_one_that_stays() {
+        let mut session_id = SessionId::default();
+        let mut rng = Rng::from_number(1);
+        assert_eq!(written(&session_id, Side::B), "");
+        session_id.learn(Side::A, &message(""), &mut rng);
+        let first = written(&session_id, Side::B);
+        session_id.learn(Side::A, &message(""), &mut rng);
+        assert_eq!(written(&session_id, Side::B), first);
+        assert!(!first.starts_with(NIL));
+    }
+
+    #[test]
+    fn a_broken_value_changes_nothing() {
+        let mut session_id = SessionId::default();
+        let mut rng = Rng::from_number(1);
+        session_id.learn(Side::A, &message(&format!("Session-ID: {A}\r\n")), &mut rng);
+        for broken in ["xyz", &A.to_uppercase(), &format!("{A}0"), &A[1..], NIL] {
+            session_id.learn(Side::A, &message(&format!("Session-ID: {broken}\r\n")), &mut rng);
+            assert_eq!(written(&session_id, Side::B), format!("{A};remote={NIL}"), "{broken}");
+        }
+    }
+}
