@@ -127,6 +127,9 @@ impl Phone {
     }
 
     pub(crate) fn reject(&mut self, number: CallNumber, status: u16, out: &mut Out<'_>) {
+        if self.calls.get(&number).is_none_or(|call| call.state != State::Ringing) {
+            return;
+        }
         self.refuse(number, status, out);
         self.end(number, status, None, out);
     }

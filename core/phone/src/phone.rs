@@ -162,7 +162,15 @@ impl Phone {
             Tick::Repeat(version, interval) => self.repeat_answer(number, version, interval, out),
             Tick::NoAck(version) => self.no_ack(number, version, out),
             Tick::Abandon => self.abandon(number, out),
-            Tick::Forget => drop(self.calls.remove(&number)),
+            Tick::Forget => self.forget(number),
+        }
+    }
+
+    /// Nothing of the call can come any more. An INVITE that got no final response (whoever had it is gone) is given up.
+    fn forget(&mut self, number: CallNumber) {
+        let Some(call) = self.calls.remove(&number) else { return };
+        if let Some(invite) = call.invite.filter(|_| call.is_inviting) {
+            self.endpoint.abandon(invite);
         }
     }
 

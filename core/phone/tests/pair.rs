@@ -259,3 +259,23 @@ fn options_is_answered() {
     pair.input(1, Input::Received { hop: hop(0), bytes: Bytes::from(options) });
     assert_eq!(pair.log, ["1 200"]);
 }
+
+#[test]
+fn a_reinvite_that_nobody_answers_is_forgotten_with_its_call() {
+    let mut pair = Pair::calling(ACCEPT, GOOD);
+    pair.run(Duration::from_secs(5));
+    pair.input(0, Input::Offer { call: CALL, media: address(0, 4002), direction: Direction::SendRecv });
+    pair.run(Duration::from_millis(1));
+    // The other one has said 100; its 200 gets lost, and BYE overtakes the next one.
+    pair.wire.retain(|_, (_, bytes)| !bytes.starts_with(b"SIP/2.0 200"));
+    assert_eq!(pair.wire.len(), 1);
+    pair.input(0, Input::HangUp(CALL));
+    pair.finish();
+}
+
+#[test]
+fn only_a_ringing_call_can_be_refused() {
+    let mut pair = Pair::calling(Answer::Ring, GOOD);
+    pair.input(0, Input::Reject { call: CALL, status: 480 });
+    assert_eq!(pair.ends(), []);
+}
