@@ -74,6 +74,10 @@ impl World {
             self.queue.put(at, Happening::AgentLoses { gate, connection });
         }
         self.gates[gate].kill();
+        // Until another one starts, nothing ends an entry but its lifetime.
+        let until = self.now + self.model.lifetime() + SETTLE;
+        let excused = &mut self.model.sites[gate].excused;
+        excused.extend(self.gates[gate].engine.keys().map(|key| (*key, until)));
         self.note(None, format!("gate {gate} is dead"));
     }
 

@@ -187,7 +187,7 @@ impl World {
                         let (at, life) = (self.engine_time(gate), self.gates[gate].life);
                         self.queue.put(at, Happening::Verify { gate, life, keys });
                     }
-                    middlebox::Output::Event(event) => self.note(None, format!("gate {gate}: {event:?}")),
+                    middlebox::Output::Event(event) => self.gate_says(gate, event),
                     middlebox::Output::ShutdownComplete => complete = true,
                     middlebox::Output::Reply { .. }
                     | middlebox::Output::Notify { .. }
@@ -199,6 +199,14 @@ impl World {
             self.kill_gate(gate);
         }
         self.arm(Who::Gate(gate));
+    }
+
+    fn gate_says(&mut self, gate: usize, event: middlebox::Event) {
+        if let middlebox::Event::RemovalFailed { key } = event {
+            // It is tried again every second.
+            self.model.sites[gate].excused.insert(key, self.now + SETTLE);
+        }
+        self.note(None, format!("gate {gate}: {event:?}"));
     }
 
     /// When the engine will have done something.

@@ -131,6 +131,11 @@ impl Model {
         }
     }
 
+    /// The lifetime that is granted.
+    pub(crate) fn lifetime(&self) -> Duration {
+        self.half_life * 2
+    }
+
     /// A phone has written its address into a description.
     pub(crate) fn names(&mut self, call: usize, end: End) {
         let view = &mut self.views[call];
@@ -161,7 +166,7 @@ impl Model {
 
     /// The agent is dead: whatever it had made may live as long as was granted.
     pub(crate) fn agent_died(&mut self, now: Instant) {
-        let until = now + self.half_life * 2 + SETTLE;
+        let until = now + self.lifetime() + SETTLE;
         for incarnation in self.views.iter_mut().flat_map(|view| &mut view.incarnations) {
             if !incarnation.ended && incarnation.ghost.is_empty() {
                 incarnation.ghost = vec![until; self.sites.len()];

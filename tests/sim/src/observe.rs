@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use b2bua::ledger::SourcePolicy;
 use machine::Machine as _;
 use middlebox::Transport;
 use middlebox::memory::Packet;
@@ -123,7 +124,14 @@ impl World {
         let flows = sdp::flows(&session).unwrap_or_default();
         let Some(flow) = flows.iter().find(|flow| !flow.is_held()) else { return };
         let (end, outside) = (self.handsets[seat].seat.end, self.handsets[seat].outside);
-        let source = self.model.views[call].wanted[index(end)];
+        let view = &self.model.views[call];
+        // Inside a call, who gets the offer sends from where the other end knows it.
+        let talking = view.beliefs[index(end)].values().find(|belief| belief.answered.is_some());
+        let source = talking.map_or(view.wanted[index(end)], |belief| belief.local);
+        let strict = self.plan.house.sources.contains(&SourcePolicy::Strict);
+        if talking.is_some() && (strict || view.offering != [false; 2] && wire::status(bytes) != 0) {
+            return;
+        }
         for next in [0, 1] {
             let (source, destination) = (above(source, next), above(flow.destination(), next));
             self.tally.must_pass += 1;
@@ -149,7 +157,7 @@ impl World {
     }
 
     fn is_idle(&self) -> bool {
-        let phones = self.handsets.iter().all(|handset| handset.machine.is_idle());
+        let phones = (0..self.handsets.len()).all(|seat| self.is_phone_idle(seat));
         let agent = self.agent.machine.as_ref().is_some_and(|machine| machine.holdings().is_empty());
         let gates = self.gates.iter().all(|gate| {
             gate.machine.as_ref().is_some_and(|machine| machine.is_quiet() && machine.status().rules == 0)
@@ -158,12 +166,26 @@ impl World {
         phones && agent && gates
     }
 
+    /// True if nothing is left in a phone but what it refuses to answer.
+    fn is_phone_idle(&self, seat: usize) -> bool {
+        let handset = &self.handsets[seat];
+        let odd = self.plan.calls[handset.seat.call].party(handset.seat.end).oddities;
+        let beliefs = &self.model.views[handset.seat.call].beliefs[index(handset.seat.end)];
+        let told = beliefs.values().all(|belief| !belief.ends.is_empty());
+        told && (odd.ignores_bye || odd.silent_after_cancel || handset.machine.is_idle())
+    }
+
     /// What must be true when everybody has gone home.
     pub(crate) fn check_end(&mut self) {
         match &self.agent.machine {
             None => self.violation(None, "the agent was not started again".to_owned()),
             Some(machine) => {
                 let (holdings, next) = (machine.holdings(), machine.next_timeout());
+                let left: Vec<b2bua::CallInfo> = machine.calls().collect();
+                for info in left {
+                    let call = self.books.calls.get(&(self.agent.life, info.id)).copied();
+                    self.violation(call, format!("the agent still has {info:?}"));
+                }
                 if !holdings.is_empty() || next.is_some() {
                     self.violation(None, format!("the agent still holds {holdings:?}, due {next:?}"));
                 }
@@ -173,7 +195,7 @@ impl World {
             self.check_gate_end(gate);
         }
         for seat in 0..self.handsets.len() {
-            if !self.handsets[seat].machine.is_idle() {
+            if !self.is_phone_idle(seat) {
                 let call = self.handsets[seat].seat.call;
                 self.violation(Some(call), format!("the {} is not idle", self.name(seat)));
             }
@@ -228,7 +250,8 @@ impl World {
             && script.callee.oddities == plain
             && script.cancel.is_none()
             && script.caller.media.port() > 1024
-            && script.callee.media.port() > 1024;
+            && script.callee.media.port() > 1024
+            && script.hang_ups.iter().all(|(_, after)| *after > Duration::from_secs(3));
         let accepts = matches!(script.answer, phone::Answer::Accept { .. });
         if !usual || !accepts || self.plan.house.calls_max < 100 || self.plan.house.names {
             return;

@@ -128,12 +128,15 @@ impl World {
         for seat in 0..self.handsets.len() {
             let (call, end) = (self.handsets[seat].seat.call, self.handsets[seat].seat.end);
             let beliefs = &self.model.views[call].beliefs[index(end)];
-            let open: Vec<CallNumber> =
-                beliefs.iter().filter(|(_, belief)| belief.ends.is_empty()).map(|(number, _)| *number).collect();
-            for number in open {
-                self.phone_input(seat, phone::Input::HangUp(number));
-                self.phone_input(seat, phone::Input::Cancel(number));
-                self.phone_input(seat, phone::Input::Reject { call: number, status: 480 });
+            let open = beliefs.iter().filter(|(_, belief)| belief.ends.is_empty());
+            let open: Vec<_> = open.map(|(number, belief)| (*number, belief.answered.is_some())).collect();
+            for (number, answered) in open {
+                let input = match (answered, end) {
+                    (true, _) => phone::Input::HangUp(number),
+                    (false, End::Caller) => phone::Input::Cancel(number),
+                    (false, End::Callee) => phone::Input::Reject { call: number, status: 480 },
+                };
+                self.phone_input(seat, input);
             }
         }
         if round < 6 {

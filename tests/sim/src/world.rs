@@ -133,7 +133,7 @@ impl World {
                 self.violation(None, "a machine spins: its timeout is due and nothing changes".to_owned());
                 return;
             }
-            if self.violations.len() > 20 || self.over || self.now > end {
+            if !self.violations.is_empty() || self.over || self.now > end {
                 break;
             }
         }
@@ -142,7 +142,9 @@ impl World {
 
     /// The last look, and what came of it all.
     pub(crate) fn finish(mut self) -> crate::Outcome {
-        self.check_end();
+        if self.violations.is_empty() {
+            self.check_end();
+        }
         self.tally.runs = 1;
         self.tally.simulated_s = self.now.since(Instant::ZERO).as_secs();
         crate::Outcome { plan: self.plan, log: self.log, violations: self.violations, tally: self.tally }
