@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How much a line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +62,31 @@ pub(crate) fn debug(text: fmt::Arguments<'_>) {
     line(Level::Debug, text);
 }
 
+/// Between two warnings of a kind that strangers can cause at will.
+const RARELY: Duration = Duration::from_secs(1);
+
+/// Warnings that strangers can cause at will: one in a second is written, so that none of them fills the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Rarely {
+    last: Option<Instant>,
+    left_out: u64,
+}
+
+impl Rarely {
+    pub(crate) fn warn(&mut self, text: fmt::Arguments<'_>) {
+        let now = Instant::now();
+        if self.last.is_some_and(|last| now < last + RARELY) {
+            self.left_out += 1;
+            return debug(text);
+        }
+        self.last = Some(now);
+        match std::mem::take(&mut self.left_out) {
+            0 => warn(text),
+            count => warn(format_args!("{text} (and {count} more such warnings before)")),
+        }
+    }
+}
+
 /// UTC to the millisecond: `2026-11-21T05:24:00.123Z`.
 struct Stamp(SystemTime);
 
@@ -90,9 +115,16 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[test]
+    fn warnings_that_strangers_cause_are_counted_and_not_written() {
+        let mut rarely = Rarely::default();
+        for _ in 0..10 {
+            rarely.warn(format_args!("a warning of a test"));
+        }
+        assert_eq!(rarely.left_out, 9);
+    }
 
     #[test]
     fn stamps_are_utc() {

@@ -45,7 +45,8 @@ pub(crate) struct Link {
     state: State,
     wait: Duration,
     out: Outbox<Output>,
-    up: bool,
+    /// What the machine was last told; `None` before the first session or attempt.
+    up: Option<bool>,
     trouble: Option<String>,
 }
 
@@ -54,17 +55,17 @@ impl Link {
     pub(crate) fn new(id: MiddleboxId, connect: Connect) -> Self {
         let state = State::Dialling(dial(&connect));
         let session = Session::new(Config::default());
-        Self { id, connect, session, state, wait: WAIT_MIN, out: Outbox::new(), up: false, trouble: None }
+        Self { id, connect, session, state, wait: WAIT_MIN, out: Outbox::new(), up: None, trouble: None }
     }
 
     /// True while requests can be answered.
     pub(crate) fn is_up(&self) -> bool {
-        self.up
+        self.up == Some(true)
     }
 
     /// Why it is down.
     pub(crate) fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref().filter(|_| !self.up)
+        self.trouble.as_deref().filter(|_| !self.is_up())
     }
 
     /// Where it leads.
@@ -181,8 +182,9 @@ impl Link {
                     }
                 }
                 Output::Event(event) => {
-                    self.note(&event);
-                    events.push((self.id, event));
+                    if self.note(&event) {
+                        events.push((self.id, event));
+                    }
                 }
                 Output::Close => {
                     if let State::Connected(channel) = &mut self.state {
@@ -198,17 +200,19 @@ impl Link {
         self.out.extend(late);
     }
 
-    fn note(&mut self, event: &AgentEvent) {
+    /// Remembers what an event says; false if it says nothing new: every vain attempt ends with another Down.
+    fn note(&mut self, event: &AgentEvent) -> bool {
         match event {
             AgentEvent::Up(_) => {
-                (self.up, self.trouble, self.wait) = (true, None, WAIT_MIN);
+                (self.up, self.trouble, self.wait) = (Some(true), None, WAIT_MIN);
             }
             AgentEvent::Down(why) => {
-                self.up = false;
                 self.trouble.get_or_insert_with(|| format!("{why:?}"));
+                return self.up.replace(false) != Some(false);
             }
             AgentEvent::Reply(..) | AgentEvent::Notification(_) => {}
         }
+        true
     }
 
     fn back_off(&mut self) -> State {

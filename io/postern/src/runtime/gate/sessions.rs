@@ -13,8 +13,10 @@ use super::settings::Guests;
 use crate::log;
 use crate::runtime::channel::{Channel, Read};
 
-/// Connections at a time; one more is told that there is no room.
-const CONNECTIONS_MAX: usize = 256;
+/// Connections of one agent at a time, so that none keeps the others out; one more is told that there is no room.
+const CONNECTIONS_MAX: usize = 64;
+/// Connections at a time of those who are only told that they may not, or that there is no room; one more is closed.
+const REFUSED_MAX: usize = 16;
 /// Reads from one agent in one turn, so that none keeps the others waiting.
 const READS_MAX: usize = 16;
 /// Read at once.
@@ -30,7 +32,7 @@ struct Arrival {
 struct Connection {
     channel: Channel,
     session: Session,
-    /// `None` for one who is only told that it may not.
+    /// `None` for one who is only told that it may not, or that there is no room.
     agent: Option<AgentId>,
     /// To be closed once everything is written.
     closing: bool,
@@ -46,6 +48,7 @@ pub(super) struct Sessions {
     next: u64,
     out: Outbox<Output>,
     buffer: Box<[u8]>,
+    warnings: log::Rarely,
 }
 
 impl Sessions {
@@ -60,6 +63,7 @@ impl Sessions {
             next: 1,
             out: Outbox::new(),
             buffer,
+            warnings: log::Rarely::default(),
         }
     }
 
@@ -198,18 +202,26 @@ impl Sessions {
 
     fn admit(&mut self, now: Instant, arrival: Arrival, machine: &Middlebox) {
         let Arrival { channel, agent, who } = arrival;
-        if self.connections.len() >= CONNECTIONS_MAX * 2 {
-            log::warn(format_args!("{who}: too many connections; closed"));
-            return;
-        }
+        let count = |agent| self.connections.values().filter(|other| other.agent == agent).count();
         let capabilities = agent.and_then(|agent| machine.capabilities(agent));
         let admission = match capabilities {
             None => Admission::NotAuthorized,
-            Some(_) if self.connections.len() >= CONNECTIONS_MAX => Admission::LackOfResources,
+            Some(_) if count(agent) >= CONNECTIONS_MAX => Admission::LackOfResources,
             Some(_) => Admission::Admitted,
         };
-        if capabilities.is_none() {
-            log::warn(format_args!("{who} may not open a session (keys `users`, `peers`)"));
+        let agent = agent.filter(|_| admission == Admission::Admitted);
+        if agent.is_none() && count(None) >= REFUSED_MAX {
+            log::debug(format_args!("{who}: closed; too many are waiting to be refused"));
+            return;
+        }
+        match admission {
+            Admission::NotAuthorized => {
+                self.warnings.warn(format_args!("{who} may not open a session (keys `users`, `peers`)"));
+            }
+            Admission::LackOfResources => {
+                self.warnings.warn(format_args!("{who} has {CONNECTIONS_MAX} connections already"));
+            }
+            Admission::Admitted | Admission::TransportProblem | Admission::InsufficientSecurity => {}
         }
         let config = Config::new(capabilities.unwrap_or(NOTHING), admission);
         let session = Session::new(now, config);
