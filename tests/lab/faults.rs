@@ -70,9 +70,10 @@ fn everything_killed() -> Outcome {
     let world = World::new()?;
     let postern = world.postern(&format!("{CONFIG}\n[timers]\nrule-lifetime = \"10s\"\n"))?;
     let _call = Conversation::start(&world, &postern)?;
-    let (agent, middlebox) = (postern.half("agent")?, postern.half("middlebox")?);
-    for process in [postern.child.id(), agent, middlebox] {
-        signal(process, "KILL")?;
+    let all = [postern.child.id(), postern.half("agent")?, postern.half("middlebox")?];
+    // Frozen first: a half that sees its parent die would say goodbye to the phones before its own turn comes.
+    for (name, process) in ["STOP", "KILL"].iter().flat_map(|name| all.map(|process| (name, process))) {
+        signal(process, name)?;
     }
     more_sound(&world, &postern)?;
     silence(&world, &postern)?;

@@ -2,9 +2,18 @@
 //!
 //! Needs root or unprivileged user namespaces, and the packages `nftables`, `iproute2`, `sip-tester` and `baresip`.
 
+mod callee;
 mod faults;
+mod hostile_sdp;
+mod hostile_simco;
+mod hostile_sip;
+mod meddlers;
+mod media;
 mod phones;
+mod raw;
 mod sipp;
+mod strangers;
+mod witness;
 mod world;
 
 use libtest_mimic::{Arguments, Trial};
@@ -17,6 +26,11 @@ fn main() {
     trials.extend(sipp::trials());
     trials.extend(phones::trials());
     trials.extend(faults::trials());
+    trials.extend(hostile_sip::trials());
+    trials.extend(hostile_sdp::trials());
+    trials.extend(strangers::trials());
+    trials.extend(hostile_simco::trials());
+    trials.extend(meddlers::trials());
     let trials = trials.into_iter().map(|(name, run)| Trial::test(name, run)).collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -3,14 +3,14 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use netns::Host;
 use serde_json::{Value, json};
 
 use crate::world::{
-    BORDER_INSIDE, BORDER_OUTSIDE, CONFIG, INSIDE, Named, OUTSIDE, Outcome, Postern, World, signal,
+    BORDER_INSIDE, BORDER_OUTSIDE, CONFIG, INSIDE, Named, OUTSIDE, Outcome, Postern, Program, World,
 };
 
 pub(crate) fn trials() -> Vec<Named> {
@@ -107,7 +107,7 @@ pub(crate) fn rtp(world: &World, host: &Host) -> io::Result<(u64, u64)> {
 
 /// A phone that answers by itself and plays a tone, steered over its control port.
 struct Baresip {
-    child: Child,
+    _program: Program,
     control: TcpStream,
     unread: Vec<u8>,
     name: &'static str,
@@ -139,17 +139,19 @@ impl Baresip {
             ),
         )?;
         let log = fs::File::create(folder.join("log"))?;
-        let child = host.spawn(
-            Command::new("baresip")
-                .arg("-f")
-                .arg(&folder)
-                .stdin(Stdio::null())
-                .stdout(log.try_clone()?)
-                .stderr(log),
-        )?;
+        let program = Program::of(
+            host.spawn(
+                Command::new("baresip")
+                    .arg("-f")
+                    .arg(&folder)
+                    .stdin(Stdio::null())
+                    .stdout(log.try_clone()?)
+                    .stderr(log),
+            )?,
+        );
         let control = connect(host)?;
         control.set_read_timeout(Some(Duration::from_secs(20)))?;
-        Ok(Self { child, control, unread: Vec::new(), name })
+        Ok(Self { _program: program, control, unread: Vec::new(), name })
     }
 
     /// Sends a command as ctrl_tcp reads it: JSON in a netstring.
@@ -193,13 +195,6 @@ impl Baresip {
         let value = serde_json::from_slice(&self.unread[colon + 1..=colon + length])?;
         self.unread.drain(..colon + length + 2);
         Ok(Some(value))
-    }
-}
-
-impl Drop for Baresip {
-    fn drop(&mut self) {
-        let _ = signal(self.child.id(), "KILL");
-        let _ = self.child.wait();
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use netns::Host;
 
 use crate::world::{
-    BORDER_INSIDE, BORDER_OUTSIDE, CONFIG, INSIDE, Named, OUTSIDE, Outcome, World, read, signal, text,
+    BORDER_INSIDE, BORDER_OUTSIDE, CONFIG, INSIDE, Named, OUTSIDE, Outcome, Program, World, read, signal,
+    text,
 };
 
 pub(crate) fn trials() -> Vec<Named> {
@@ -90,7 +91,7 @@ fn calls(call: &Call) -> Outcome {
 
 /// SIPp's own answering scenario.
 struct Callee {
-    child: Child,
+    program: Program,
     statistics: PathBuf,
 }
 
@@ -108,13 +109,13 @@ impl Callee {
                 .stdout(Stdio::null())
                 .stderr(Stdio::piped()),
         )?;
-        Ok(Self { child, statistics })
+        Ok(Self { program: Program::of(child), statistics })
     }
 
     /// Ends it and reads how many calls succeeded and failed on its side.
     fn finish(self) -> io::Result<(u64, u64)> {
-        signal(self.child.id(), "USR1")?;
-        text(self.child.wait_with_output()?)?;
+        signal(self.program.id(), "USR1")?;
+        text(self.program.output()?)?;
         let statistics = read(&self.statistics)?;
         let mut lines = statistics.lines();
         let names: Vec<&str> = lines.next().unwrap_or_default().split(';').collect();

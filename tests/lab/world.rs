@@ -262,6 +262,34 @@ impl Drop for Postern<'_> {
     }
 }
 
+/// A program of the lab, which does not outlive its trial however that ends.
+pub(crate) struct Program(Option<Child>);
+
+impl Program {
+    pub(crate) fn of(child: Child) -> Self {
+        Self(Some(child))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.as_ref().map_or(0, Child::id)
+    }
+
+    /// Waits for its end and gives what it printed.
+    pub(crate) fn output(mut self) -> io::Result<Output> {
+        let child = self.0.take().ok_or_else(|| io::Error::other("no program"))?;
+        child.wait_with_output()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 /// Sends a signal by name to a process.
 pub(crate) fn signal(process: u32, name: &str) -> io::Result<()> {
     text(Command::new("kill").args([&format!("-{name}"), &process.to_string()]).output()?).map(drop)
