@@ -7,6 +7,8 @@ use midcom::{Failure, Gid, Lifetime, Prid, Reply, Request, RequestId, Tuple};
 /// One middlebox.
 #[derive(Debug)]
 pub(crate) struct Firewall {
+    /// There is a session.
+    pub(crate) is_up: bool,
     /// The longest lifetime it grants.
     granted: Lifetime,
     open: VecDeque<(RequestId, Request)>,
@@ -16,7 +18,7 @@ pub(crate) struct Firewall {
 
 impl Firewall {
     pub(crate) fn new(granted: Lifetime) -> Self {
-        Self { granted, open: VecDeque::new(), rules: Vec::new(), prids: 0 }
+        Self { is_up: false, granted, open: VecDeque::new(), rules: Vec::new(), prids: 0 }
     }
 
     pub(crate) fn asked(&mut self, id: RequestId, request: Request) {

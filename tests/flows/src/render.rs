@@ -4,6 +4,7 @@
 //!   `c=… m=kind port …` of a description (`o=n` with its version if that is not 1), then those header fields that
 //!   tell why: `{Reason: …}`, `{Warning: …}`, `{Retry-After: …}`, `{Unsupported: …}`, and those that the setting
 //!   `show` names;
+//! - a message that is none, such as the answer to one without Call-ID: its first line;
 //! - a MIDCOM request: `PER udp A0 <- A3` (inbound) or `->` (outbound), `PRR udp 2`, `PEA 1 udp …`, `PLC 1 0`, `PRL`;
 //! - for the runtime: `resolve name:port`, `stopped`.
 
@@ -20,7 +21,8 @@ const SHOWN: [&str; 4] = ["Reason", "Warning", "Retry-After", "Unsupported"];
 #[must_use]
 pub fn sip(bytes: &Bytes, show: &[String]) -> String {
     let Ok(message) = Message::parse(bytes.clone()) else {
-        return format!("unreadable: {}", String::from_utf8_lossy(bytes));
+        let first = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        return format!("unreadable: {}", String::from_utf8_lossy(first));
     };
     let mut text = match (message.is_request(), message.method().text()) {
         (true, method) => method.to_owned(),
@@ -34,6 +36,9 @@ pub fn sip(bytes: &Bytes, show: &[String]) -> String {
         if SHOWN.into_iter().any(is) || show.iter().any(|shown| is(shown)) {
             let _written = write!(text, " {{{name}: {}}}", String::from_utf8_lossy(header.value));
         }
+    }
+    if show.iter().any(|shown| shown == "phrase") && !message.is_request() {
+        let _written = write!(text, " {{{}}}", String::from_utf8_lossy(message.reason_phrase()));
     }
     if show.iter().any(|shown| shown == "request-uri") && message.is_request() {
         let _written = write!(text, " {{{}}}", message.request_uri());

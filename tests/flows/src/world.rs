@@ -126,6 +126,7 @@ impl World {
     }
 
     fn carry_out(&mut self, mut out: Outbox<Output>) {
+        let mut unasked = Vec::new();
         for output in out.drain() {
             match output {
                 Output::Transmit { hop, bytes } => self.transmit(hop, &bytes),
@@ -133,9 +134,12 @@ impl World {
                     let number = usize::from(middlebox.0);
                     let at = if number == 0 { String::new() } else { format!("@{} ", number + 1) };
                     self.outputs.push(format!("M < {at}{}", render::midcom(&request)));
-                    self.asked.push(number);
-                    if let Some(firewall) = self.firewalls.get_mut(number) {
-                        firewall.asked(id, request);
+                    match self.firewalls.get_mut(number) {
+                        Some(firewall) if firewall.is_up => {
+                            firewall.asked(id, request);
+                            self.asked.push(number);
+                        }
+                        Some(_) | None => unasked.push((number, id)),
                     }
                 }
                 Output::Resolve { id, host, port, .. } => {
@@ -146,6 +150,9 @@ impl World {
                 Output::Event(_) => {}
                 Output::ShutdownComplete => self.outputs.push("R < stopped".into()),
             }
+        }
+        for (number, id) in unasked {
+            self.midcom(number, AgentEvent::Reply(id, Err(Failure::NoSession)));
         }
     }
 
@@ -165,6 +172,13 @@ impl World {
     }
 
     fn midcom(&mut self, number: usize, event: AgentEvent) {
+        if let Some(firewall) = self.firewalls.get_mut(number) {
+            match event {
+                AgentEvent::Up(_) => firewall.is_up = true,
+                AgentEvent::Down(_) => firewall.is_up = false,
+                AgentEvent::Reply(..) | AgentEvent::Notification(_) => {}
+            }
+        }
         self.handle(Input::Midcom { middlebox: MiddleboxId(number as u16), event });
     }
 
@@ -189,10 +203,11 @@ impl World {
                 Ok(())
             }
             ["down"] => {
+                self.firewalls[0].is_up = false;
+                self.asked.retain(|asked| *asked != 0);
                 for id in self.firewalls[0].broken() {
                     self.midcom(0, AgentEvent::Reply(id, Err(Failure::SessionLost)));
                 }
-                self.asked.retain(|asked| *asked != 0);
                 self.midcom(0, AgentEvent::Down(DownReason::Terminated));
                 Ok(())
             }
@@ -302,7 +317,11 @@ impl World {
             "open" => self.firewalls.iter().map(Firewall::open).sum(),
             other => return Err(format!("what is {other}?")),
         };
-        if actual == wanted { Ok(()) } else { Err(format!("{name} are {actual}, not {wanted}")) }
+        if actual == wanted {
+            return Ok(());
+        }
+        let calls: Vec<_> = self.b2bua.calls().collect();
+        Err(format!("{name} are {actual}, not {wanted}: {calls:?}"))
     }
 }
 

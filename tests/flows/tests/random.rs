@@ -108,9 +108,9 @@ fn clean_up(world: &mut World) -> Result<(), String> {
     for call in 1..=STEPS {
         world.apply(&runtime(&format!("kick {call}")))?;
     }
-    for _ in 0..150 {
+    for _ in 0..300 {
         world.apply(&firewall("ok all"))?;
-        world.apply(&Step::Passes(Duration::from_secs(2)))?;
+        world.apply(&Step::Passes(Duration::from_secs(1)))?;
     }
     world.apply(&Step::Holds("calls 0".into()))?;
     world.apply(&Step::Holds("firewall 0".into()))?;
