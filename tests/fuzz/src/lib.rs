@@ -6,12 +6,16 @@
 //!
 //! A new target is a module with a `run`, a line in [`TARGETS`], and a file in `libfuzzer/fuzz_targets/`.
 
+use std::any::Any;
 use std::fs;
+use std::panic;
 use std::path::{Path, PathBuf};
 
 use machine::Rng;
 
+pub mod b2bua;
 mod mutate;
+mod reader;
 pub mod sdp;
 pub mod sip_message;
 
@@ -24,6 +28,8 @@ pub struct Target {
     pub name: &'static str,
     /// Panics if something is wrong.
     pub run: fn(&[u8]),
+    /// How many mutations a replay makes unless told otherwise: a few seconds' worth.
+    pub mutations: u64,
     /// Where its inputs come from.
     pub corpora: &'static [Corpus],
     /// Pieces of the language, for mutations that mean something.
@@ -40,7 +46,7 @@ pub enum Corpus {
 }
 
 /// All of them.
-pub const TARGETS: &[Target] = &[sip_message::TARGET, sdp::TARGET];
+pub const TARGETS: &[Target] = &[sip_message::TARGET, sdp::TARGET, b2bua::TARGET];
 
 /// Runs a target over its corpora, then over `count` mutations drawn from `seed`.
 ///
@@ -50,27 +56,43 @@ pub fn replay(target: &Target, seed: u64, count: usize) {
     let inputs = corpus(target);
     assert!(!inputs.is_empty(), "{} has no corpus", target.name);
     for (path, input) in &inputs {
-        let _told = Told(format!("{} broke on {}", target.name, path.display()));
-        (target.run)(input);
+        try_out(target, input, || path.display().to_string());
     }
     let mut rng = Rng::from_number(seed);
     for round in 0..count {
         let input = mutate(&inputs, target.words, &mut rng);
-        let _told =
-            Told(format!("{} broke in round {round} of seed {seed}: {}", target.name, input.escape_ascii()));
-        (target.run)(&input);
+        try_out(target, &input, || format!("round {round} of seed {seed}"));
     }
 }
 
-/// Says its text if it is dropped by a panic.
-struct Told(String);
+/// Runs a target over one input; where it panics, says with which input, and with which part of it that is enough.
+fn try_out(target: &Target, input: &[u8], from: impl Fn() -> String) {
+    let Some(panic) = panic_of(target, input) else { return };
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let less = shrink(input.to_vec(), |input| panic_of(target, input).is_some());
+    panic::set_hook(hook);
+    eprintln!("{} broke on {}: {}", target.name, from(), input.escape_ascii());
+    eprintln!("and so it does on: {}", less.escape_ascii());
+    let _again = panic_of(target, &less);
+    panic::resume_unwind(panic);
+}
 
-impl Drop for Told {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.0);
+fn panic_of(target: &Target, input: &[u8]) -> Option<Box<dyn Any + Send>> {
+    panic::catch_unwind(|| (target.run)(input)).err()
+}
+
+/// Leaves out what can be left out.
+fn shrink(mut input: Vec<u8>, is_enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    for size in [1024, 256, 64, 16, 5, 4, 3, 2, 1] {
+        let mut at = 0;
+        while at < input.len() {
+            let mut less = input.clone();
+            less.drain(at..(at + size).min(input.len()));
+            if is_enough(&less) { input = less } else { at += size.min(4) }
         }
     }
+    input
 }
 
 /// Every input of a target's corpora, in the order of their names, each with where it comes from.

@@ -4,14 +4,17 @@ use postern_fuzz_targets::{TARGETS, replay};
 
 /// Another seed is another walk; this one is the same on every machine.
 const SEED: u64 = 1;
-/// A few seconds for each target.
-const MUTATIONS: usize = 5_000;
 
+/// `FUZZ_TARGET` chooses one target, `FUZZ_SEED` another walk, `FUZZ_COUNT` how long it is.
 #[test]
 fn every_target_survives_its_corpora_and_their_mutations() {
-    let seed = std::env::var("FUZZ_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(SEED);
-    let count = std::env::var("FUZZ_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(MUTATIONS);
-    for target in TARGETS {
-        replay(target, seed, count);
+    let number = |name| std::env::var(name).ok().and_then(|number| number.parse().ok());
+    let chosen = std::env::var("FUZZ_TARGET").ok();
+    let is_chosen = |name| chosen.as_ref().is_none_or(|chosen| chosen == name);
+    let targets: Vec<_> = TARGETS.iter().filter(|target| is_chosen(target.name)).collect();
+    assert!(!targets.is_empty(), "no target {chosen:?}");
+    for target in targets {
+        let count = number("FUZZ_COUNT").unwrap_or(target.mutations);
+        replay(target, number("FUZZ_SEED").unwrap_or(SEED), count as usize);
     }
 }
