@@ -7,15 +7,17 @@ use std::process::{Command, Stdio};
 use netns::Host;
 
 use crate::world::{
-    BORDER_INSIDE, BORDER_OUTSIDE, CONFIG, INSIDE, Named, OUTSIDE, Outcome, Program, World, read, signal,
+    BORDER_INSIDE, BORDER_OUTSIDE, CONFIG, CONFIG_IPV6, INSIDE, Named, OUTSIDE, Outcome, Program, World, read, signal,
     text,
 };
 
 pub(crate) fn trials() -> Vec<Named> {
     vec![
-        ("sipp::calls_from_outside_over_udp", || calls(&Call { from: Side::Outside, transport: "u1" })),
-        ("sipp::calls_from_inside_over_udp", || calls(&Call { from: Side::Inside, transport: "u1" })),
-        ("sipp::calls_from_outside_over_tcp", || calls(&Call { from: Side::Outside, transport: "t1" })),
+        ("sipp::calls_from_outside_over_udp", || calls(&Call { from: Side::Outside, over: Over::Udp })),
+        ("sipp::calls_from_inside_over_udp", || calls(&Call { from: Side::Inside, over: Over::Udp })),
+        ("sipp::calls_from_outside_over_tcp", || calls(&Call { from: Side::Outside, over: Over::Tcp })),
+        ("sipp::calls_from_outside_over_ipv6", || calls(&Call { from: Side::Outside, over: Over::Ipv6 })),
+        ("sipp::calls_from_inside_over_ipv6", || calls(&Call { from: Side::Inside, over: Over::Ipv6 })),
     ]
 }
 
@@ -24,9 +26,41 @@ enum Side {
     Inside,
 }
 
+enum Over {
+    Udp,
+    Tcp,
+    Ipv6,
+}
+
 struct Call {
     from: Side,
-    transport: &'static str,
+    over: Over,
+}
+
+impl Over {
+    /// SIPp's word for the transport.
+    fn transport(&self) -> &'static str {
+        match self {
+            Self::Udp | Self::Ipv6 => "u1",
+            Self::Tcp => "t1",
+        }
+    }
+
+    fn config(&self) -> String {
+        match self {
+            Self::Udp => CONFIG.to_owned(),
+            Self::Tcp => CONFIG.replace(INSIDE, &format!("{INSIDE};transport=tcp")),
+            Self::Ipv6 => CONFIG_IPV6.to_owned(),
+        }
+    }
+
+    /// Outside phone, Postern outside, inside phone, Postern inside.
+    fn addresses(&self) -> [&'static str; 4] {
+        match self {
+            Self::Udp | Self::Tcp => [OUTSIDE, BORDER_OUTSIDE, INSIDE, BORDER_INSIDE],
+            Self::Ipv6 => ["2001:db8:a::20", "[2001:db8:a::1]", "2001:db8:b::20", "[2001:db8:b::1]"],
+        }
+    }
 }
 
 const CALLS: u32 = 100;
@@ -34,16 +68,13 @@ const CALLS: u32 = 100;
 /// A hundred calls, fifty a second, each 200 ms long: none fails on either side, and no pinhole stays.
 fn calls(call: &Call) -> Outcome {
     let world = World::new()?;
-    let config = match call.transport {
-        "t1" => CONFIG.replace(INSIDE, &format!("{INSIDE};transport=tcp")),
-        _ => CONFIG.to_owned(),
-    };
-    let postern = world.postern(&config)?;
+    let postern = world.postern(&call.over.config())?;
+    let [outside, border_outside, inside, border_inside] = call.over.addresses();
     let (caller, caller_address, callee, callee_address, border) = match call.from {
-        Side::Outside => (&world.outside, OUTSIDE, &world.inside, INSIDE, BORDER_OUTSIDE),
-        Side::Inside => (&world.inside, INSIDE, &world.outside, OUTSIDE, BORDER_INSIDE),
+        Side::Outside => (&world.outside, outside, &world.inside, inside, border_outside),
+        Side::Inside => (&world.inside, inside, &world.outside, outside, border_inside),
     };
-    let uas = Callee::start(&world, callee, callee_address, call.transport)?;
+    let uas = Callee::start(&world, callee, callee_address, call.over.transport())?;
     let border = format!("{border}:5060");
     let count = CALLS.to_string();
     let arguments = [
@@ -63,7 +94,7 @@ fn calls(call: &Call) -> Outcome {
         "-d",
         "200",
         "-t",
-        call.transport,
+        call.over.transport(),
         "-s",
         "bob",
         "-nostdin",

@@ -70,6 +70,24 @@ to = "outside"
 next-hop = "sip:198.51.100.20"
 "#;
 
+/// The same with IPv6 on both sides.
+pub(crate) const CONFIG_IPV6: &str = r#"
+[realm.outside]
+listen = ["udp:[2001:db8:a::1]:5060"]
+
+[realm.inside]
+listen = ["udp:[2001:db8:b::1]:5060"]
+media  = ["2001:db8:b::/64"]
+
+[[route]]
+to = "inside"
+next-hop = "sip:[2001:db8:b::20]"
+
+[[route]]
+to = "outside"
+next-hop = "sip:[2001:db8:a::20]"
+"#;
+
 static WORLDS: AtomicU32 = AtomicU32::new(0);
 
 /// The hosts of one trial.
@@ -88,18 +106,29 @@ impl World {
         fs::create_dir_all(&folder)?;
         let [outside, firewall, inside, third] =
             [Host::new("outside")?, Host::new("firewall")?, Host::new("inside")?, Host::new("third")?];
-        for (host, cable, border, addresses) in [
-            (&outside, "outside0", "198.51.100.1/24", ["198.51.100.20/24", "198.51.100.21/24"].as_slice()),
-            (&inside, "inside0", "10.0.40.1/24", ["10.0.40.20/24", "10.0.40.21/24"].as_slice()),
-            (&third, "third0", "192.0.2.1/24", ["192.0.2.20/24"].as_slice()),
+        for (host, cable, borders, addresses) in [
+            (
+                &outside,
+                "outside0",
+                ["198.51.100.1/24", "2001:db8:a::1/64"],
+                ["198.51.100.20/24", "198.51.100.21/24", "2001:db8:a::20/64"].as_slice(),
+            ),
+            (
+                &inside,
+                "inside0",
+                ["10.0.40.1/24", "2001:db8:b::1/64"],
+                ["10.0.40.20/24", "10.0.40.21/24", "2001:db8:b::20/64"].as_slice(),
+            ),
+            (&third, "third0", ["192.0.2.1/24", "2001:db8:c::1/64"], ["192.0.2.20/24", "2001:db8:c::20/64"].as_slice()),
         ] {
             host.cable("eth0", &firewall, cable)?;
-            firewall.address(cable, net(border)?)?;
             for address in addresses {
                 host.address("eth0", net(address)?)?;
             }
-            let gateway = net(border)?.addr();
-            host.route(net("0.0.0.0/0")?, gateway)?;
+            for (border, everything) in borders.into_iter().zip(["0.0.0.0/0", "::/0"]) {
+                firewall.address(cable, net(border)?)?;
+                host.route(net(everything)?, net(border)?.addr())?;
+            }
         }
         firewall.forward()?;
         let world = Self { outside, firewall, inside, third, folder };
