@@ -353,7 +353,11 @@ fn contact(message: &Message) -> Result<Option<Box<str>>, Defect> {
     if uri.len() > LEN_MAX {
         return Err(Defect::HeadTooLong);
     }
-    if uri == "*" {
+    //= RFC 3261 §8.1.1.8, §12.1.1: the remote target is a SIP or SIPS URI; `*` and other schemes name no peer.
+    let is_sip = ["sip:", "sips:"]
+        .iter()
+        .any(|scheme| uri.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+    if !is_sip {
         return Err(Defect::Malformed(Name::Contact));
     }
     Ok(Some(uri.into()))

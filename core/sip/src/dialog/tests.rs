@@ -51,6 +51,8 @@ fn the_callee_reads_everything_from_the_invite() {
 fn an_invite_without_contact_makes_no_dialog() {
     assert_eq!(Dialog::uas(&invite(""), "tb").unwrap_err(), Defect::Missing(Name::Contact));
     assert_eq!(Dialog::uas(&invite("Contact: *\n"), "tb").unwrap_err(), Defect::Malformed(Name::Contact));
+    let mail = invite("Contact: <mailto:a@a.example>\n");
+    assert_eq!(Dialog::uas(&mail, "tb").unwrap_err(), Defect::Malformed(Name::Contact));
 }
 
 #[test]

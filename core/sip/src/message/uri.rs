@@ -47,7 +47,7 @@ impl<'a> Uri<'a> {
         match scheme {
             Scheme::Sip | Scheme::Sips => sip(text, scheme, rest),
             Scheme::Tel => tel(text, rest),
-            Scheme::Other(_) => Some(Self::opaque(text, scheme)).filter(|_| is_opaque(rest)),
+            Scheme::Other(_) => Some(Self::opaque(text, scheme)).filter(|_| is_absolute(rest)),
         }
         .ok_or(Defect::Uri)
     }
@@ -206,6 +206,11 @@ fn is_opaque(text: &str) -> bool {
     is_escaped(text, &VISIBLE)
 }
 
+/// What may follow the scheme in `absoluteURI`: all of `uric`, the `@` of a mail address too.
+fn is_absolute(text: &str) -> bool {
+    is_escaped(text, &URIC)
+}
+
 /// Every byte is allowed, and every `%` is followed by two hexadecimal digits.
 fn is_escaped(text: &str, allowed: &[bool; 256]) -> bool {
     let mut bytes = text.as_bytes();
@@ -221,6 +226,9 @@ fn is_escaped(text: &str, allowed: &[bool; 256]) -> bool {
 
 /// Everything visible that delimits nothing; `%` only as an escape.
 static VISIBLE: [bool; 256] = syntax::set(b"!#$&'()*+,-./:;=?[\\]^_`{|}~");
+
+/// The same and `@`.
+static URIC: [bool; 256] = syntax::set(b"!#$&'()*+,-./:;=?@[\\]^_`{|}~");
 
 /// Wider than `user-unreserved` by the `#` that dial strings carry unescaped.
 static USER: [bool; 256] = syntax::set(b"!#$&'()*+,-./;=?_~");
@@ -245,6 +253,7 @@ mod tests {
         let tel = Uri::parse("tel:+1-201;phone-context=example.org").unwrap();
         assert_eq!((tel.user(), tel.param("phone-context")), (Some("+1-201"), Some("example.org")));
         assert_eq!(Uri::parse("soap.beep://192.0.2.103:3002").unwrap().scheme(), Scheme::Other("soap.beep"));
+        assert_eq!(Uri::parse("mailto:a@b.example").unwrap().scheme(), Scheme::Other("mailto"));
         assert_eq!(Uri::parse("x:").unwrap().host(), None);
     }
 
