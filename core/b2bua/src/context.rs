@@ -98,6 +98,15 @@ impl Shared {
         }
     }
 
+    /// Forgets rules that a call no longer owns. A middlebox may have given an identifier to another call since.
+    pub(crate) fn forget_rules(&mut self, owner: CallId, rules: impl Iterator<Item = (MiddleboxId, Prid)>) {
+        for rule in rules {
+            if self.rules.get(&rule) == Some(&owner) {
+                self.rules.remove(&rule);
+            }
+        }
+    }
+
     /// Keeps the memory of an outbox whose requests have been sent.
     pub(crate) fn give_back(&mut self, mut requests: Outbox<LedgerRequest>) {
         requests.drain();

@@ -111,6 +111,11 @@ impl Verdict {
     pub(crate) fn explain(&self, builder: Builder, pseudonym: &str) -> Builder {
         let what = format_args!("399 {pseudonym} \"{}: {}\"", self.class, Quoted(&self.what));
         let builder = if self.what.is_empty() { builder } else { builder.header_fmt(Name::Warning, what) };
+        //= RFC 3261 §8.2.3: 415 lists what would have been understood.
+        let builder = match self.code {
+            415 => builder.header(Name::Accept, "application/sdp").header(Name::AcceptEncoding, "identity"),
+            _ => builder,
+        };
         match self.retry_after_s {
             Some(seconds) => builder.header_fmt(Name::RetryAfter, format_args!("{seconds}")),
             None => builder,

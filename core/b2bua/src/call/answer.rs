@@ -86,6 +86,7 @@ impl Call {
             }
             (Some(Err(_)), _) | (None, None) => {
                 invite.client = Client::Done;
+                ctx.shared.clients.remove(&key);
                 let verdict = Verdict::plain(500, "the answer makes no dialog");
                 return self.cut(ctx, Cut { cause: Cause::Refused(500), verdict });
             }

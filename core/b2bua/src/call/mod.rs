@@ -57,7 +57,7 @@ pub(crate) struct Call {
     legs: Sides<Leg>,
     ledger: Ledger,
     ledger_timer: Option<TimerId>,
-    /// Every rule a middlebox has ever confirmed, so that its events find the call.
+    /// The rules that middleboxes have confirmed, so that their events find the call.
     rules: Vec<(MiddleboxId, Prid)>,
     session_id: SessionId,
     /// The INVITE under way: the first, or one inside the call; at most one (RFC 3261 §14).
@@ -193,9 +193,7 @@ impl Call {
         for side in [Side::A, Side::B] {
             ctx.shared.tags.remove(&self.legs[side].tag);
         }
-        for rule in &self.rules {
-            ctx.shared.rules.remove(rule);
-        }
+        ctx.shared.forget_rules(self.id, self.rules.drain(..));
         ctx.stop(&mut self.ledger_timer);
         ctx.event(Event::Ended { call: self.id });
     }

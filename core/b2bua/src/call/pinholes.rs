@@ -2,6 +2,7 @@
 
 use midcom::{Direction, Failure, Lifetime, MiddleboxId, Prid, Reply, Request, RequestId};
 use sdp::Session;
+use sip::message::Message;
 
 use super::Call;
 use super::ending::Cut;
@@ -53,13 +54,7 @@ impl Call {
         }
     }
 
-    fn step(
-        &mut self,
-        ctx: &mut Context<'_>,
-        by: Side,
-        message: &sip::message::Message,
-        meaning: Meaning,
-    ) -> Prepared {
+    fn step(&mut self, ctx: &mut Context<'_>, by: Side, message: &Message, meaning: Meaning) -> Prepared {
         let text = match (Body::of(message), meaning) {
             (Body::Description(text), _) => text,
             //= RFC 3261 §13.2.1: the 2xx must answer the offer, and the ACK the one in the 2xx.
@@ -68,20 +63,16 @@ impl Call {
             }
             (Body::None | Body::Opaque(_), Meaning::Offer | Meaning::Preview) => return Prepared::Ready,
             (Body::Hidden, _) => {
-                return Prepared::Refused(Verdict::new(
-                    415,
-                    SDP_CLASS,
-                    "it is encoded or inside another body",
-                ));
+                return unusable(message, 415, "it is encoded or inside another body");
             }
         };
         if text.len() > ctx.config.limits.sdp_bytes {
-            return Prepared::Refused(Verdict::new(513, SDP_CLASS, "it is too long"));
+            return unusable(message, 513, "it is too long");
         }
         let session = match Session::parse(text) {
             Ok(session) => session,
             //= RFC 3261 §21.4.1: a body that is not what its label says.
-            Err(error) => return Prepared::Refused(Verdict::new(400, SDP_CLASS, error.to_string())),
+            Err(error) => return unusable(message, 400, error.to_string()),
         };
         let (ids, out) = (&mut ctx.shared.ids, &mut ctx.shared.requests);
         let step = match meaning {
@@ -150,8 +141,7 @@ impl Call {
     ) {
         let fact = result.as_ref().map(prid).map_err(|failure| *failure);
         if let Ok(Some(prid)) = fact {
-            ctx.shared.rules.insert((middlebox, prid), self.id);
-            self.rules.push((middlebox, prid));
+            self.own_rule(ctx, (middlebox, prid));
         }
         ctx.event(Event::Answered { call: self.id, middlebox, id, result: fact });
         let (ids, out) = (&mut ctx.shared.ids, &mut ctx.shared.requests);
@@ -167,6 +157,20 @@ impl Call {
             Progress::Lost(loss) => self.on_loss(ctx, loss),
             Progress::Closed => self.on_rules_closed(ctx),
         }
+    }
+
+    /// Notes a rule so that its events find the call; those that are long gone are forgotten.
+    fn own_rule(&mut self, ctx: &mut Context<'_>, rule: (MiddleboxId, Prid)) {
+        if self.rules.len() > 2 * self.ledger.open_rules() {
+            let ledger = &self.ledger;
+            let live = |(middlebox, prid): &(MiddleboxId, Prid)| {
+                ledger.rules().any(|rule| rule.middlebox == *middlebox && rule.prid == Some(*prid))
+            };
+            let gone = self.rules.extract_if(.., |rule| !live(rule));
+            ctx.shared.forget_rules(self.id, gone);
+        }
+        ctx.shared.rules.insert(rule, self.id);
+        self.rules.push(rule);
     }
 
     fn on_rule_refused(&mut self, ctx: &mut Context<'_>, failure: Failure, stream: u16) {
@@ -260,6 +264,12 @@ impl Call {
 
 /// The class of failures that our own look at a description finds.
 const SDP_CLASS: &str = "session description";
+
+/// A description that cannot be read: its sender's fault, so a request gets `code`; the sender of the request that a
+/// response answers has done nothing wrong.
+fn unusable(message: &Message, code: u16, what: impl Into<String>) -> Prepared {
+    Prepared::Refused(Verdict::new(if message.is_request() { code } else { 500 }, SDP_CLASS, what))
+}
 
 /// The rule a reply names.
 fn prid(reply: &Reply) -> Option<Prid> {

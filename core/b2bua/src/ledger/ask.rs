@@ -24,7 +24,16 @@ impl Ledger {
         }
         let deadline = after(now, self.terms.rule_lifetime);
         let state = State::Unanswered;
-        let rule = Rule { pinhole, crossing, state, extending: None, deadline, wake: deadline, marks };
+        let rule = Rule {
+            pinhole,
+            crossing,
+            state,
+            extending: None,
+            deadline,
+            latest: deadline,
+            wake: deadline,
+            marks,
+        };
         self.rules.push(rule);
         let index = self.rules.len() - 1;
         match may_open {
@@ -88,10 +97,18 @@ impl Ledger {
     }
 
     /// PLC above zero.
-    pub(super) fn extend(&mut self, index: usize, prid: Prid, ids: &mut RequestIds, out: Out<'_>) {
+    pub(super) fn extend(
+        &mut self,
+        now: Instant,
+        index: usize,
+        prid: Prid,
+        ids: &mut RequestIds,
+        out: Out<'_>,
+    ) {
         let crossing = self.rules[index].crossing;
         let request = Request::Lifetime { prid, lifetime: self.terms.rule_lifetime };
         self.rules[index].extending = Some(self.send(crossing, request, ids, out));
+        self.rules[index].latest = after(now, self.terms.rule_lifetime);
     }
 
     /// PLC(0).
@@ -110,6 +127,7 @@ impl Ledger {
         let rule = &mut self.rules[index];
         rule.state = State::Closing { prid, request: Some(id), attempts: attempts.saturating_add(1) };
         rule.extending = None;
+        rule.deadline = rule.deadline.max(rule.latest);
         rule.wake = now + super::upkeep::close_pause(attempts);
     }
 

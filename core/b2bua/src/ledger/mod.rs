@@ -269,6 +269,11 @@ impl Ledger {
         for (site, crossing) in self.sites.iter_mut().zip(&self.terms.path) {
             site.up &= crossing.middlebox != middlebox;
         }
+        let path = &self.terms.path;
+        let here = |rule: &&mut Rule| path[usize::from(rule.crossing)].middlebox == middlebox;
+        for rule in self.rules.iter_mut().filter(here) {
+            rule.marks.listed = matches!(rule.state, State::Unanswered);
+        }
     }
 
     /// The session is back, and the middlebox has listed its rules: `known`, ascending. What is missing is made

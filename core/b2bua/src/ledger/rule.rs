@@ -16,6 +16,8 @@ pub(super) struct Rule {
     pub(super) extending: Option<RequestId>,
     /// When the middlebox will have ended it unless it is extended.
     pub(super) deadline: Instant,
+    /// The same if every extension without an answer has been granted: until then it may be alive.
+    pub(super) latest: Instant,
     /// When to extend it, or to repeat its close.
     pub(super) wake: Instant,
     pub(super) marks: Marks,
@@ -28,6 +30,8 @@ pub(super) struct Marks {
     pub(super) held: bool,
     /// It belongs to the exchange that was completed last.
     pub(super) current: bool,
+    /// Asked for on a session that is gone, without an answer: the next list tells whether it exists.
+    pub(super) listed: bool,
     /// It serves what an unreliable 18x showed, and stays until the next exchange.
     pub(super) preview: bool,
     /// It takes the place of wider ones.

@@ -24,6 +24,7 @@ impl Rule {
     /// The middlebox has granted a lifetime, counted from now.
     pub(super) fn live_for(&mut self, now: Instant, lifetime: Lifetime) {
         self.deadline = after(now, lifetime);
+        self.latest = self.deadline;
         self.wake = now + Duration::from_secs(u64::from(lifetime.0)) / 2;
     }
 
@@ -58,7 +59,21 @@ impl Ledger {
         while let Some(index) = self.rules.iter().position(|rule| is_due(self, rule)) {
             let rule = &mut self.rules[index];
             if rule.deadline <= now {
-                let Rule { pinhole, crossing, state, marks, .. } = self.rules.remove(index);
+                let Rule { pinhole, crossing, state, marks, .. } = *rule;
+                match state {
+                    // An extension was perhaps granted and only its answer lost: the hole must not stay open.
+                    State::Enabled(prid) | State::Reserved(prid) if rule.latest > now => {
+                        self.end(now, index, prid, 0, ids, out);
+                    }
+                    State::Enabled(_)
+                    | State::Reserved(_)
+                    | State::Asked(_)
+                    | State::Reserving(_)
+                    | State::Enabling(..)
+                    | State::Doomed(..)
+                    | State::Closing { .. }
+                    | State::Unanswered => drop(self.rules.remove(index)),
+                }
                 if matches!(state, State::Enabled(_) | State::Reserved(_)) {
                     if marks.held {
                         self.fail_step(now, ids, out);
@@ -75,7 +90,7 @@ impl Ledger {
                 State::Enabled(prid) | State::Reserved(prid) => {
                     // If this stays without an answer, half of the rest is left for another.
                     rule.wake = now + (rule.deadline.since(now) / 2).max(EXTEND_PAUSE_MIN);
-                    self.extend(index, prid, ids, out);
+                    self.extend(now, index, prid, ids, out);
                 }
                 State::Closing { prid, attempts, .. } => self.end(now, index, prid, attempts, ids, out),
                 // Nothing of theirs is due before the deadline.
@@ -136,7 +151,7 @@ impl Ledger {
             (State::Enabled(_), Lifetime::END) => self.on_ended_by_middlebox(now, index, ids, out),
             (State::Reserved(_) | State::Enabled(_), _) => {
                 rule.live_for(now, lifetime);
-                self.extend(index, prid, ids, out);
+                self.extend(now, index, prid, ids, out);
                 EventEffect::Extended
             }
             // PEA will be answered by its own failure; the others are closing.
@@ -187,9 +202,19 @@ impl Ledger {
             let is_known =
                 |rule: &Rule| rule.state.prid().is_some_and(|prid| known.binary_search(&prid).is_ok());
             self.rules.retain(|rule| {
-                // What never got an identifier is in nobody's ledger, and whoever lists the rules closes it.
-                let over = matches!(rule.state, State::Closing { .. } | State::Unanswered);
-                !here(rule) || !over || is_known(rule)
+                // What never got an identifier is in nobody's ledger, and whoever lists the rules closes it. The list
+                // says nothing of what was asked for after it.
+                let over = match rule.state {
+                    State::Closing { .. } => !is_known(rule),
+                    State::Unanswered => rule.marks.listed,
+                    State::Asked(_)
+                    | State::Reserving(_)
+                    | State::Reserved(_)
+                    | State::Enabling(..)
+                    | State::Enabled(_)
+                    | State::Doomed(..) => false,
+                };
+                !here(rule) || !over
             });
             for index in 0..self.rules.len() {
                 let rule = &self.rules[index];

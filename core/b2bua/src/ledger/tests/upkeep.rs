@@ -262,3 +262,34 @@ fn a_rule_whose_confirmation_was_lost_may_be_alive() {
     bench.tick(600);
     assert!(bench.ledger.is_closed());
 }
+
+#[test]
+fn an_extension_that_may_have_been_granted_is_closed_at_the_deadline() {
+    let mut bench = established();
+    bench.tick(300);
+    let _ = bench.refuse(Failure::Timeout);
+    let _ = bench.refuse(Failure::Timeout);
+    bench.asked();
+    bench.tick(150);
+    assert_eq!(bench.asked(), ["PLC 1 600", "PLC 2 600"]);
+    let _ = bench.refuse(Failure::Timeout);
+    let _ = bench.refuse(Failure::Timeout);
+    assert_eq!(bench.tick(150), Some(EXPIRED));
+    bench.close();
+    let closes = bench.asked();
+    assert!(closes.contains(&"PLC 1 0".to_owned()) && closes.contains(&"PLC 2 0".to_owned()), "{closes:?}");
+    assert!(!bench.ledger.is_closed(), "until that is confirmed, or its lifetime is over");
+}
+
+#[test]
+fn a_list_says_nothing_of_what_was_asked_for_after_it() {
+    let mut bench = Bench::new(SourcePolicy::Realm);
+    bench.offered(Side::A, A, "20000").unwrap();
+    assert!(matches!(bench.refuse(Failure::Timeout), Progress::Failed(..)));
+    bench.close();
+    bench.up(&[]);
+    assert!(!bench.ledger.is_closed(), "asked for on this session");
+    bench.ledger.session_down(MiddleboxId(0));
+    bench.up(&[]);
+    assert!(bench.ledger.is_closed(), "asked for on the session before");
+}
