@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use netns::Host;
 
 use crate::world::{
-    BORDER_INSIDE, BORDER_OUTSIDE, CONFIG, CONFIG_IPV6, INSIDE, Named, OUTSIDE, Outcome, Program, World, read, signal,
-    text,
+    BORDER_INSIDE, BORDER_OUTSIDE, CONFIG, CONFIG_IPV6, INSIDE, Named, OUTSIDE, Outcome, Program, World,
+    read, signal, text,
 };
 
 pub(crate) fn trials() -> Vec<Named> {
