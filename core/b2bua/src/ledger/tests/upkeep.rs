@@ -256,6 +256,7 @@ fn a_rule_whose_confirmation_was_lost_may_be_alive() {
     other.offered(Side::A, A, "20000").unwrap();
     other.close();
     assert_eq!(other.refuse(Failure::SessionLost), Progress::Stale);
+    other.ledger.session_down(MiddleboxId(0));
     // Its identifier is in no ledger, so whoever lists the rules closes it.
     other.up(&[]);
     assert!(other.ledger.is_closed());
