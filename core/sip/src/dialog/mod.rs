@@ -9,7 +9,7 @@ mod route;
 
 use std::ops::Range;
 
-use crate::message::{Builder, Defect, Message, Method, Name};
+use crate::message::{Builder, Defect, Message, Method, Name, Scheme};
 use route::RouteSet;
 
 /// Bytes of Call-ID, From, To, target and routes together. More: 513 to the request, or the response is of no use.
@@ -349,14 +349,14 @@ fn within(value: &[u8], tag: Option<&str>) -> Range<usize> {
 
 fn contact(message: &Message) -> Result<Option<Box<str>>, Defect> {
     let Some(contact) = message.contacts().next() else { return Ok(None) };
-    let uri = contact?.uri();
+    let contact = contact?;
+    let uri = contact.uri();
     if uri.len() > LEN_MAX {
         return Err(Defect::HeadTooLong);
     }
+    // It becomes a Request-URI of ours, so it must be whole.
     //= RFC 3261 §8.1.1.8, §12.1.1: the remote target is a SIP or SIPS URI; `*` and other schemes name no peer.
-    let is_sip = ["sip:", "sips:"]
-        .iter()
-        .any(|scheme| uri.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+    let is_sip = contact.parsed_uri().is_ok_and(|uri| matches!(uri.scheme(), Scheme::Sip | Scheme::Sips));
     if !is_sip {
         return Err(Defect::Malformed(Name::Contact));
     }

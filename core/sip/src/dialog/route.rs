@@ -19,7 +19,10 @@ impl RouteSet {
     pub(super) fn of<'a>(values: impl Iterator<Item = &'a [u8]>, name: Name) -> Result<Self, Defect> {
         let mut bytes = Vec::new();
         for value in values {
-            NameAddr::parse(value, Defect::Malformed(name))?;
+            // A strict router's becomes a Request-URI.
+            NameAddr::parse(value, Defect::Malformed(name))?
+                .parsed_uri()
+                .map_err(|_| Defect::Malformed(name))?;
             bytes.extend(value.iter().map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
             bytes.push(b'\n');
             if bytes.len() > LEN_MAX {

@@ -48,9 +48,17 @@ fn the_callee_reads_everything_from_the_invite() {
 }
 
 #[test]
+fn a_route_set_that_cannot_be_requested_makes_no_dialog() {
+    let broken = invite("Contact: <sip:a@a>\nRecord-Route: sip:p>\n");
+    assert_eq!(Dialog::uas(&broken, "tb").unwrap_err(), Defect::Malformed(Name::RecordRoute));
+}
+
+#[test]
 fn an_invite_without_contact_makes_no_dialog() {
     assert_eq!(Dialog::uas(&invite(""), "tb").unwrap_err(), Defect::Missing(Name::Contact));
     assert_eq!(Dialog::uas(&invite("Contact: *\n"), "tb").unwrap_err(), Defect::Malformed(Name::Contact));
+    let broken = invite("Contact: sip:b@10.0.0.5:5060>\n");
+    assert_eq!(Dialog::uas(&broken, "tb").unwrap_err(), Defect::Malformed(Name::Contact));
     let mail = invite("Contact: <mailto:a@a.example>\n");
     assert_eq!(Dialog::uas(&mail, "tb").unwrap_err(), Defect::Malformed(Name::Contact));
 }
