@@ -57,10 +57,12 @@ log = "warn"
 [realm.outside]
 listen = ["udp:198.51.100.1:5060", "tcp:198.51.100.1:5060"]
 source = "$source"
+media-ports = "10000-59999"
 [realm.inside]
 listen = ["udp:10.0.40.1:5060", "tcp:10.0.40.1:5060"]
 media = ["10.0.40.0/24"]
 source = "$source"
+media-ports = "10000-59999"
 [[route]]
 to = "inside"
 next-hop = "sip:10.0.40.20"
@@ -86,7 +88,10 @@ resident() { local sum=0 pid; for pid in $(tree); do sum=$((sum + $(awk '/^Pss:/
 
 idle=$(resident)
 cd "$work"
-ip netns exec "${name}i" sipp -sn uas -i 10.0.40.20 -p 5060 -mp 22000 -t "$transport" -nostdin -trace_stat -fd 1 -stf uas.csv >uas.out 2>&1 &
+# SIPp's own scenarios with a media port for every call: with one port for all, every rule would name the same entry.
+for role in uac uas; do (sipp -sd $role || true) | sed 's/\[media_port\]/[field0]/' >$role.xml; done
+{ echo SEQUENTIAL; seq 10000 2 59998 | sed 's/$/;/'; } >ports.csv
+ip netns exec "${name}i" sipp -sf uas.xml -inf ports.csv -i 10.0.40.20 -p 5060 -t "$transport" -nostdin -trace_stat -fd 1 -stf uas.csv >uas.out 2>&1 &
 uas=$!; pids+=("$uas")
 sleep 0.3
 if [ -n "$watch" ]; then
@@ -99,8 +104,8 @@ if [ -n "$command" ]; then
 fi
 before=$(ticks); started=$(date +%s.%N)
 status=0
-ip netns exec "${name}o" sipp -sn uac 198.51.100.1:5060 -i 198.51.100.20 -p 5060 -mp 20000 -m "$calls" -r "$rate" -l 100000 -d "$hold" \
-  -t "$transport" -s bob -nostdin -timeout 300s -trace_stat -fd 1 -stf uac.csv -trace_rtt -rtt_freq 1 >uac.out 2>&1 &
+ip netns exec "${name}o" sipp -sf uac.xml -inf ports.csv 198.51.100.1:5060 -i 198.51.100.20 -p 5060 -m "$calls" -r "$rate" -l 100000 -d "$hold" \
+  -t "$transport" -s bob -nostdin -timeout 300s -trace_stat -fd 1 -stf uac.csv -trace_rtt -rtt_freq 1 -trace_err -error_file uac.err >uac.out 2>&1 &
 uac=$!; pids+=("$uac")
 peak=$idle
 while kill -0 "$uac" 2>/dev/null; do now=$(resident); [ "$now" -gt "$peak" ] && peak=$now; sleep 0.5; done
