@@ -107,7 +107,14 @@ impl Ledger {
     ) {
         let crossing = self.rules[index].crossing;
         let request = Request::Lifetime { prid, lifetime: self.terms.rule_lifetime };
-        self.rules[index].extending = Some(self.send(crossing, request, ids, out));
+        let id = self.send(crossing, request, ids, out);
+        if self.rules[index].extending.replace(id).is_some() {
+            self.may_live_longer(now, index);
+        }
+    }
+
+    /// An extension stays without an answer: perhaps it was granted.
+    pub(super) fn may_live_longer(&mut self, now: Instant, index: usize) {
         self.rules[index].latest = after(now, self.terms.rule_lifetime);
     }
 
@@ -121,12 +128,14 @@ impl Ledger {
         ids: &mut RequestIds,
         out: Out<'_>,
     ) {
+        if self.rules[index].extending.take().is_some() {
+            self.may_live_longer(now, index);
+        }
         let crossing = self.rules[index].crossing;
         let request = Request::Lifetime { prid, lifetime: Lifetime::END };
         let id = self.send(crossing, request, ids, out);
         let rule = &mut self.rules[index];
         rule.state = State::Closing { prid, request: Some(id), attempts: attempts.saturating_add(1) };
-        rule.extending = None;
         rule.deadline = rule.deadline.max(rule.latest);
         rule.wake = now + super::upkeep::close_pause(attempts);
     }

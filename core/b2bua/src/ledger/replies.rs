@@ -342,6 +342,7 @@ impl Ledger {
             (Err(Failure::NoSuchRule), State::Enabled(_)) => self.enable(index, ids, out),
             (Err(Failure::NoSuchRule), State::Reserved(_)) => self.reserve(index, ids, out),
             // Tried again at `wake`, until the deadline.
+            (Err(Failure::Timeout | Failure::SessionLost), _) => self.may_live_longer(now, index),
             (Ok(_) | Err(_), _) => {}
         }
         Progress::Pending

@@ -16,7 +16,7 @@ pub(super) struct Rule {
     pub(super) extending: Option<RequestId>,
     /// When the middlebox will have ended it unless it is extended.
     pub(super) deadline: Instant,
-    /// The same if every extension without an answer has been granted: until then it may be alive.
+    /// The same if the extensions that stayed without an answer were granted: until then it may be alive.
     pub(super) latest: Instant,
     /// When to extend it, or to repeat its close.
     pub(super) wake: Instant,

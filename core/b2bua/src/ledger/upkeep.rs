@@ -62,7 +62,9 @@ impl Ledger {
                 let Rule { pinhole, crossing, state, marks, .. } = *rule;
                 match state {
                     // An extension was perhaps granted and only its answer lost: the hole must not stay open.
-                    State::Enabled(prid) | State::Reserved(prid) if rule.latest > now => {
+                    State::Enabled(prid) | State::Reserved(prid)
+                        if rule.latest > now || rule.extending.is_some() =>
+                    {
                         self.end(now, index, prid, 0, ids, out);
                     }
                     State::Enabled(_)
