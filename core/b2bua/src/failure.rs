@@ -109,8 +109,11 @@ impl Verdict {
 impl Verdict {
     /// Adds what a response of ours says about the failure.
     pub(crate) fn explain(&self, builder: Builder, pseudonym: &str) -> Builder {
-        let what = format_args!("399 {pseudonym} \"{}: {}\"", self.class, Quoted(&self.what));
-        let builder = if self.what.is_empty() { builder } else { builder.header_fmt(Name::Warning, what) };
+        let warning = format_args!("399 {pseudonym} \"{}\"", Explained(self));
+        let builder = match self.is_explained() {
+            true => builder.header_fmt(Name::Warning, warning),
+            false => builder,
+        };
         //= RFC 3261 §8.2.3: 415 lists what would have been understood.
         let builder = match self.code {
             415 => builder.header(Name::Accept, "application/sdp").header(Name::AcceptEncoding, "identity"),
@@ -122,9 +125,27 @@ impl Verdict {
         }
     }
 
+    /// False if the status code says everything: 487.
+    fn is_explained(&self) -> bool {
+        !self.what.is_empty() || self.class != self.phrase
+    }
+
     /// The same failure on BYE and CANCEL.
     pub(crate) fn reason(&self) -> Reason {
         Reason { cause: self.code, text: self.class }
+    }
+}
+
+/// Class and details of a verdict, as Warning says them.
+struct Explained<'v>(&'v Verdict);
+
+impl fmt::Display for Explained<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.class)?;
+        match self.0.what.as_str() {
+            "" => Ok(()),
+            what => write!(f, ": {}", Quoted(what)),
+        }
     }
 }
 

@@ -17,6 +17,7 @@
 //! | `to=T` `from=T` | another To or From tag than the dialog's |
 //! | `cseq=N` | another number |
 //! | `again` | the same bytes as the last message of that method, or with that status |
+//! | `back` | the last request of that method that was received, sent back as a proxy would |
 //! | `new` | forget the dialog first |
 
 use std::fmt::Write;
@@ -66,6 +67,7 @@ struct Words {
     body: Option<(String, String)>,
     version: u32,
     again: bool,
+    back: bool,
     new: bool,
 }
 
@@ -98,6 +100,9 @@ impl Phone {
             let sent = self.sent.iter().rev().find(|(sent, _)| *sent == key);
             return sent.map(|(_, bytes)| bytes.clone()).ok_or_else(|| format!("no {first} was sent"));
         }
+        if words.back {
+            return self.send_back(first);
+        }
         let message = match first.parse::<u16>() {
             Ok(status) => self.response(status, &words)?,
             Err(_) => self.request(first, &words)?,
@@ -105,6 +110,17 @@ impl Phone {
         let bytes = Bytes::from(message);
         self.sent.push((key, bytes.clone()));
         Ok(bytes)
+    }
+
+    fn send_back(&mut self, method: &str) -> Result<Bytes, String> {
+        let request = self.received.iter().rev().find(|message| message.method().text() == method);
+        let request = request.ok_or_else(|| format!("no {method} was received"))?;
+        let text = String::from_utf8_lossy(request.bytes());
+        let (start, rest) = text.split_once("\r\n").ok_or("no start line")?;
+        self.branches += 1;
+        let (address, letter, branch) = (self.address, self.letter, self.branches);
+        let via = format!("Via: SIP/2.0/UDP {address};branch=z9hG4bK-{letter}-{branch}");
+        Ok(Bytes::from(format!("{start}\r\n{via}\r\n{rest}")))
     }
 
     /// Takes note of what arrives; an ACK to a final failure comes back.
@@ -310,6 +326,7 @@ impl Words {
     fn plain(&mut self, word: &str) -> Result<(), String> {
         match word {
             "again" => self.again = true,
+            "back" => self.back = true,
             "new" => self.new = true,
             _ if word.starts_with("sip:") || word.starts_with("sips:") || word.starts_with("tel:") => {
                 self.uri = Some(word.to_owned());

@@ -33,7 +33,7 @@ pub fn sip(bytes: &Bytes, show: &[String]) -> String {
     for header in message.headers() {
         let name = String::from_utf8_lossy(header.raw_name);
         let is = |shown: &str| shown.eq_ignore_ascii_case(&name);
-        if SHOWN.into_iter().any(is) || show.iter().any(|shown| is(shown)) {
+        if SHOWN.into_iter().any(is) || show.iter().any(|shown| shown == "all" || is(shown)) {
             let _written = write!(text, " {{{name}: {}}}", String::from_utf8_lossy(header.value));
         }
     }

@@ -13,7 +13,7 @@
 //! | `inside-networks`, `outside-networks` | media networks, with commas | `10.0.40.0/24`; everything |
 //! | `next-hop` | `address`, `name` | `address` |
 //! | `calls`, `rules`, `forks`, `exchanges`, `held` | limits | 100, else those of the program |
-//! | `show` | header fields, with commas; `request-uri`; the `phrase` of responses | |
+//! | `show` | header fields, with commas, or `all`; `request-uri`; the `phrase` of responses | |
 
 use std::net::SocketAddr;
 use std::sync::Arc;

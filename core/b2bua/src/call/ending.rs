@@ -187,10 +187,11 @@ impl Call {
         let reason = self.ending.as_deref().and_then(|ending| ending.reason);
         let leg = &mut self.legs[side];
         let hop = leg.next_hop(ctx.config);
-        let Some(builder) = leg.request(&Method::Bye) else { return Farewell::Over };
+        let bye = passed_on.filter(|message| message.method() == Method::Bye);
+        let Some(builder) = leg.request(&Method::Bye, bye) else { return Farewell::Over };
         let mut builder = self.session_id.write(builder, side);
         builder = crate::failure::write_reason(builder, reason, passed_on);
-        if let Some(bye) = passed_on.filter(|message| message.method() == Method::Bye) {
+        if let Some(bye) = bye {
             (builder, _) = leg.carry(ctx.config, builder, Carried::new(bye), Sdp::Stays);
         }
         let sip = Sip { reason: reason.map_or(0, |reason| reason.cause), ..Sip::new(&Method::Bye, 0) };

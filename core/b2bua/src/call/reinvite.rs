@@ -50,7 +50,7 @@ impl Call {
         let (to, cause) = (invite.from.other(), *key);
         let leg = &mut self.legs[to];
         let hop = leg.next_hop(ctx.config);
-        let Some(builder) = leg.request(&Method::Invite) else { return };
+        let Some(builder) = leg.request(&Method::Invite, Some(request)) else { return };
         let builder = leg.contact(ctx.config, builder);
         let builder = self.session_id.write(builder, to);
         let (builder, sdp) = leg.carry(ctx.config, builder, Carried::new(request), Sdp::Passes);

@@ -67,7 +67,7 @@ impl Call {
         let hop = leg.next_hop(ctx.config);
         let message = &exchange.request.message;
         let method = message.method().clone();
-        let Some(mut builder) = leg.request(&method) else { return };
+        let Some(mut builder) = leg.request(&method, Some(message)) else { return };
         if matches!(method, Method::Subscribe | Method::Notify | Method::Refer) {
             //= RFC 6665 §4.1.2.1, RFC 3515 §2.2: these refresh the target, so they carry Contact.
             builder = leg.contact(ctx.config, builder);

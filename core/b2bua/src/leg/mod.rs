@@ -9,7 +9,7 @@ pub(crate) mod session_id;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use sip::dialog::Dialog;
-use sip::message::{Builder, Method, Name, Uri};
+use sip::message::{Builder, Message, Method, Name, Uri};
 use sip::transport::{Hop, Protocol};
 
 use crate::config::{Config, RealmId};
@@ -120,8 +120,13 @@ impl Leg {
         }
     }
 
-    /// A request inside the dialog.
-    pub(crate) fn request(&mut self, method: &Method) -> Option<Builder> {
-        self.dialog.as_mut().map(|dialog| dialog.request(method))
+    /// A request inside the dialog; `passed_on` is the one that it passes on.
+    pub(crate) fn request(&mut self, method: &Method, passed_on: Option<&Message>) -> Option<Builder> {
+        let dialog = self.dialog.as_mut()?;
+        //= RFC 7332 §5: hops are counted through a B2BUA for every request that it passes on.
+        Some(match passed_on {
+            Some(request) => dialog.request_with_hops(method, headers::max_forwards(request)),
+            None => dialog.request(method),
+        })
     }
 }

@@ -144,7 +144,7 @@ impl Endpoint {
             return Err((416, "Unsupported URI Scheme"));
         }
         if is_in_dialog {
-            //= RFC 7332 §5: hops are counted outside dialogs; inside one, refusing a BYE would keep the call alive.
+            //= exception RFC 7332 §5: inside a dialog 0 is not refused: a BYE must end its call, and dialogs do not loop.
             return Ok(());
         }
         //= RFC 3261 §16.3: an OPTIONS at its last hop may be answered by whoever has it.
