@@ -11,8 +11,8 @@ pub(crate) enum Body<'m> {
     Description(&'m [u8]),
     /// Something that names no media address to the session: travels byte for byte.
     Opaque(&'m [u8]),
-    /// A session description where we cannot see or change it: in a multipart body, encoded, or with another
-    /// disposition. It may not travel, because nothing is opened for it.
+    /// A session description where we cannot see or change it: inside another body, encoded, without a label, or with
+    /// another disposition. It may not travel, because nothing is opened for it.
     Hidden,
 }
 
@@ -23,30 +23,58 @@ impl<'m> Body<'m> {
         if body.is_empty() {
             return Self::None;
         }
-        //= RFC 3261 §13.2.1, §20.15: without Content-Type nothing is known; SDP must be labelled.
-        let media = message.header(Name::ContentType).map(first_word).unwrap_or_default();
-        if media.eq_ignore_ascii_case(SDP) {
-            let plain = message.header(Name::ContentEncoding).is_none_or(|value| is(value, b"identity"))
-                //= RFC 3261 §20.11: without Content-Disposition, application/sdp is the session's.
-                && message.header(Name::ContentDisposition).is_none_or(|value| is(value, b"session"));
-            return if plain { Self::Description(body) } else { Self::Hidden };
+        //= RFC 3261 §20.15: a body must be labelled; what looks like SDP and is not is read as SDP by some phones.
+        let Some(media) = message.header(Name::ContentType) else {
+            return if looks_like_description(body) { Self::Hidden } else { Self::Opaque(body) };
+        };
+        let plain = message.header(Name::ContentEncoding).is_none_or(|value| is(value, "identity"));
+        if is(media, SDP) {
+            //= RFC 3261 §20.11: without Content-Disposition, application/sdp is the session's.
+            let session = message.header(Name::ContentDisposition).is_none_or(|value| is(value, "session"));
+            return if plain && session { Self::Description(body) } else { Self::Hidden };
         }
-        let multipart = media.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"));
-        let inside = || body.windows(SDP.len()).any(|window| window.eq_ignore_ascii_case(SDP));
-        if multipart && inside() { Self::Hidden } else { Self::Opaque(body) }
+        let hides = SEALED.iter().any(|sealed| is(media, sealed))
+            || (CONTAINERS.iter().any(|kind| begins(media, kind)) && (!plain || contains_description(body)));
+        if hides { Self::Hidden } else { Self::Opaque(body) }
     }
 }
 
-const SDP: &[u8] = b"application/sdp";
+const SDP: &str = "application/sdp";
 
-fn is(value: &[u8], word: &[u8]) -> bool {
-    first_word(value).eq_ignore_ascii_case(word)
+/// Types that carry other bodies, which themselves carry a label.
+const CONTAINERS: [&str; 2] = ["multipart/", "message/"];
+
+/// Types that carry other bodies so that only their reader can see them (RFC 3261 §23).
+const SEALED: [&str; 2] = ["application/pkcs7-mime", "multipart/encrypted"];
+
+fn is(value: &[u8], word: &str) -> bool {
+    letters(value).eq(word.bytes())
 }
 
-/// What stands before the parameters.
-fn first_word(value: &[u8]) -> &[u8] {
-    let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
-    value[..end].trim_ascii()
+fn begins(value: &[u8], start: &str) -> bool {
+    letters(value).take(start.len()).eq(start.bytes())
+}
+
+/// What stands before the parameters, in small letters and without white space.
+//= RFC 3261 §25.1: white space and line folds may stand on both sides of the slash.
+fn letters(value: &[u8]) -> impl Iterator<Item = u8> {
+    value
+        .iter()
+        .take_while(|byte| **byte != b';')
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .map(u8::to_ascii_lowercase)
+}
+
+/// True if some part is labelled as a description, however the label is written, or looks like one.
+fn contains_description(body: &[u8]) -> bool {
+    let packed: Vec<u8> =
+        body.iter().filter(|byte| !byte.is_ascii_whitespace()).map(u8::to_ascii_lowercase).collect();
+    packed.windows(SDP.len()).any(|window| window == SDP.as_bytes()) || looks_like_description(body)
+}
+
+//= RFC 8866 §5: a description begins with its version, which is 0.
+fn looks_like_description(body: &[u8]) -> bool {
+    body.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"v=0"))
 }
 
 #[cfg(test)]
@@ -84,5 +112,38 @@ mod tests {
             Body::of(&message(mixed, "--b\r\nc: text/plain\r\n\r\nhi\r\n")),
             Body::Opaque(b"--b\r\nc: text/plain\r\n\r\nhi\r\n")
         );
+    }
+
+    #[test]
+    fn white_space_in_a_label_hides_nothing() {
+        for spaced in ["application / sdp", "application/\r\n sdp", "APPLICATION\t/ Sdp ;x=y"] {
+            let line = format!("Content-Type: {spaced}\r\n");
+            assert_eq!(Body::of(&message(&line, "v=0")), Body::Description(b"v=0"), "{spaced:?}");
+            let part = format!("--b\r\nContent-Type: {spaced}\r\n\r\nx\r\n");
+            let mixed = "Content-Type: multipart / mixed;boundary=b\r\n";
+            assert_eq!(Body::of(&message(mixed, &part)), Body::Hidden, "{spaced:?}");
+        }
+    }
+
+    #[test]
+    fn sdp_without_a_label_is_noticed() {
+        assert_eq!(Body::of(&message("", "v=0\r\n")), Body::Hidden);
+        assert_eq!(Body::of(&message("", "hello\r\n")), Body::Opaque(b"hello\r\n"));
+        let mixed = "Content-Type: multipart/mixed;boundary=b\r\n";
+        assert_eq!(Body::of(&message(mixed, "--b\r\n\r\nv=0\r\n")), Body::Hidden);
+        let text = "Content-Type: text/plain\r\n";
+        assert_eq!(Body::of(&message(text, "v=0\r\n")), Body::Opaque(b"v=0\r\n"));
+    }
+
+    #[test]
+    fn bodies_that_carry_other_bodies_are_looked_into_or_kept_back() {
+        let sip = "Content-Type: message/sip\r\n";
+        assert_eq!(Body::of(&message(sip, "INVITE x\r\nc: application/sdp\r\n")), Body::Hidden);
+        let fragment = "Content-Type: message/sipfrag;version=2.0\r\n";
+        assert_eq!(Body::of(&message(fragment, "SIP/2.0 200 OK")), Body::Opaque(b"SIP/2.0 200 OK"));
+        let sealed = "Content-Type: application/pkcs7-mime; smime-type=enveloped-data\r\n";
+        assert_eq!(Body::of(&message(sealed, "x")), Body::Hidden);
+        let packed = "Content-Type: multipart/mixed;boundary=b\r\nContent-Encoding: gzip\r\n";
+        assert_eq!(Body::of(&message(packed, "x")), Body::Hidden);
     }
 }
