@@ -17,6 +17,7 @@ pub mod b2bua;
 mod mutate;
 mod reader;
 pub mod sdp;
+pub mod simco;
 pub mod sip_message;
 
 pub use mutate::mutate;
@@ -46,7 +47,8 @@ pub enum Corpus {
 }
 
 /// All of them.
-pub const TARGETS: &[Target] = &[sip_message::TARGET, sdp::TARGET, b2bua::TARGET];
+pub const TARGETS: &[Target] =
+    &[sip_message::TARGET, sdp::TARGET, simco::middlebox::TARGET, simco::agent::TARGET, b2bua::TARGET];
 
 /// Runs a target over its corpora, then over `count` mutations drawn from `seed`.
 ///

@@ -52,8 +52,10 @@ impl Firewall {
             _ => Err(*choose(&FAILURES, how)),
         };
         // It does not lie.
-        if let (Err(Failure::NoSuchRule), Request::Lifetime { prid, .. } | Request::EnableReserved { prid, .. }) =
-            (&result, &request)
+        if let (
+            Err(Failure::NoSuchRule),
+            Request::Lifetime { prid, .. } | Request::EnableReserved { prid, .. },
+        ) = (&result, &request)
         {
             self.rules.remove(prid);
         }

@@ -27,6 +27,7 @@ const ROUNDS_MAX: u32 = 20_000;
 #[derive(Debug)]
 struct Invite {
     hop: Hop,
+    bytes: Bytes,
     answer: Option<Bytes>,
     /// Its transaction may have ended without a response, or have been followed by another.
     excused: bool,
@@ -117,14 +118,21 @@ impl World {
     /// Remembers an INVITE, if it is one and can be told from all others.
     pub(super) fn track(&mut self, hop: Hop, bytes: &Bytes) {
         let Ok(message) = Message::parse(bytes.clone()) else { return };
-        let branch = message.top_via().ok().and_then(|via| via.branch().map(str::to_owned));
-        let Some(branch) = branch.filter(|_| message.method().text() == "INVITE" && message.is_request())
-        else {
+        let Some(branch) = message.top_via().ok().and_then(|via| via.branch().map(str::to_owned)) else {
             return;
         };
-        let known = self.invites.contains_key(&branch);
-        let invite = self.invites.entry(branch).or_insert(Invite { hop, answer: None, excused: false });
-        invite.excused |= known && (invite.answer.is_some() || invite.hop != hop);
+        match (self.invites.get_mut(&branch), message.method().text()) {
+            (_, "ACK" | "CANCEL") => {}
+            // A copy for a transaction that may be over, or something else that is taken for its own.
+            (Some(invite), _) => {
+                invite.excused |= invite.answer.is_some() || invite.hop != hop || invite.bytes != *bytes;
+            }
+            (None, "INVITE") if message.is_request() => {
+                self.invites
+                    .insert(branch, Invite { hop, bytes: bytes.clone(), answer: None, excused: false });
+            }
+            (None, _) => {}
+        }
     }
 
     /// What came from `hop` may not be answered any more.
