@@ -1,10 +1,11 @@
 //! The MIDCOM agent's side of the B2BUA: which middlebox is there, whom a reply belongs to, who waited too long.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use machine::map::{Map, Seeded};
 use machine::{Instant, Rng};
-use midcom::{Capabilities, MiddleboxId, RequestId};
+use midcom::{Capabilities, MiddleboxId, Prid, RequestId};
 
 use crate::event::CallId;
 
@@ -15,6 +16,20 @@ pub(crate) struct Agents {
     open: Map<RequestId, Open>,
     /// In order, since every request may take equally long.
     deadlines: VecDeque<(Instant, RequestId)>,
+    /// In order, since every pause is equally long.
+    again: VecDeque<(Instant, MiddleboxId, Again)>,
+}
+
+/// The pause before something that no call owns is asked for again.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// What is asked for again until it is answered, or until the session ends: the next one begins with a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// Which rules there are.
+    List,
+    /// The end of a rule that no call owns. Its lifetime ends it, so this comes to an end too.
+    Orphan(Prid),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +54,7 @@ pub(crate) enum Asker {
     /// We, to compare after a reconnect.
     List,
     /// We, closing a rule that no call owns.
-    Orphan,
+    Orphan(Prid),
 }
 
 impl Agents {
@@ -48,6 +63,7 @@ impl Agents {
             agents: vec![Agent::Down; middleboxes],
             open: Map::with_hasher(Seeded::new(rng)),
             deadlines: VecDeque::new(),
+            again: VecDeque::new(),
         }
     }
 
@@ -66,6 +82,7 @@ impl Agents {
     /// The session is gone, and with it every reply that had been given up.
     pub(crate) fn down(&mut self, middlebox: MiddleboxId) {
         self.set(middlebox, Agent::Down);
+        self.again.retain(|(_, other, _)| *other != middlebox);
         self.open.retain(|_, open| open.middlebox != middlebox || matches!(open.asker, Asker::Call(_)));
     }
 
@@ -81,9 +98,20 @@ impl Agents {
         self.deadlines.push_back((deadline, id));
     }
 
-    /// How many requests have no reply yet.
+    /// How many requests have no reply yet, or will be repeated.
     pub(crate) fn open(&self) -> usize {
-        self.open.len()
+        self.open.len() + self.again.len()
+    }
+
+    /// Something will be asked for again after a pause.
+    pub(crate) fn ask_again(&mut self, now: Instant, middlebox: MiddleboxId, what: Again) {
+        self.again.push_back((now + PAUSE, middlebox, what));
+    }
+
+    /// Something that is to be asked for again now.
+    pub(crate) fn due_again(&mut self, now: Instant) -> Option<(MiddleboxId, Again)> {
+        self.again.front().filter(|(at, ..)| *at <= now)?;
+        self.again.pop_front().map(|(_, middlebox, what)| (middlebox, what))
     }
 
     /// Whom a reply is for; `None` if nobody asked.
@@ -105,15 +133,17 @@ impl Agents {
                     open.asker = Asker::Late;
                     return Some((id, open.middlebox, call));
                 }
-                Asker::Late | Asker::List | Asker::Orphan => {}
+                Asker::Late | Asker::List | Asker::Orphan(_) => {}
             }
         }
         None
     }
 
-    /// When [`Agents::expired`] is next worth calling.
+    /// When [`Agents::expired`] or [`Agents::due_again`] is next worth calling.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.front().map(|(at, _)| *at)
+        let deadline = self.deadlines.front().map(|(at, _)| *at);
+        let again = self.again.front().map(|(at, ..)| *at);
+        deadline.into_iter().chain(again).min()
     }
 }
 
@@ -154,5 +184,17 @@ mod tests {
         assert!(agents.expired(Instant::from_nanos(9)).is_some());
         agents.down(FW);
         assert_eq!(agents.open(), 0);
+    }
+
+    #[test]
+    fn what_failed_is_asked_for_again_while_the_session_lasts() {
+        let mut agents = agents();
+        agents.ask_again(Instant::ZERO, FW, Again::Orphan(Prid(5)));
+        let due = agents.next_deadline().unwrap();
+        assert_eq!(agents.due_again(Instant::ZERO), None);
+        assert_eq!(agents.due_again(due), Some((FW, Again::Orphan(Prid(5)))));
+        agents.ask_again(Instant::ZERO, FW, Again::List);
+        agents.down(FW);
+        assert_eq!((agents.due_again(due), agents.next_deadline()), (None, None));
     }
 }

@@ -9,7 +9,7 @@ use sip::message::{Message, Method};
 use sip::transaction::TimerValues;
 use sip::transport::{Hop, ListenerId};
 
-use crate::agents::Asker;
+use crate::agents::{Again, Asker};
 use crate::call::{Call, Cut, Request, stray};
 use crate::config::Config;
 use crate::context::{Context, Recipient, Shared};
@@ -216,7 +216,7 @@ impl B2bua {
                 self.shared.agents.up(middlebox, capabilities);
                 let mut ctx = self.context(now, out);
                 ctx.event(Event::MiddleboxUp(middlebox));
-                ctx.list(middlebox);
+                ctx.ask_for(middlebox, Again::List);
             }
             AgentEvent::Down(_) => {
                 self.shared.agents.down(middlebox);
@@ -254,7 +254,12 @@ impl B2bua {
                 self.context(now, out).close_orphan(middlebox, prid);
             }
             (Some(Asker::List), Ok(Reply::List(known))) => self.on_list(now, middlebox, known, out),
-            (Some(Asker::Late | Asker::List | Asker::Orphan) | None, _) => {}
+            (Some(Asker::List), Err(_)) => self.shared.agents.ask_again(now, middlebox, Again::List),
+            (Some(Asker::Orphan(_)), Ok(_) | Err(Failure::NoSuchRule)) => {}
+            (Some(Asker::Orphan(prid)), Err(_)) => {
+                self.shared.agents.ask_again(now, middlebox, Again::Orphan(prid));
+            }
+            (Some(Asker::Late | Asker::List) | None, _) => {}
         }
     }
 
@@ -337,6 +342,9 @@ impl Machine for B2bua {
         while let Some((request, middlebox, id)) = self.shared.agents.expired(now) {
             let result = Err(Failure::Timeout);
             self.with_call(now, out, id, |call, ctx| call.on_reply(ctx, middlebox, request, result));
+        }
+        while let Some((middlebox, what)) = self.shared.agents.due_again(now) {
+            self.context(now, out).ask_for(middlebox, what);
         }
         self.shared.acks.handle_timeout(now);
         self.finish_shutdown(now, out);

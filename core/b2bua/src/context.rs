@@ -11,7 +11,7 @@ use sip::message::{Builder, Name};
 use sip::transport::Hop;
 
 use crate::acks::{Ack, Acks};
-use crate::agents::{Agents, Asker};
+use crate::agents::{Again, Agents, Asker};
 use crate::config::{Config, NextHop};
 use crate::event::{CallId, Event, Sip};
 use crate::io::{LookupId, Output};
@@ -268,18 +268,22 @@ impl Context<'_> {
         self.out.push(Output::Midcom { middlebox, id, request });
     }
 
-    /// Asks a middlebox for the rules it holds of ours.
-    pub(crate) fn list(&mut self, middlebox: MiddleboxId) {
-        let id = self.shared.ids.mint();
-        self.ask(LedgerRequest { middlebox, id, request: Request::List }, Asker::List);
-    }
-
     /// Ends a rule that no call owns.
     pub(crate) fn close_orphan(&mut self, middlebox: MiddleboxId, prid: Prid) {
-        let id = self.shared.ids.mint();
-        let request = Request::Lifetime { prid, lifetime: Lifetime::END };
         self.event(Event::OrphanClosed { middlebox, prid });
-        self.ask(LedgerRequest { middlebox, id, request }, Asker::Orphan);
+        self.ask_for(middlebox, Again::Orphan(prid));
+    }
+
+    /// Asks for what no call asks for.
+    pub(crate) fn ask_for(&mut self, middlebox: MiddleboxId, what: Again) {
+        let id = self.shared.ids.mint();
+        let (request, asker) = match what {
+            Again::List => (Request::List, Asker::List),
+            Again::Orphan(prid) => {
+                (Request::Lifetime { prid, lifetime: Lifetime::END }, Asker::Orphan(prid))
+            }
+        };
+        self.ask(LedgerRequest { middlebox, id, request }, asker);
     }
 
     /// Asks for the addresses of a next hop; false at the limit.
