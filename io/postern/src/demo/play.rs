@@ -18,6 +18,8 @@ use crate::ladder::{Arrow, Lane, Row, Style, draw};
 
 /// How many packets make a phase: half a second of sound.
 const PACKETS: u64 = 25;
+/// How many packets of early media are enough to be shown.
+const EARLY: u64 = 5;
 /// Longer than anything here may take; it only bounds a failure.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How often the stage looks at what happens.
@@ -53,6 +55,7 @@ struct Stage<'a> {
     inside: Media,
     rows: Receiver<Row>,
     last: Option<Row>,
+    drawn: Instant,
     remarks: Vec<String>,
     broken: Vec<String>,
     show: &'a mut (dyn FnMut(&str) + Send),
@@ -68,6 +71,7 @@ impl<'a> Stage<'a> {
             inside: Media::new(&network.inside, callee_media, caller_media, None)?,
             rows: watch(network),
             last: None,
+            drawn: Instant::now(),
             remarks: Vec::new(),
             broken: Vec::new(),
             scene,
@@ -92,6 +96,7 @@ impl<'a> Stage<'a> {
 
     /// Figure 3: answered, a conversation, and the caller hangs up.
     fn conversation(&mut self) -> io::Result<()> {
+        self.early_media()?;
         let answered = |event: &Event| match event {
             Event::Answered { call, .. } => Some(*call),
             Event::Calling { .. }
@@ -108,7 +113,9 @@ impl<'a> Stage<'a> {
             stage.both_sent(Phase::During, PACKETS)
         })?;
         self.phase(Phase::Between)?;
-        self.media_row();
+        let (inward, outward) = (self.inside.heard(Phase::During), self.outside.heard(Phase::During));
+        let arrow = Arrow { both: true, ..Arrow::new(Lane::Caller, Lane::Callee, Style::Media) };
+        self.media_row(arrow, format!(" RTP/RTCP {inward} > < {outward} packets "));
         self.caller.wish(Input::HangUp(call));
         let (status, ..) = self.ended(true)?;
         self.ended(false)?;
@@ -116,8 +123,20 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    /// The callee's phone rings and talks already: its rule is there since before the INVITE.
+    fn early_media(&mut self) -> io::Result<()> {
+        self.hear(true, |event| matches!(event, Event::Ringing { .. }).then_some(()))?;
+        self.until("the caller has heard early media", |stage| stage.outside.heard(Phase::Between) >= EARLY)?;
+        let arrow = Arrow::new(Lane::Callee, Lane::Caller, Style::EarlyMedia);
+        self.media_row(arrow, format!(" RTP/RTCP {} packets ", self.outside.heard(Phase::Between)));
+        Ok(())
+    }
+
     /// Figures 4 and 5: the caller is told that it is the firewall, and so is a callee who was disturbed.
     fn refusal(&mut self) -> io::Result<()> {
+        if self.scene.expected == Expected::GhostRing {
+            self.early_media()?;
+        }
         let (status, _, warning) = self.ended(true)?;
         self.must(status == 403, || format!("the caller was refused with {status} instead of 403"));
         self.must(warning.as_deref().is_some_and(|text| text.contains("firewall policy")), || {
@@ -231,13 +250,10 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// The thick arrow, with what went each way.
-    fn media_row(&mut self) {
-        let (inward, outward) = (self.inside.heard(Phase::During), self.outside.heard(Phase::During));
-        let mut arrow = Arrow::new(Lane::Caller, Lane::Callee, Style::Media);
-        arrow.both = true;
-        let text = format!(" RTP/RTCP {inward} > < {outward} packets ");
-        let at_ms = self.last.as_ref().map_or(0, |row| row.at_ms);
+    /// The thick arrow.
+    fn media_row(&mut self, arrow: Arrow, text: String) {
+        let since = u64::try_from(self.drawn.elapsed().as_millis()).unwrap_or_default();
+        let at_ms = self.last.as_ref().map_or(0, |row| row.at_ms) + since;
         self.draw(Row { at_ms, arrow: Some(arrow), text, note: String::new() });
     }
 
@@ -258,6 +274,7 @@ impl<'a> Stage<'a> {
         }
         (self.show)(&draw::row(&row));
         self.last = Some(row);
+        self.drawn = Instant::now();
     }
 }
 
