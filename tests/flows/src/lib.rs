@@ -17,6 +17,7 @@
 //! still running ten minutes later has been forgotten, and fails it.
 
 mod firewall;
+pub mod index;
 pub mod phone;
 pub mod render;
 mod script;

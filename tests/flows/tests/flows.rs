@@ -1,4 +1,5 @@
-//! Every `.flow` file beside this crate is a test; `UPDATE_FLOWS=1` rewrites what is received.
+//! Every `.flow` file beside this crate is a test; `UPDATE_FLOWS=1` rewrites what is received. `docs/flows.md` lists them;
+//! `UPDATE_DOCS=1` writes it.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,13 +12,11 @@ fn main() -> ExitCode {
     let mut files = Vec::new();
     find(root, &mut files);
     files.sort();
-    let trials = files
-        .into_iter()
-        .map(|file| {
-            let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
-            Trial::test(name, move || check(&file))
-        })
-        .collect();
+    let name = |file: &Path| file.strip_prefix(root).unwrap_or(file).display().to_string();
+    let named: Vec<(String, PathBuf)> = files.into_iter().map(|file| (name(&file), file)).collect();
+    let listed = named.clone();
+    let mut trials = vec![Trial::test("docs/flows.md", move || check_index(&listed))];
+    trials.extend(named.into_iter().map(|(name, file)| Trial::test(name, move || check(&file))));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -28,6 +27,21 @@ fn check(file: &Path) -> Result<(), Failed> {
         return Ok(());
     }
     flows::play(&text).map_err(Failed::from)
+}
+
+fn check_index(flows: &[(String, PathBuf)]) -> Result<(), Failed> {
+    let texts: Result<Vec<String>, _> = flows.iter().map(|(_, file)| std::fs::read_to_string(file)).collect();
+    let texts = texts?;
+    let page = flows::index::page(flows.iter().zip(&texts).map(|((name, _), text)| (&**name, &**text)));
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/flows.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(file, page)?;
+        return Ok(());
+    }
+    match std::fs::read_to_string(file)? == page {
+        true => Ok(()),
+        false => Err("docs/flows.md is not what the flows say: UPDATE_DOCS=1 writes it".into()),
+    }
 }
 
 fn find(folder: &Path, files: &mut Vec<PathBuf>) {

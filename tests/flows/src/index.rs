@@ -1,0 +1,49 @@
+//! `docs/flows.md`: every flow with the section it plays, made from the comments the flows begin with.
+
+use std::fmt::Write;
+
+const HEAD: &str = "\
+# Flows
+
+<!-- Generated from the flows: UPDATE_DOCS=1 cargo test -p postern-flows -->
+
+Each line is a text file below `tests/flows` that says who sends what and what must leave. Sections of [calls.md](calls.md)
+and [pinholes.md](pinholes.md) are those of the normative pages beside this one.
+";
+
+/// The page, for the paths below `tests/flows` and the texts of all flows, in order.
+#[must_use]
+pub fn page<'f>(flows: impl Iterator<Item = (&'f str, &'f str)>) -> String {
+    let mut page = String::from(HEAD);
+    let mut folder = "";
+    for (path, text) in flows {
+        let (here, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if here != folder {
+            folder = here;
+            // Writing into a String cannot fail.
+            let _written = write!(page, "\n## {here}\n\n| section | flow | what happens |\n|---|---|---|\n");
+        }
+        let comment = comment(text);
+        let (section, what) = split(&comment);
+        let name = name.trim_end_matches(".flow");
+        let _written =
+            writeln!(page, "| {} | [{name}](../tests/flows/{path}) | {} |", cell(section), cell(what));
+    }
+    page
+}
+
+/// The lines a flow begins with, as one.
+fn comment(text: &str) -> String {
+    let lines = text.lines().map_while(|line| line.strip_prefix('#'));
+    lines.map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+/// What stands before the first colon, if it names a section, a figure or a limit, and the rest.
+fn split(comment: &str) -> (&str, &str) {
+    let names = |start: &str| ["§", "igure", "RFC", "limits"].iter().any(|word| start.contains(word));
+    comment.split_once(": ").filter(|(start, _)| names(start)).unwrap_or(("", comment))
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
