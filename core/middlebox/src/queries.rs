@@ -134,6 +134,12 @@ impl Middlebox {
         self.elements.expected()
     }
 
+    /// True if the engine's entry for a key has ended by itself: what was found at start and nobody came back for.
+    #[must_use]
+    pub fn has_run_out(&self, now: Instant, key: &Key) -> bool {
+        self.elements.installed_until(key).is_some_and(|until| until <= now)
+    }
+
     /// True if nothing waits: no request, no answer of the engine, no operation to be tried again.
     #[must_use]
     pub fn is_quiet(&self) -> bool {

@@ -57,9 +57,12 @@ fn an_adopted_entry_that_ran_out_is_added_afresh() {
     before.enable(A1, with(inbound(20000), 5, None));
     world.engine = before.engine;
     let entries = world.engine.entries().unwrap();
+    let key = entries[0].key;
     world.input(Input::Adopted { entries });
     world.input(Input::Opened { session: A1, agent: ALICE });
+    assert!(!world.middlebox.has_run_out(world.now, &key));
     world.seconds(6);
+    assert!(world.middlebox.has_run_out(world.now, &key));
     assert_eq!(world.keys(), []);
     world.enable(A1, inbound(20000));
     assert!(world.passes(FAR, "10.0.40.7:20000"));

@@ -67,7 +67,8 @@ impl Gate {
             match (engine.entries(), engine.verify(&expected)) {
                 (Ok(entries), Ok(drift)) => {
                     report.kernel = Some(entries.iter().map(entry).collect());
-                    report.missing = drift.missing.iter().map(ToString::to_string).collect();
+                    let taken = drift.missing.iter().filter(|key| !self.machine.has_run_out(now, key));
+                    report.missing = taken.map(ToString::to_string).collect();
                     report.foreign = drift.foreign.iter().map(ToString::to_string).collect();
                 }
                 (Err(failure), _) | (_, Err(failure)) => return Answer::Error(failure.to_string()),
