@@ -13,7 +13,7 @@ mod revoke;
 mod run;
 mod status;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -151,9 +151,18 @@ impl Common {
         Ok(config)
     }
 
-    /// Where the running Postern is asked. A file that cannot be read or is wrong does not matter here.
+    /// Where the running Postern is asked. A file that cannot be read or is wrong does not keep anybody from asking;
+    /// one that was named is complained about, since the answer may come from elsewhere.
     fn sockets(&self) -> PathBuf {
-        let configured = || Config::load(&self.config).ok().map(|config| config.run_dir);
+        let configured = || match Config::load(&self.config) {
+            Ok(config) => Some(config.run_dir),
+            Err(refused) => {
+                if self.config != Path::new(config::DEFAULT_PATH) {
+                    print::complain(&refused.text);
+                }
+                None
+            }
+        };
         self.run_dir.clone().or_else(configured).unwrap_or_else(|| PathBuf::from(config::DEFAULT_RUN_DIR))
     }
 }

@@ -44,7 +44,7 @@ fn cannot_make(folder: &Path, error: &io::Error) -> String {
     let advice = match error.kind() {
         io::ErrorKind::PermissionDenied => "; run as root or name another one with `run-dir`",
         io::ErrorKind::StorageFull => "; the disk is full",
-        _other => "",
+        _other => "; name another one with `run-dir`",
     };
     format!("cannot make {}: {error}{advice}", folder.display())
 }
