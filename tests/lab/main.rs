@@ -4,6 +4,7 @@
 
 mod callee;
 mod faults;
+mod hostile_host;
 mod hostile_sdp;
 mod hostile_simco;
 mod hostile_sip;
@@ -17,11 +18,14 @@ mod witness;
 mod world;
 
 use libtest_mimic::{Arguments, Trial};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 
 fn main() {
     let arguments = Arguments::from_args();
     // Before any thread exists: root in a user namespace of its own, unless this process is root already.
     netns::become_root().expect("the lab needs root or unprivileged user namespaces");
+    own_mounts().expect("the lab needs a mount namespace");
     let mut trials = Vec::new();
     trials.extend(sipp::trials());
     trials.extend(phones::trials());
@@ -31,6 +35,13 @@ fn main() {
     trials.extend(strangers::trials());
     trials.extend(hostile_simco::trials());
     trials.extend(meddlers::trials());
+    trials.extend(hostile_host::trials());
     let trials = trials.into_iter().map(|(name, run)| Trial::test(name, run)).collect();
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// What a trial mounts is seen by the lab and its programs only, and is gone with them.
+fn own_mounts() -> Result<(), nix::errno::Errno> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None::<&str>)
 }
