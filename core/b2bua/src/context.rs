@@ -58,6 +58,8 @@ pub(crate) enum Wake {
     RepeatAnswer,
     /// RFC 3261 §13.3.1.4: no ACK after 64*T1.
     AckMissing,
+    /// `docs/calls.md` §4: the callee's offer is not answered.
+    AnswerMissing,
     /// A step of taking the call down takes too long.
     Ending,
     /// The ledger has something to do.
@@ -72,6 +74,7 @@ impl Wake {
             Self::CancelUnanswered => "CANCEL without effect",
             Self::RepeatAnswer => "2xx repeated until ACK",
             Self::AckMissing => "no ACK",
+            Self::AnswerMissing => "offer in 2xx unanswered",
             Self::Ending => "call takes too long to end",
             Self::Ledger => "pinhole lifetimes",
         }
@@ -279,9 +282,7 @@ impl Context<'_> {
         let id = self.shared.ids.mint();
         let (request, asker) = match what {
             Again::List => (Request::List, Asker::List),
-            Again::Orphan(prid) => {
-                (Request::Lifetime { prid, lifetime: Lifetime::END }, Asker::Orphan(prid))
-            }
+            Again::Orphan(prid) => (Request::Lifetime { prid, lifetime: Lifetime::END }, Asker::Orphan(prid)),
         };
         self.ask(LedgerRequest { middlebox, id, request }, asker);
     }

@@ -55,6 +55,7 @@ impl Call {
         else {
             return;
         };
+        ctx.stop(&mut invite.timer);
         let sdp = if invite.offer == Offer::InAnswer { Sdp::Passes } else { Sdp::Stays };
         let leg = &mut self.legs[to];
         let hop = leg.next_hop(ctx.config);
@@ -79,6 +80,16 @@ impl Call {
     /// The answer in the ACK may not pass: the offer is declined, and the call ends.
     pub(super) fn refuse_confirm(&mut self, ctx: &mut Context<'_>, verdict: Verdict) {
         self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict });
+    }
+
+    /// The callee has offered, and the caller does not answer: the offer is declined, and the call ends.
+    //= RFC 3261 §13.2.2.4: the ACK to a 2xx may wait for an answer, but not for long.
+    pub(super) fn on_answer_missing(&mut self, ctx: &mut Context<'_>) {
+        if let Some(invite) = self.invite.as_deref_mut() {
+            invite.timer = None;
+            let verdict = Verdict::plain(408, "the offer was not answered");
+            self.cut(ctx, Cut { cause: Cause::Cut(408), verdict });
+        }
     }
 
     //= RFC 3261 §13.3.1.4: no ACK for 64*T1: the dialog is confirmed, and the session is ended with BYE.

@@ -1,5 +1,7 @@
 //! The 2xx to an INVITE: RFC 3261 §13.2.2.4, §13.3.1.4, RFC 6026 §7.1.
 
+use std::time::Duration;
+
 use sip::dialog::Dialog;
 use sip::endpoint::ClientKey;
 use sip::message::{Builder, Message, Method, Name};
@@ -15,6 +17,9 @@ use crate::failure::{Reason, Verdict};
 use crate::leg::Sdp;
 use crate::leg::carried::Carried;
 use crate::side::Side;
+
+/// How long a callee that has offered in its 2xx waits for ACK.
+const ANSWER_DELAY_MAX: Duration = Duration::from_secs(4);
 
 impl Call {
     /// A 2xx of the callee, or of one of several.
@@ -72,6 +77,9 @@ impl Call {
         ctx.stop(&mut invite.timer);
         let cseq = message.cseq().map_or(0, |cseq| cseq.number);
         let offer = (invite.offer == Offer::InAnswer).then(|| message.clone());
+        if offer.is_some() {
+            invite.timer = Some(ctx.wake(self.id, ANSWER_DELAY_MAX, Wake::AnswerMissing));
+        }
         invite.client = Client::Accepted { key, cseq, offer };
         let made = match &invite.setup {
             Some(setup) => setup.uac.as_ref().map(|initial| Dialog::uac(initial, &message)),
@@ -98,7 +106,9 @@ impl Call {
     /// The first 2xx wins: its tag on leg A is the call's.
     fn choose_fork(&mut self, ctx: &mut Context<'_>, remote_tag: &str) {
         if self.invite.as_ref().is_some_and(|invite| invite.is_initial()) {
-            let _at_the_limit = self.fork(ctx, remote_tag);
+            if let Some(fork) = self.fork(ctx, remote_tag) {
+                self.ledger.won(fork);
+            }
             if let Some(tag) = self.invite.as_ref().and_then(|invite| invite.tag_of(remote_tag)) {
                 self.legs.a.tag = tag;
             }

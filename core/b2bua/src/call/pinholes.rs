@@ -28,7 +28,8 @@ pub(super) enum Prepared {
 #[derive(Debug, Clone, Copy)]
 enum Meaning {
     Offer,
-    Preview,
+    /// By the early dialog with this number.
+    Preview(usize),
     Answer,
 }
 
@@ -42,8 +43,8 @@ impl Call {
                 Some(request) => self.step(ctx, from, &request, Meaning::Offer),
                 None => Prepared::Ready,
             },
-            (Signal::Ring { message, .. }, Offer::InInvite) if initial => {
-                self.step(ctx, from, message, Meaning::Preview)
+            (Signal::Ring { message, fork }, Offer::InInvite) if initial => {
+                self.step(ctx, from, message, Meaning::Preview(*fork))
             }
             (Signal::Connect { message }, Offer::InInvite) => self.step(ctx, from, message, Meaning::Answer),
             (Signal::Connect { message }, Offer::InAnswer) => self.step(ctx, from, message, Meaning::Offer),
@@ -61,7 +62,7 @@ impl Call {
             (Body::None | Body::Opaque(_), Meaning::Answer) => {
                 return Prepared::Refused(Verdict::new(500, SDP_CLASS, "an answer is missing"));
             }
-            (Body::None | Body::Opaque(_), Meaning::Offer | Meaning::Preview) => return Prepared::Ready,
+            (Body::None | Body::Opaque(_), Meaning::Offer | Meaning::Preview(_)) => return Prepared::Ready,
             (Body::Hidden, _) => {
                 return unusable(message, 415, "it is encoded or inside another body");
             }
@@ -77,7 +78,7 @@ impl Call {
         let (ids, out) = (&mut ctx.shared.ids, &mut ctx.shared.requests);
         let step = match meaning {
             Meaning::Offer => self.ledger.offered(ctx.now, by, &session, ids, out),
-            Meaning::Preview => self.ledger.preview(ctx.now, by, &session, ids, out),
+            Meaning::Preview(fork) => self.ledger.preview(ctx.now, (by, fork), &session, ids, out),
             Meaning::Answer => self.ledger.answered(ctx.now, by, &session, ids, out),
         };
         self.ask(ctx);

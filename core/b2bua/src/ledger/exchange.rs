@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::pinhole::Pinhole;
 use super::plan::{Pinholes, agree, counterparts, desired, from_networks, is_supported, places};
-use super::rule::{Marks, Rule, State};
+use super::rule::{Dialogs, Marks, Rule, State};
 use super::{Ledger, Out, RequestIds, Step};
 use crate::side::{Side, Sides};
 
@@ -54,7 +54,7 @@ impl Ledger {
             needed.iter().filter(|(crossing, pinhole)| !self.leads_to(*crossing, pinhole)).copied().collect();
         self.has_room(missing.len())?;
         for rule in &mut self.rules {
-            rule.marks.preview = false;
+            rule.marks.preview = Dialogs::default();
         }
         self.exchange = Some(Box::new(Exchange { by, offer, answer: None }));
         for (crossing, pinhole) in missing {
@@ -98,7 +98,7 @@ impl Ledger {
         now: Instant,
         by: Side,
         answer: &Session<'_>,
-        preview: bool,
+        preview: Dialogs,
         ids: &mut RequestIds,
         out: Out<'_>,
     ) -> Result<Step, Refusal> {
@@ -125,12 +125,19 @@ impl Ledger {
         for (crossing, pinhole) in &desired {
             self.wait_for(|rule| rule.serves(*crossing, pinhole));
         }
-        if preview {
-            for rule in &mut self.rules {
-                rule.marks.preview |= desired.contains(&(rule.crossing, rule.pinhole));
+        for rule in &mut self.rules {
+            if desired.contains(&(rule.crossing, rule.pinhole)) {
+                rule.marks.preview = rule.marks.preview.or(preview);
             }
         }
         Ok(self.step())
+    }
+
+    /// One early dialog has won: what only others showed is not kept for them.
+    pub(super) fn keep_preview_of(&mut self, dialog: usize) {
+        for rule in &mut self.rules {
+            rule.marks.preview = rule.marks.preview.and(Dialogs::one(dialog));
+        }
     }
 
     /// Makes a reservation into the pinhole if there is one, or adds a rule.
@@ -173,7 +180,7 @@ impl Ledger {
                     }
             };
             let held = is_held(&agreed, rule.pinhole.stream);
-            rule.marks.current = rule.marks.preview || held || desired.iter().any(needed);
+            rule.marks.current = !rule.marks.preview.is_empty() || held || desired.iter().any(needed);
             rule.marks.held = false;
         }
         self.agreed = agreed;
@@ -231,7 +238,7 @@ impl Ledger {
         let too_wide = |rule: &Rule| {
             rule.crossing == crossing
                 && rule.marks.current
-                && !rule.marks.preview
+                && rule.marks.preview.is_empty()
                 && rule.pinhole.is_beside(beside)
                 && needed.iter().any(|pinhole| rule.pinhole.covers(pinhole) && rule.pinhole != *pinhole)
         };

@@ -36,7 +36,7 @@ use sdp::{Flows, Media, MediaFlow, Refusal, Session};
 use smallvec::SmallVec;
 
 use self::exchange::Exchange;
-use self::rule::{Rule, State};
+use self::rule::{Dialogs, Rule, State};
 use crate::side::{Side, Sides};
 
 pub use terms::{Crossing, LedgerRequest, MediaPath, Realm, RequestIds, SourcePolicy, Terms};
@@ -195,27 +195,32 @@ impl Ledger {
     ) -> Result<Step, Refusal> {
         match self.over {
             true => Ok(Step::Wait),
-            false => self.on_answer(now, by, answer, false, ids, out),
+            false => self.on_answer(now, by, answer, Dialogs::default(), ids, out),
         }
     }
 
     /// `by` shows in an unreliable 18x what it will probably answer. As [`Ledger::answered`], but the exchange stays
-    /// open, and what it opens stays until the next exchange even if the answer differs.
+    /// open, and what it opens stays until the next exchange even if the answer differs. `dialog` numbers the early dialog.
     ///
     /// # Errors
     /// As [`Ledger::offered`].
     pub fn preview(
         &mut self,
         now: Instant,
-        by: Side,
+        (by, dialog): (Side, usize),
         answer: &Session<'_>,
         ids: &mut RequestIds,
         out: Out<'_>,
     ) -> Result<Step, Refusal> {
         match self.over {
             true => Ok(Step::Wait),
-            false => self.on_answer(now, by, answer, true, ids, out),
+            false => self.on_answer(now, by, answer, Dialogs::one(dialog), ids, out),
         }
+    }
+
+    /// Of several early dialogs this one answers: what only the others have shown goes with the exchange.
+    pub fn won(&mut self, dialog: usize) {
+        self.keep_preview_of(dialog);
     }
 
     /// The answer has been sent on: its rules are the call's now, others are closed, wide ones narrowed.

@@ -32,12 +32,34 @@ pub(super) struct Marks {
     pub(super) current: bool,
     /// Asked for on a session that is gone, without an answer: the next list tells whether it exists.
     pub(super) listed: bool,
-    /// It serves what an unreliable 18x showed, and stays until the next exchange.
-    pub(super) preview: bool,
+    /// It serves what an unreliable 18x of these early dialogs showed, and stays until the next exchange.
+    pub(super) preview: Dialogs,
     /// It takes the place of wider ones.
     pub(super) narrow: bool,
     /// It has been asked for a second time, without a group.
     pub(super) regrouped: bool,
+}
+
+/// A set of early dialogs, by number; those from 15 on count as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Dialogs(u16);
+
+impl Dialogs {
+    pub(super) fn one(number: usize) -> Self {
+        Self(1 << number.min(15))
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) fn and(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
+    pub(super) fn or(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
 }
 
 /// Where a rule stands. `RequestId` is the request whose reply moves it on.

@@ -170,7 +170,7 @@ impl Bench {
     fn preview(&mut self, by: Side, address: &str, streams: &str) -> Result<Step, Refusal> {
         let bytes = description(address, streams);
         let session = session(&bytes);
-        self.ledger.preview(self.now, by, &session, &mut self.ids, &mut self.out)
+        self.ledger.preview(self.now, (by, 0), &session, &mut self.ids, &mut self.out)
     }
 
     fn completed(&mut self) {
