@@ -130,7 +130,7 @@ impl Middlebox {
         self.follow_up(now, &failed, out);
         // Half-opened rules are cleaned up before their agents hear that they do not exist.
         if self.elements.touched() > 0 {
-            self.pump(now, out);
+            self.work(now, out);
         }
         out.extend(late);
     }

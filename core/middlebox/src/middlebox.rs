@@ -340,13 +340,18 @@ impl Middlebox {
 
     /// Turns everything that waits into batches, as far as the engine is free.
     pub(crate) fn pump(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        self.work(now, out);
+        self.finish(out);
+    }
+
+    /// The same without saying goodbye, for when there is still something to say.
+    pub(crate) fn work(&mut self, now: Instant, out: &mut Outbox<Output>) {
         while self.has_work() {
             match self.disturbed {
                 true => self.verify(out),
                 false => self.commit(now, out),
             }
         }
-        self.finish(out);
     }
 
     /// Says goodbye when all that had arrived is answered.

@@ -242,3 +242,19 @@ fn a_shutdown_answers_what_had_arrived_and_keeps_media_flowing() {
     assert!(world.middlebox.rule(world.now, kept).is_some());
     assert!(world.passes(FAR, "10.0.40.7:20002"));
 }
+
+#[test]
+fn a_shutdown_ends_sessions_only_after_a_refusal_has_left() {
+    let mut world = World::new();
+    world.engine.limit(0);
+    world.hold = true;
+    let refused = world.send(A1, inbound(20000));
+    world.run();
+    world.input(Input::Shutdown);
+    world.release();
+    assert_eq!(world.answer(refused), Some(Err(Failure::ConfigurationFailed)));
+    let replies = world.positions(|output| matches!(output, Output::Reply { .. }));
+    let ends = world.positions(|output| matches!(output, Output::Terminate { .. }));
+    assert!(replies[0] < ends[0], "{replies:?} {ends:?}");
+    assert_eq!(world.log.last(), Some(&Output::ShutdownComplete));
+}
