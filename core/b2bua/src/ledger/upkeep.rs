@@ -156,6 +156,11 @@ impl Ledger {
                 self.extend(now, index, prid, ids, out);
                 EventEffect::Extended
             }
+            // It lives longer than we thought, and so does our trying to close it.
+            (State::Closing { .. }, lifetime) if lifetime != Lifetime::END => {
+                rule.deadline = after(now, lifetime);
+                EventEffect::Ignored
+            }
             // PEA will be answered by its own failure; the others are closing.
             (State::Enabling(..) | State::Doomed(..) | State::Closing { .. }, _) => EventEffect::Ignored,
             // These have no identifier.

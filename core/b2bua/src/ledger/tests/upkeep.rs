@@ -95,6 +95,18 @@ fn closes_are_limited_and_the_lifetime_does_the_rest() {
 }
 
 #[test]
+fn a_rule_that_is_given_longer_is_closed_for_longer() {
+    let mut bench = established();
+    bench.close();
+    bench.settle_one_and_fail_the_other();
+    assert_eq!(bench.event(2, 1200), EventEffect::Ignored);
+    bench.tick(600);
+    assert!(!bench.ledger.is_closed());
+    bench.tick(600);
+    assert!(bench.ledger.is_closed());
+}
+
+#[test]
 fn an_unknown_rule_counts_as_closed() {
     let mut bench = established();
     bench.close();
