@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use b2bua::config::{Codes, Config, Host, Limits, Listener, Middlebox, NextHop, Realm, RealmId, Route, Timers};
+use b2bua::config::{
+    Codes, Config, Host, Limits, Listener, Middlebox, NextHop, Realm, RealmId, Route, Timers,
+};
 use b2bua::{B2bua, Input, Output, ledger};
 use machine::{Instant, Machine as _, Outbox, Rng};
 use midcom::{AgentEvent, Lifetime, MiddleboxId, Request, RequestId};

@@ -41,6 +41,10 @@ impl World {
                 self.queue.put(at, Happening::GateLoses { gate, connection });
             }
             self.model.down(self.now, gate);
+            // What it was about to close stays until the next one lists it, or until its lifetime is over.
+            let (now, until) = (self.now, self.now + self.model.lifetime() + SETTLE);
+            let excused = self.model.sites[gate].excused.values_mut();
+            excused.filter(|end| **end >= now).for_each(|end| *end = until.max(*end));
         }
         self.agent.kill();
         self.model.agent_died(self.now);
@@ -102,7 +106,9 @@ impl World {
                 self.kill_gate(gate);
                 self.queue.put(self.now + time, Happening::Over(fault));
             }
-            Fault::StopGate(gate, time) if self.gates[gate].machine.is_some() && !self.gates[gate].stopping => {
+            Fault::StopGate(gate, time)
+                if self.gates[gate].machine.is_some() && !self.gates[gate].stopping =>
+            {
                 let (at, over) = over(STOP_MAX + time);
                 self.queue.put(at, over);
                 self.gates[gate].stopping = true;
@@ -113,7 +119,8 @@ impl World {
             Fault::KillAgent(_) | Fault::StopAgent(_) | Fault::KillGate(..) | Fault::StopGate(..) => {}
             Fault::Break(gate) => self.break_connection(gate),
             Fault::Stall(gate, time) => {
-                self.gates[gate].stalled = self.now + time;
+                // Nothing overtakes: what is sent later arrives later, on a new connection too.
+                self.gates[gate].stalled = self.gates[gate].stalled.max(self.now + time);
                 self.model.down(self.now, gate);
                 let (at, over) = over(time);
                 self.queue.put(at, over);
@@ -171,7 +178,8 @@ impl World {
             }
             Fault::Stall(gate, _) => {
                 // What stood still begins to move; if the session survived, it is as good as new.
-                if self.model.sites[gate].up.is_none()
+                if self.gates[gate].stalled <= self.now
+                    && self.model.sites[gate].up.is_none()
                     && self.agent.links.get(gate).is_some_and(|link| link.session.is_open())
                 {
                     self.model.up(self.now, gate);

@@ -6,11 +6,12 @@ use std::time::Duration;
 use machine::{Instant, Machine as _, Outbox, Rng};
 use middlebox::memory::{Memory, Route};
 use middlebox::{
-    AgentId, AgentPolicy, Config, Engine as _, EngineFailure, Input, Middlebox, Output, Policy, Realm, Realms, ReversePath, SessionId, Side,
+    AgentId, AgentPolicy, Config, Engine as _, EngineFailure, Input, Middlebox, Output, Policy, Realm,
+    Realms, ReversePath, SessionId, Side,
 };
 use simco::middlebox as end;
 
-use crate::plan::{House, place};
+use crate::plan::{House, Sabotage, place};
 use crate::queue::Life;
 
 /// The only agent.
@@ -77,12 +78,8 @@ impl Gate {
 
     /// Starts a process, which finds the engine as it was left.
     pub(crate) fn start(&mut self, now: Instant) {
-        let config = Config {
-            realms: realms(&self.house),
-            policy: self.policy(),
-            tcp: false,
-            orphan_grace: GRACE,
-        };
+        let config =
+            Config { realms: realms(&self.house), policy: self.policy(), tcp: false, orphan_grace: GRACE };
         self.life += 1;
         self.stopping = false;
         self.machine = Some(Middlebox::new(config, self.rng.fork()));
@@ -193,12 +190,17 @@ impl Gate {
                     self.with_session(session.0, wishes, |session, out| session.reply(now, tid, result, out));
                 }
                 Output::Notify { session, notification } => {
-                    self.with_session(session.0, wishes, |session, out| session.notify(now, notification, out));
+                    self.with_session(session.0, wishes, |session, out| {
+                        session.notify(now, notification, out)
+                    });
                 }
                 Output::Terminate { session } => {
                     self.with_session(session.0, wishes, |session, out| session.terminate(now, out));
                 }
-                Output::Apply { .. } | Output::Verify { .. } | Output::Event(_) | Output::ShutdownComplete => {
+                Output::Apply { .. }
+                | Output::Verify { .. }
+                | Output::Event(_)
+                | Output::ShutdownComplete => {
                     wishes.push(Wish::Machine(output));
                 }
             }
@@ -210,16 +212,33 @@ impl Gate {
         &mut self,
         now: Instant,
         operations: &[middlebox::Operation],
+        sabotage: Option<Sabotage>,
     ) -> Vec<Result<(), EngineFailure>> {
         self.engine.advance(now);
-        self.engine.apply(operations)
+        let before = self.engine.clone();
+        let results = self.engine.apply(operations);
+        match sabotage {
+            None => {}
+            Some(Sabotage::KeepsEntries) => {
+                let removes = operations.iter().any(|one| matches!(one, middlebox::Operation::Remove { .. }));
+                if removes {
+                    self.engine = before;
+                }
+            }
+            Some(Sabotage::LosesEntries) => operations.iter().for_each(|one| self.engine.lose(&one.key())),
+        }
+        results
     }
 }
 
 /// The networks of the realms: phones outside live in one network too, so that a stranger's is a third one.
 pub(crate) fn network(house: &House, outside: bool) -> midcom::Network {
     let length = if house.v6 { 48 } else { 24 };
-    let any = if house.v6 { std::net::Ipv6Addr::UNSPECIFIED.into() } else { std::net::Ipv4Addr::UNSPECIFIED.into() };
+    let any = if house.v6 {
+        std::net::Ipv6Addr::UNSPECIFIED.into()
+    } else {
+        std::net::Ipv4Addr::UNSPECIFIED.into()
+    };
     match outside {
         true => midcom::Network::new(any, 0),
         false => midcom::Network::new(place::host(house.v6, false, 0), length),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use b2bua::{Cause, Event};
 use bytes::Bytes;
-use middlebox::BatchId;
 use midcom::{AgentEvent, MiddleboxId, Prid};
+use middlebox::BatchId;
 
 use crate::agent::{self, PAUSE};
 use crate::gate;
@@ -202,9 +202,15 @@ impl World {
     }
 
     fn gate_says(&mut self, gate: usize, event: middlebox::Event) {
+        let site = &mut self.model.sites[gate];
         if let middlebox::Event::RemovalFailed { key } = event {
             // It is tried again every second.
-            self.model.sites[gate].excused.insert(key, self.now + SETTLE);
+            site.excused.insert(key, self.now + SETTLE);
+        }
+        let is_late = site.up.is_none_or(|up| up + SETTLE > self.now);
+        if is_late && matches!(event, middlebox::Event::OrphansRemoved { .. }) {
+            // An agent that did not come back in time has lost what its calls had.
+            self.model.disturb();
         }
         self.note(None, format!("gate {gate}: {event:?}"));
     }
@@ -215,14 +221,20 @@ impl World {
         self.now + Duration::from_nanos(usual) + self.gates[gate].slow
     }
 
-    pub(crate) fn commit(&mut self, gate: usize, life: Life, batch: BatchId, operations: &[middlebox::Operation]) {
+    pub(crate) fn commit(
+        &mut self,
+        gate: usize,
+        life: Life,
+        batch: BatchId,
+        operations: &[middlebox::Operation],
+    ) {
         let half = &mut self.gates[gate];
         // A process that was killed may have written its batch, but not after another has begun.
         let written = half.life == life && (half.machine.is_some() || self.rng.percent(50));
         if !written {
             return;
         }
-        let results = half.commit(self.now, operations);
+        let results = half.commit(self.now, operations, self.plan.sabotage);
         self.tally.batches += 1;
         self.check_entries(gate);
         let at = self.now + Duration::from_nanos(self.rng.below(1_000_000));
@@ -277,7 +289,8 @@ impl World {
     pub(crate) fn reach_gate(&mut self, gate: usize, connection: u64, bytes: &[u8]) {
         self.log.mix(bytes);
         let (now, mut wishes) = (self.now, Vec::new());
-        self.gates[gate].with_session(connection, &mut wishes, |session, out| session.receive(now, bytes, out));
+        self.gates[gate]
+            .with_session(connection, &mut wishes, |session, out| session.receive(now, bytes, out));
         self.grant_gate(gate, wishes);
         self.gate_works(gate);
     }

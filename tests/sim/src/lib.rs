@@ -19,7 +19,7 @@ mod world;
 use std::fmt;
 
 pub use log::{Line, Log};
-pub use plan::{Choice, End, Fault, House, Link, Offer, Party, Plan, Script, place};
+pub use plan::{Choice, End, Fault, House, Link, Offer, Party, Plan, Sabotage, Script, place};
 pub use tally::Tally;
 pub use world::Violation;
 
@@ -68,6 +68,8 @@ impl fmt::Display for Outcome {
             writeln!(f, "at {} in call {:?}: {}", violation.at, violation.call, violation.what)?;
         }
         let (seed, calls) = (self.plan.seed, self.plan.calls.iter().map(|script| script.number).max());
-        write!(f, "again: cargo run -p postern-sim -- --seed {seed} --calls {}", calls.unwrap_or(0))
+        let calls = calls.unwrap_or(0);
+        writeln!(f, "again: cargo run -p postern-sim -- --seed {seed} --calls {calls}")?;
+        write!(f, "smaller: add --only with the call's number, --without with kinds of faults")
     }
 }

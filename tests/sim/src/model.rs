@@ -235,7 +235,9 @@ impl Model {
             return Vec::new();
         }
         let mut flows = Vec::new();
-        for (end, belief) in view.beliefs.iter().enumerate().flat_map(|(end, all)| all.values().map(move |one| (end, one))) {
+        for (end, belief) in
+            view.beliefs.iter().enumerate().flat_map(|(end, all)| all.values().map(move |one| (end, one)))
+        {
             if let Some(remote) = belief.remote {
                 for next in [0, 1] {
                     flows.push((above(belief.local, next), above(remote, next), view.outside[end]));

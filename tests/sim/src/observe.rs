@@ -87,7 +87,9 @@ impl World {
         let (source, outside, spoofed) = match self.rng.below(4) {
             0 => (source, outside, false),
             // A stranger of the same side.
-            1 => (SocketAddr::new(place::host(self.plan.house.v6, outside, 77), source.port()), outside, false),
+            1 => {
+                (SocketAddr::new(place::host(self.plan.house.v6, outside, 77), source.port()), outside, false)
+            }
             2 => (above(source, 7), outside, false),
             // An address of the other side.
             _ => (source, !outside, true),
@@ -119,7 +121,8 @@ impl World {
             return;
         }
         let Ok(session) = sdp::Session::parse(body) else {
-            return self.violation(Some(call), "the agent passes on a description that cannot be read".to_owned());
+            return self
+                .violation(Some(call), "the agent passes on a description that cannot be read".to_owned());
         };
         let flows = sdp::flows(&session).unwrap_or_default();
         let Some(flow) = flows.iter().find(|flow| !flow.is_held()) else { return };
@@ -127,7 +130,7 @@ impl World {
         let view = &self.model.views[call];
         // Inside a call, who gets the offer sends from where the other end knows it.
         let talking = view.beliefs[index(end)].values().find(|belief| belief.answered.is_some());
-        let source = talking.map_or(view.wanted[index(end)], |belief| belief.local);
+        let source = talking.map_or_else(|| view.wanted[index(end)], |belief| belief.local);
         let strict = self.plan.house.sources.contains(&SourcePolicy::Strict);
         if talking.is_some() && (strict || view.offering != [false; 2] && wire::status(bytes) != 0) {
             return;
@@ -137,7 +140,8 @@ impl World {
             self.tally.must_pass += 1;
             if let Some(gate) = self.stopped_at(source, destination, outside) {
                 let what = wire::headline(bytes);
-                let text = format!("gate {gate} stops {source} -> {destination}, though {what} has been passed on");
+                let text =
+                    format!("gate {gate} stops {source} -> {destination}, though {what} has been passed on");
                 self.violation(Some(call), text);
             }
         }
@@ -160,7 +164,8 @@ impl World {
         let phones = (0..self.handsets.len()).all(|seat| self.is_phone_idle(seat));
         let agent = self.agent.machine.as_ref().is_some_and(|machine| machine.holdings().is_empty());
         let gates = self.gates.iter().all(|gate| {
-            gate.machine.as_ref().is_some_and(|machine| machine.is_quiet() && machine.status().rules == 0)
+            let is_empty = |status: middlebox::Status| (status.rules, status.entries) == (0, 0);
+            gate.machine.as_ref().is_some_and(|machine| machine.is_quiet() && is_empty(machine.status()))
                 && gate.engine.keys().next().is_none()
         });
         phones && agent && gates
@@ -260,7 +265,10 @@ impl World {
         let ended = view.beliefs.iter().flat_map(|all| all.values()).flat_map(|one| &one.ends);
         let wrong = ended.filter(|one| one.status != 200).count();
         if !answered || wrong > 0 {
-            self.violation(Some(call), format!("nothing went wrong, but it was not a good call: {answered} {wrong}"));
+            self.violation(
+                Some(call),
+                format!("nothing went wrong, but it was not a good call: {answered} {wrong}"),
+            );
         }
     }
 }

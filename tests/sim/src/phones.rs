@@ -105,7 +105,7 @@ impl World {
     /// A phone re-offers, if it can.
     pub(crate) fn offer(&mut self, seat: usize, number: CallNumber, offer: Offer) {
         let (call, end) = (self.handsets[seat].seat.call, self.handsets[seat].seat.end);
-        let media = offer.media.unwrap_or(self.model.views[call].wanted[index(end)]);
+        let media = offer.media.unwrap_or_else(|| self.model.views[call].wanted[index(end)]);
         let mut out = Outbox::new();
         let input = phone::Input::Offer { call: number, media, direction: offer.direction };
         machine::Machine::handle(&mut self.handsets[seat].machine, self.now, input, &mut out);
@@ -140,7 +140,8 @@ impl World {
             }
         }
         if round < 6 {
-            self.queue.put(self.now + std::time::Duration::from_secs(20), Happening::Curfew { round: round + 1 });
+            self.queue
+                .put(self.now + std::time::Duration::from_secs(20), Happening::Curfew { round: round + 1 });
         }
     }
 }

@@ -34,6 +34,17 @@ pub struct Plan {
     pub faults: Vec<(Instant, Fault)>,
     /// From now on nothing new goes wrong and everybody hangs up.
     pub curfew: Instant,
+    /// What an engine does though it says that all is well: the observer must see it.
+    pub sabotage: Option<Sabotage>,
+}
+
+/// An engine that lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sabotage {
+    /// What it was told to remove stays.
+    KeepsEntries,
+    /// What it was told to add is not there.
+    LosesEntries,
 }
 
 /// What does not change during the run.
@@ -284,7 +295,7 @@ impl Plan {
                 }
             }
         }
-        Self { seed, house, calls: scripts, faults, curfew }
+        Self { seed, house, calls: scripts, faults, curfew, sabotage: None }
     }
 
     /// True if nothing goes wrong but what phones do.
@@ -297,7 +308,8 @@ impl Plan {
 
 impl House {
     fn draw(rng: &mut Rng) -> Self {
-        let sources = [SourcePolicy::Address, SourcePolicy::Address, SourcePolicy::Strict, SourcePolicy::Realm];
+        let sources =
+            [SourcePolicy::Address, SourcePolicy::Address, SourcePolicy::Strict, SourcePolicy::Realm];
         let sources = [pick(rng, &sources), pick(rng, &sources)];
         let lifetime_max_s = pick(rng, &[60, 600, 600]);
         Self {
@@ -367,7 +379,9 @@ impl Script {
         };
         let answer = match rng.below(100) {
             0..=79 => Answer::Accept { after: rings },
-            80..=92 => Answer::Reject { status: pick(rng, &[302, 404, 480, 486, 488, 503, 603]), after: rings },
+            80..=92 => {
+                Answer::Reject { status: pick(rng, &[302, 404, 480, 486, 488, 503, 603]), after: rings }
+            }
             _ => Answer::Ring,
         };
         let cancel = rng.percent(25).then(|| match rng.below(3) {

@@ -52,9 +52,21 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { runs, dialled, answered, cut, reoffers, faults, forged, .. } = self;
-        writeln!(f, "{runs} runs, {} hours of simulated time, {} happenings", self.simulated_s / 3600, self.happenings)?;
-        writeln!(f, "{dialled} calls dialled, {answered} answered, {reoffers} re-offers, {cut} cut by us with a reason")?;
-        writeln!(f, "{faults} faults, {} datagrams lost, {forged} forged requests, {} orphans closed", self.lost, self.orphans)?;
+        writeln!(
+            f,
+            "{runs} runs, {} hours of simulated time, {} happenings",
+            self.simulated_s / 3600,
+            self.happenings
+        )?;
+        writeln!(
+            f,
+            "{dialled} calls dialled, {answered} answered, {reoffers} re-offers, {cut} cut by us with a reason"
+        )?;
+        writeln!(
+            f,
+            "{faults} faults, {} datagrams lost, {forged} forged requests, {} orphans closed",
+            self.lost, self.orphans
+        )?;
         write!(
             f,
             "{} engine batches; {} packets that had to pass, {} that had not to, {} entries questioned",

@@ -166,7 +166,10 @@ impl World {
             Happening::Unreachable { seat } => {
                 let handset = &self.handsets[seat];
                 let remote = place::agent(self.plan.house.v6, handset.outside);
-                let hop = sip::transport::Hop { listener: sip::transport::ListenerId(0), ..agent::hop(true, remote) };
+                let hop = sip::transport::Hop {
+                    listener: sip::transport::ListenerId(0),
+                    ..agent::hop(true, remote)
+                };
                 self.phone_input(seat, phone::Input::TransportFailed { hop });
             }
             Happening::Resolved { life, id, addresses } => {
@@ -180,7 +183,9 @@ impl World {
             Happening::FromGate { gate, connection, bytes } => self.reach_link(gate, connection, &bytes),
             Happening::GateLoses { gate, connection } => self.gate_loses(gate, connection),
             Happening::AgentLoses { gate, connection } => self.agent_loses(gate, connection),
-            Happening::Commit { gate, life, batch, operations } => self.commit(gate, life, batch, &operations),
+            Happening::Commit { gate, life, batch, operations } => {
+                self.commit(gate, life, batch, &operations)
+            }
             Happening::Applied { gate, life, batch, results } => {
                 self.gate_input(gate, life, middlebox::Input::Applied { batch, results });
             }
@@ -290,10 +295,8 @@ impl World {
             std::net::IpAddr::V6(host) => format!("[{host}]"),
         };
         let to = format!("sip:{}@{host}", self.handsets[seat + 1].user);
-        let next = sip::transport::Hop {
-            listener: sip::transport::ListenerId(0),
-            ..agent::hop(outside, next)
-        };
+        let next =
+            sip::transport::Hop { listener: sip::transport::ListenerId(0), ..agent::hop(outside, next) };
         self.tally.dialled += 1;
         self.phone_input(seat, phone::Input::Call { to, next });
     }

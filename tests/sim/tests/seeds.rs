@@ -1,0 +1,89 @@
+//! The seeds that run with every change. A longer run: `docs/simulation.md`.
+
+use sim::{Choice, Fault, Outcome, Plan, Sabotage, Tally};
+
+const CALLS: u32 = 40;
+
+fn run(seed: u64, calls: u32) -> Outcome {
+    sim::run(Plan::new(seed, calls, &Choice::default()))
+}
+
+/// `POSTERN_SEED=…` runs one seed alone.
+fn wanted() -> Option<u64> {
+    std::env::var("POSTERN_SEED").ok()?.parse().ok()
+}
+
+#[test]
+fn every_promise_is_kept_in_a_thousand_worlds() {
+    let seeds = wanted().map_or(1..=1000, |seed| seed..=seed);
+    let mut tally = Tally::default();
+    let all = seeds.clone().count();
+    for seed in seeds {
+        let outcome = run(seed, CALLS);
+        assert!(outcome.is_good(), "{outcome}");
+        tally.add(&outcome.tally);
+    }
+    println!("{tally}");
+    // A simulation in which nothing happens proves nothing.
+    if all > 100 {
+        let calls = u64::from(CALLS) * all as u64;
+        assert_eq!(tally.dialled, calls);
+        assert!(tally.answered > calls / 4 && tally.cut > calls / 50, "{tally}");
+        assert!(tally.must_pass > calls && tally.must_not > calls && tally.orphans > 100, "{tally}");
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_run_twice() {
+    for seed in 1..=20 {
+        let (first, second) = (run(seed, CALLS), run(seed, CALLS));
+        assert_eq!(first.log.hash(), second.log.hash(), "seed {seed}");
+        assert_eq!(first.log.len(), second.log.len(), "seed {seed}");
+        assert_eq!(first.tally, second.tally, "seed {seed}");
+    }
+    assert_ne!(run(1, CALLS).log.hash(), run(2, CALLS).log.hash());
+}
+
+#[test]
+fn an_engine_that_lies_is_found_out() {
+    let found = |sabotage| {
+        let outcomes = (1..=20).map(|seed| {
+            let plan = Plan::new(seed, CALLS, &Choice { without: vec!["all".into()], ..Choice::default() });
+            sim::run(Plan { sabotage: Some(sabotage), ..plan })
+        });
+        outcomes.filter(|outcome| !outcome.is_good()).count()
+    };
+    assert_eq!((found(Sabotage::KeepsEntries), found(Sabotage::LosesEntries)), (20, 20));
+}
+
+#[test]
+fn a_world_without_faults_is_found_among_the_seeds() {
+    let quiet = (1..=100).filter(|seed| Plan::new(*seed, CALLS, &Choice::default()).is_quiet()).count();
+    assert!(quiet >= 3, "{quiet}");
+}
+
+#[test]
+fn every_fault_happens() {
+    let mut kinds: Vec<&str> = (1..=100)
+        .flat_map(|seed| Plan::new(seed, CALLS, &Choice::default()).faults)
+        .map(|(_, fault): (_, Fault)| fault.kind())
+        .collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds.len(), 14, "{kinds:?}");
+}
+
+#[test]
+fn one_call_alone_is_the_same_call() {
+    let all = Plan::new(7, CALLS, &Choice::default());
+    let alone = Plan::new(7, CALLS, &Choice { only: vec![5], ..Choice::default() });
+    let call = all.calls.iter().find(|call| call.number == 5);
+    assert_eq!(format!("{:?}", alone.calls.first()), format!("{call:?}"));
+    assert_eq!(all.faults, alone.faults);
+}
+
+#[test]
+fn a_thousand_calls_share_one_world() {
+    let outcome = run(4711, 1000);
+    assert!(outcome.is_good(), "{outcome}");
+}
