@@ -35,7 +35,9 @@ static LISTEN: Key<List<ListenKind>> = Key {
     name: "listen",
     kind: List { of: ListenKind, max: 16 },
     absent: Absent::Required,
-    text: "Addresses on which SIP of this realm is served. The first of a transport is the one that calls leave from.",
+    text: "Addresses on which SIP of this realm is served. The first of a transport is the one that calls leave from. \
+           What arrives on an interface that belongs to another realm only (by its listeners' addresses or its \
+           `interfaces`) is not heard: otherwise whoever outside can reach this address calls as if from inside.",
 };
 static MEDIA: Key<List<Network>> = Key {
     name: "media",

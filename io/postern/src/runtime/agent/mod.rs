@@ -2,6 +2,7 @@
 
 mod answers;
 mod chronicle;
+mod doors;
 mod link;
 mod open;
 mod resolver;

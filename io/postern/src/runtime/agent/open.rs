@@ -1,6 +1,6 @@
 //! Opens everything that needs privilege, gives the privilege up, starts the loop.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use super::link::Link;
 use super::resolver::Resolver;
 use super::tcp::{self, Tcp};
 use super::udp::Udp;
-use super::{Agent, Failure, settings};
+use super::{Agent, Failure, doors, settings};
 use crate::admin::{protocol, server};
 use crate::clock::Clock;
 use crate::config::{Config, Listen, Transport};
@@ -38,10 +38,12 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
     let settings = settings::b2bua(config);
     let (mut udp, mut tcp) = (Udp::new(), Tcp::new(tcp_limits(config)));
     let mut listeners = Vec::new();
-    for (number, (_, listen)) in (0..).zip(settings::listeners(config)) {
+    let (closed, none) = (doors::closed(config), BTreeSet::new());
+    for (number, (realm, listen)) in (0..).zip(settings::listeners(config)) {
+        let closed = closed.get(realm).unwrap_or(&none);
         let bound = match listen.transport {
-            Transport::Udp => udp.bind(ListenerId(number), listen.address),
-            Transport::Tcp => tcp.bind(ListenerId(number), listen.address),
+            Transport::Udp => udp.bind(ListenerId(number), listen.address, closed),
+            Transport::Tcp => tcp.bind(ListenerId(number), listen.address, closed),
         };
         bound.map_err(|error| Failure::Start(cannot_listen(&listen, &error)))?;
         listeners.push(listen.to_string());

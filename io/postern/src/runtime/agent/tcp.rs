@@ -1,6 +1,6 @@
 //! TCP: one task per connection, a queue in each direction, limits on everything.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -11,6 +11,8 @@ use sip::transport::{ConnectionId, Hop, ListenerId, Protocol};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+
+use super::doors;
 
 /// Messages that may wait for a peer; one more and the peer is too slow.
 const QUEUE_MAX: usize = 256;
@@ -76,9 +78,15 @@ impl Tcp {
         }
     }
 
-    /// Listens. Must be called inside the runtime.
-    pub(crate) fn bind(&mut self, listener: ListenerId, address: SocketAddr) -> io::Result<()> {
+    /// Listens, but not on the interfaces that are closed. Must be called inside the runtime.
+    pub(crate) fn bind(
+        &mut self,
+        listener: ListenerId,
+        address: SocketAddr,
+        closed: &BTreeSet<String>,
+    ) -> io::Result<()> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        doors::shut(&socket, closed)?;
         // A listener that was closed a moment ago must not keep the next one from starting.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;

@@ -1,5 +1,6 @@
 //! UDP: sockets are read until they are empty, and what a turn sends leaves in as few system calls as possible.
 
+use std::collections::BTreeSet;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
@@ -13,6 +14,8 @@ use nix::sys::socket::{
 };
 use sip::transport::{Hop, ListenerId, Protocol};
 use tokio::net::UdpSocket;
+
+use super::doors;
 
 /// Datagrams read from one socket before the others get their turn.
 const READ_MAX: usize = 256;
@@ -55,9 +58,15 @@ impl Udp {
         Self { sockets: Vec::new(), buffer: vec![0; DATAGRAM_BYTES_MAX].into(), dropped: 0 }
     }
 
-    /// Listens.
-    pub(crate) fn bind(&mut self, listener: ListenerId, address: SocketAddr) -> io::Result<()> {
+    /// Listens, but not on the interfaces that are closed.
+    pub(crate) fn bind(
+        &mut self,
+        listener: ListenerId,
+        address: SocketAddr,
+        closed: &BTreeSet<String>,
+    ) -> io::Result<()> {
         let socket = std::net::UdpSocket::bind(address)?;
+        doors::shut(&socket, closed)?;
         socket.set_nonblocking(true)?;
         enlarge(&socket);
         report_errors(&socket, address);
