@@ -60,6 +60,8 @@ pub(crate) enum Wake {
     AckMissing,
     /// `docs/calls.md` §4: the callee's offer is not answered.
     AnswerMissing,
+    /// RFC 3261 §14.1: a re-INVITE of our own is due again after 491.
+    OfferAgain,
     /// A step of taking the call down takes too long.
     Ending,
     /// The ledger has something to do.
@@ -74,6 +76,7 @@ impl Wake {
             Self::CancelUnanswered => "CANCEL without effect",
             Self::RepeatAnswer => "2xx repeated until ACK",
             Self::AckMissing => "no ACK",
+            Self::OfferAgain => "re-INVITE again after 491",
             Self::AnswerMissing => "offer in 2xx unanswered",
             Self::Ending => "call takes too long to end",
             Self::Ledger => "pinhole lifetimes",

@@ -144,6 +144,9 @@ impl Call {
     /// The answer goes on.
     pub(super) fn send_answer(&mut self, ctx: &mut Context<'_>, message: &Message) {
         let Some(invite) = self.invite.as_deref_mut() else { return };
+        if invite.restore.is_some() {
+            return self.restored(ctx);
+        }
         let from = invite.from;
         let Some((key, request)) = invite.server.take_proceeding() else { return };
         let leg = &mut self.legs[from];
@@ -211,9 +214,16 @@ impl Call {
         *repeat = ctx.wake(id, *interval, Wake::RepeatAnswer);
     }
 
-    /// Figure 5: the answer's pinhole is refused. The caller gets a failure, the callee ACK and BYE.
-    pub(super) fn refuse_connect(&mut self, ctx: &mut Context<'_>, _message: &Message, verdict: Verdict) {
-        self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict });
+    /// Figure 5: the answer's pinhole is refused. The caller gets a failure, the callee ACK and BYE. Inside a call the
+    /// answerer is brought back to what it had before.
+    pub(super) fn refuse_connect(&mut self, ctx: &mut Context<'_>, verdict: Verdict) {
+        if self.is_restoring() {
+            return self.cannot_restore(ctx);
+        }
+        match self.invite.as_deref_mut().and_then(|invite| invite.before.take()) {
+            Some(before) => self.restore(ctx, before, verdict),
+            None => self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict }),
+        }
     }
 }
 

@@ -24,6 +24,9 @@ impl Call {
             self.proceed(ctx);
             return self.settle_invite(ctx);
         }
+        if self.is_restoring() {
+            return self.on_restore_refused(ctx, message.status());
+        }
         let status = self.relay_failure(ctx, message);
         if initial {
             return self.end(ctx, End::quiet(Cause::Refused(status)));
@@ -65,6 +68,9 @@ impl Call {
             self.proceed(ctx);
             return self.settle_invite(ctx);
         }
+        if self.is_restoring() {
+            return self.cannot_restore(ctx);
+        }
         let verdict = match why {
             ClientFailure::Timeout => Verdict::plain(408, "the other side does not answer"),
             //= RFC 3261 §16.9: a transport error counts as 503, which is not passed on as such.
@@ -81,6 +87,9 @@ impl Call {
     pub(super) fn on_timer_c(&mut self, ctx: &mut Context<'_>) {
         let Some(invite) = self.invite.as_deref_mut() else { return };
         invite.timer = None;
+        if invite.restore.is_some() {
+            return self.cannot_restore(ctx);
+        }
         let initial = invite.is_initial();
         let verdict = Verdict::plain(408, "no final response");
         if initial {

@@ -107,7 +107,7 @@ impl Call {
         match signal {
             Signal::Try => self.refuse_try(ctx, verdict),
             Signal::Ring { message, fork } => self.refuse_ring(ctx, &message, fork, verdict),
-            Signal::Connect { message } => self.refuse_connect(ctx, &message, verdict),
+            Signal::Connect { .. } => self.refuse_connect(ctx, verdict),
             Signal::Confirm { .. } => self.refuse_confirm(ctx, verdict),
             Signal::Ask { exchange } => self.refuse_exchange(ctx, from, exchange, &verdict),
             Signal::Reply { exchange, message } => self.send_reply(ctx, exchange, &message),

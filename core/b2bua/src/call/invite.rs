@@ -16,6 +16,7 @@ use sip::endpoint::{ClientKey, ServerKey};
 use sip::message::{Builder, Message, Method};
 use sip::transport::{Hop, ListenerId};
 
+use super::restore::Restore;
 use super::{Call, Request};
 use crate::config::NextHop;
 use crate::context::Context;
@@ -37,6 +38,10 @@ pub(super) struct Invite {
     pub(super) timer: Option<TimerId>,
     /// Only for the INVITE that makes the call.
     pub(super) setup: Option<Box<Setup>>,
+    /// What the answerer knew of the offerer before this INVITE, inside a call.
+    pub(super) before: Option<Box<[u8]>>,
+    /// Only for an INVITE of our own.
+    pub(super) restore: Option<Restore>,
 }
 
 /// Where the offer is (RFC 3261 §13.2.1).
@@ -139,7 +144,16 @@ impl Invite {
             Offer::InAnswer
         };
         let server = Server::Proceeding { key, request: message };
-        Self { from, offer, server, client: Client::Idle, timer: None, setup: None }
+        Self {
+            from,
+            offer,
+            server,
+            client: Client::Idle,
+            timer: None,
+            setup: None,
+            before: None,
+            restore: None,
+        }
     }
 
     pub(super) fn is_initial(&self) -> bool {

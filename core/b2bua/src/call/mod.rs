@@ -23,6 +23,7 @@ mod pinholes;
 mod provisional;
 mod reinvite;
 mod relay;
+mod restore;
 mod signal;
 mod start;
 pub(crate) mod stray;

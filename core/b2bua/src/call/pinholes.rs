@@ -46,6 +46,13 @@ impl Call {
             (Signal::Ring { message, fork }, Offer::InInvite) if initial => {
                 self.step(ctx, from, message, Meaning::Preview(*fork))
             }
+            (Signal::Connect { message }, Offer::InInvite) if invite.restore.is_some() => {
+                match self.step(ctx, from, message, Meaning::Answer) {
+                    // It has moved again: the other side does not know where to.
+                    Prepared::Wait => Prepared::Refused(Verdict::terminated()),
+                    other @ (Prepared::Ready | Prepared::Refused(_)) => other,
+                }
+            }
             (Signal::Connect { message }, Offer::InInvite) => self.step(ctx, from, message, Meaning::Answer),
             (Signal::Connect { message }, Offer::InAnswer) => self.step(ctx, from, message, Meaning::Offer),
             (Signal::Confirm { message }, Offer::InAnswer) => self.step(ctx, from, message, Meaning::Answer),
@@ -252,6 +259,11 @@ impl Call {
 
     /// The exchange came to nothing.
     pub(super) fn abandon_exchange(&mut self, ctx: &mut Context<'_>) {
+        if let Some(invite) = self.invite.as_deref_mut()
+            && let Some(before) = invite.before.take()
+        {
+            self.legs[invite.from.other()].description.take_back(before);
+        }
         self.ledger.abandoned(ctx.now, &mut ctx.shared.ids, &mut ctx.shared.requests);
         self.ask(ctx);
     }

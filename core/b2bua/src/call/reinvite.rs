@@ -2,7 +2,7 @@
 
 use sip::message::{Method, Name};
 
-use super::invite::{Client, Invite, Server};
+use super::invite::{Client, Invite, Offer, Server};
 use super::signal::Signal;
 use super::{Call, Request};
 use crate::context::Context;
@@ -49,6 +49,7 @@ impl Call {
         };
         let (to, cause) = (invite.from.other(), *key);
         let leg = &mut self.legs[to];
+        let before = leg.description.sent();
         let hop = leg.next_hop(ctx.config);
         let Some(builder) = leg.request(&Method::Invite, Some(request)) else { return };
         let builder = leg.contact(ctx.config, builder);
@@ -57,5 +58,8 @@ impl Call {
         let sip = Sip { sdp, ..Sip::new(&Method::Invite, 0) };
         let key = ctx.request(self.to(to), Some(cause), hop, builder, sip);
         self.called(ctx, key);
+        if let Some(invite) = &mut self.invite {
+            invite.before = before.filter(|_| invite.offer == Offer::InInvite);
+        }
     }
 }

@@ -13,6 +13,7 @@ impl Call {
             Wake::CancelUnanswered => self.on_cancel_unanswered(ctx),
             Wake::RepeatAnswer => self.on_repeat_answer(ctx),
             Wake::AckMissing => self.on_ack_missing(ctx),
+            Wake::OfferAgain => self.offer_again(ctx),
             Wake::AnswerMissing => self.on_answer_missing(ctx),
             Wake::Ending => self.on_ending_timeout(ctx),
             Wake::Ledger => self.on_ledger_timeout(ctx),

@@ -36,6 +36,23 @@ impl Description {
         self.sent.insert(text.into_boxed_slice())
     }
 
+    /// The text for this leg with one version more, whether it changed or not: the peer shall look at it.
+    pub(crate) fn write_again(&mut self, session: &Session<'_>, address: IpAddr) -> &[u8] {
+        self.version += 1;
+        let text = self.text(session, address);
+        self.sent.insert(text.into_boxed_slice())
+    }
+
+    /// What went out last was refused: what the peer has is this.
+    pub(crate) fn take_back(&mut self, before: Box<[u8]>) {
+        self.sent = Some(before);
+    }
+
+    /// What went out last.
+    pub(crate) fn sent(&self) -> Option<Box<[u8]>> {
+        self.sent.clone()
+    }
+
     fn text(&self, session: &Session<'_>, address: IpAddr) -> Vec<u8> {
         let origin = Origin { username: "-", session_id: self.session_id, version: self.version, address };
         session.patch().origin(origin).finish()

@@ -8,6 +8,7 @@ pub(crate) mod session_id;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use sdp::Session;
 use sip::dialog::Dialog;
 use sip::message::{Builder, Message, Method, Name, Uri};
 use sip::transport::{Hop, Protocol};
@@ -71,7 +72,7 @@ impl Leg {
             body::Body::None => (carried.relay(builder, true), false),
             body::Body::Opaque(bytes) => (carried.relay(builder, true).body("", bytes), false),
             body::Body::Description(bytes) if sdp == Sdp::Passes => {
-                let Ok(session) = sdp::Session::parse(bytes) else {
+                let Ok(session) = Session::parse(bytes) else {
                     return (carried.relay(builder, false), false);
                 };
                 let text = self.description.write(&session, self.address(config));
@@ -79,6 +80,17 @@ impl Leg {
             }
             body::Body::Description(_) | body::Body::Hidden => (carried.relay(builder, false), false),
         }
+    }
+
+    /// Adds a description of the other peer once more, as a new version.
+    pub(crate) fn describe_again(
+        &mut self,
+        config: &Config,
+        builder: Builder,
+        session: &Session<'_>,
+    ) -> Builder {
+        let address = self.address(config);
+        builder.body("application/sdp", self.description.write_again(session, address))
     }
 
     /// Adds an answer that declines every stream of an offer that came in a 2xx (RFC 3264 §6, RFC 6337 §3.1).
@@ -89,10 +101,10 @@ impl Leg {
         offer: Carried<'_>,
     ) -> (Builder, bool) {
         let body::Body::Description(text) = offer.body() else { return (builder, false) };
-        let Ok(session) = sdp::Session::parse(text) else { return (builder, false) };
+        let Ok(session) = Session::parse(text) else { return (builder, false) };
         let declined =
             (0..session.streams()).fold(session.patch(), |patch, stream| patch.port(stream, 0)).finish();
-        let Ok(session) = sdp::Session::parse(&declined) else { return (builder, false) };
+        let Ok(session) = Session::parse(&declined) else { return (builder, false) };
         let text = self.description.write(&session, self.address(config));
         (builder.body("application/sdp", text), true)
     }
