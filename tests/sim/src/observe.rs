@@ -132,7 +132,10 @@ impl World {
         let talking = view.beliefs[index(end)].values().find(|belief| belief.answered.is_some());
         let source = talking.map_or_else(|| view.wanted[index(end)], |belief| belief.local);
         let strict = self.plan.house.sources.contains(&SourcePolicy::Strict);
-        if talking.is_some() && (strict || view.offering != [false; 2] && wire::status(bytes) != 0) {
+        let crossing = view.offering != [false; 2] && wire::status(bytes) != 0;
+        // An answer of which the other end has not heard yet has moved it; our own offer then brings it back.
+        let undecided = strict || crossing || view.answering || view.unsure;
+        if talking.is_some() && undecided {
             return;
         }
         for next in [0, 1] {
