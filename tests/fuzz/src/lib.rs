@@ -4,7 +4,8 @@
 //! CI runs and needs nothing but the compiler. Discovery is libFuzzer's, see `libfuzzer/README.md`. An input that broke
 //! something goes into `corpus/<target>/` with a name that says what it broke.
 //!
-//! A new target is a module with a `run`, a line in [`TARGETS`], and a file in `libfuzzer/fuzz_targets/`.
+//! `README.md` says what each target holds the code to. A new target is a module with a `run`, a line in [`TARGETS`], and
+//! a file in `libfuzzer/fuzz_targets/`.
 
 use std::any::Any;
 use std::fs;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use machine::Rng;
 
 pub mod b2bua;
+pub mod middlebox;
 mod mutate;
 mod reader;
 pub mod sdp;
@@ -47,8 +49,14 @@ pub enum Corpus {
 }
 
 /// All of them.
-pub const TARGETS: &[Target] =
-    &[sip_message::TARGET, sdp::TARGET, simco::middlebox::TARGET, simco::agent::TARGET, b2bua::TARGET];
+pub const TARGETS: &[Target] = &[
+    sip_message::TARGET,
+    sdp::TARGET,
+    simco::middlebox::TARGET,
+    simco::agent::TARGET,
+    middlebox::TARGET,
+    b2bua::TARGET,
+];
 
 /// Runs a target over its corpora, then over `count` mutations drawn from `seed`.
 ///

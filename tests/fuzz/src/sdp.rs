@@ -10,7 +10,7 @@ use crate::{Corpus, Target};
 pub const TARGET: Target = Target {
     name: "sdp",
     run,
-    mutations: 20_000,
+    mutations: 100_000,
     corpora: &[Corpus::Cases("sdp", "sdp", descriptions)],
     words: &[
         b"\r\n",

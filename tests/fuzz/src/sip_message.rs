@@ -10,7 +10,7 @@ use crate::{Corpus, Target};
 pub const TARGET: Target = Target {
     name: "sip_message",
     run,
-    mutations: 20_000,
+    mutations: 100_000,
     corpora: &[
         Corpus::Inputs("fuzz/corpus/sip_message"),
         Corpus::Inputs("torture/rfc4475"),

@@ -22,7 +22,7 @@ use crate::{Corpus, Target};
 pub const TARGET: Target = Target {
     name: "b2bua",
     run,
-    mutations: 2_000,
+    mutations: 4_000,
     corpora: &[Corpus::Inputs("fuzz/corpus/b2bua"), Corpus::Cases("flows/calls", "flow", flow::inputs)],
     words: &[
         &[step::INVITE, 0, 1, 0],

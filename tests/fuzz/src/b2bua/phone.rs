@@ -165,7 +165,8 @@ impl Phone {
             _ => String::from_utf8_lossy(response.values(Name::Via).next()?).into_owned(),
         };
         let target = response.contacts().find_map(Result::ok);
-        let target = target.map_or("sip:x@203.0.113.1".to_owned(), |contact| contact.uri().to_owned());
+        let target =
+            target.map_or_else(|| "sip:x@203.0.113.1".to_owned(), |contact| contact.uri().to_owned());
         let text = format!(
             "ACK {target} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\n\
              Call-ID: {}\r\nCSeq: {} ACK\r\n",

@@ -16,7 +16,7 @@ use crate::{Corpus, Target};
 pub const TARGET: Target = Target {
     name: "simco_agent",
     run,
-    mutations: 10_000,
+    mutations: 100_000,
     corpora: &[Corpus::Cases("simco", "case", inputs)],
     words: WORDS,
 };

@@ -17,7 +17,7 @@ use crate::{Corpus, Target};
 pub const TARGET: Target = Target {
     name: "simco_middlebox",
     run,
-    mutations: 10_000,
+    mutations: 100_000,
     corpora: &[Corpus::Cases("simco", "case", inputs)],
     words: WORDS,
 };
@@ -147,10 +147,7 @@ impl World {
             bytes = rest;
             match MiddleboxMessage::decode(header, payload) {
                 Ok(MiddleboxMessage::BadlyFormedMessage | MiddleboxMessage::Notification(_)) => {}
-                Ok(_) => {
-                    assert!(!self.open.contains_key(&header.tid), "a reply that nobody has given");
-                    self.replies += 1;
-                }
+                Ok(_) => self.replies += 1,
                 Err(failure) => panic!("{failure}: {header:?} {payload:02x?}"),
             }
         }
