@@ -27,6 +27,9 @@ const AGENT_STOP_MAX: Duration = Duration::from_millis(4_200);
 /// How long the middlebox half may take to end.
 const MIDDLEBOX_STOP_MAX: Duration = Duration::from_millis(500);
 
+/// Variables of the environment that the halves are given.
+const KEPT: [&str; 4] = ["LANG", "PATH", "RUST_BACKTRACE", "TZ"];
+
 /// One half.
 struct Half {
     name: &'static str,
@@ -206,6 +209,9 @@ impl Half {
             self.command.split_first().ok_or_else(|| Failure::Start("nothing to start".into()))?;
         let child = Command::new(program)
             .args(arguments)
+            // The half that reads what strangers write need not know what root's environment knows.
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(name, _)| KEPT.iter().any(|kept| name == kept)))
             .stdin(Stdio::null())
             // A Ctrl-C at the terminal reaches us alone; the order of ending is ours.
             .process_group(0)

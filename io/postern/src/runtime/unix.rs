@@ -2,11 +2,16 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, lchown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use nix::unistd::{Uid, chown};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::Uid;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
 
 /// Listens at `path`. A file left behind by a process that is gone is replaced; a living one is not disturbed.
 /// The socket is for `owner` and root only.
@@ -15,10 +20,10 @@ pub(crate) fn listen(path: &Path, owner: Option<Uid>) -> Result<UnixListener, St
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| cannot_make(folder, &error))?;
     }
-    let listener = match UnixListener::bind(path) {
+    let listener = match bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             remove_stale(path)?;
-            UnixListener::bind(path)
+            bind(path)
         }
         other => other,
     };
@@ -30,14 +35,23 @@ pub(crate) fn listen(path: &Path, owner: Option<Uid>) -> Result<UnixListener, St
         io::ErrorKind::InvalidInput => format!("{shown}: the path is too long for a socket (107 bytes)"),
         _other => format!("{shown}: {error}"),
     })?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
-        .map_err(|error| format!("{shown}: {error}"))?;
     if let Some(owner) = owner.filter(|owner| *owner != Uid::effective()) {
         // In a user namespace the owner does not exist; the agent half then runs as the same user as this one.
-        let _ = chown(path, Some(owner), None);
+        let _ = lchown(path, Some(owner.as_raw()), None);
     }
     listener.set_nonblocking(true).map_err(|error| format!("{shown}: {error}"))?;
     Ok(listener)
+}
+
+/// Makes the socket for its owner alone from the first moment on. By name nothing is changed afterwards that another
+/// file could have taken the place of: whoever may write in the folder could have put a link there.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // The kernel makes the file with the rights of the socket.
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 fn cannot_make(folder: &Path, error: &io::Error) -> String {
@@ -63,6 +77,8 @@ fn remove_stale(path: &Path) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn folder(name: &str) -> std::path::PathBuf {
@@ -85,6 +101,13 @@ mod tests {
         let path = folder("alive").join("s.sock");
         let _first = listen(&path, None).unwrap();
         assert!(listen(&path, None).unwrap_err().contains("another postern is running"));
+    }
+
+    #[test]
+    fn only_the_owner_may_connect() {
+        let path = folder("mode").join("s.sock");
+        let _listener = listen(&path, None).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -64,6 +64,12 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     need_net_admin()?;
     let identity = Identity::find(config.user.as_deref())?;
     let rng = seed::rng().map_err(|error| format!("/dev/urandom: {error}"))?;
+    if identity.name == "nobody" && Uid::effective().is_root() {
+        log::warn(format_args!(
+            "the agent half runs as nobody, as other services may: every process of nobody can open pinholes; \
+             `useradd --system postern` gives it a user of its own"
+        ));
+    }
     let guests = Guests::new(config, &identity)?;
     let realms = settings::realms(config)?;
     // The engine takes the lock of this network namespace: nothing of another middlebox is touched before.
