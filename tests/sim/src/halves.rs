@@ -106,7 +106,8 @@ impl World {
                 let call = known(self, id);
                 self.note(call, format!("      agent: call {id} has ended"));
                 if let Some(call) = call {
-                    self.incarnation(call, id, |one| one.ended = true);
+                    let ghost = self.model.ghost(self.now);
+                    self.incarnation(call, id, |one| (one.ended, one.ghost) = (true, ghost.clone()));
                 }
                 (0..self.gates.len()).for_each(|gate| self.check_entries(gate));
             }

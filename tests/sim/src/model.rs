@@ -46,7 +46,7 @@ pub(crate) struct Incarnation {
     pub(crate) id: CallId,
     pub(crate) ending: Option<Cause>,
     pub(crate) ended: bool,
-    /// Its agent was killed: until when its rules may live, for each gate.
+    /// Its agent was killed, or it has ended: until when its rules may live, for each gate.
     pub(crate) ghost: Vec<Instant>,
 }
 
@@ -174,6 +174,14 @@ impl Model {
         }
     }
 
+    /// Until when rules of a call that ends now may live, for each gate: where no session is open, a request that
+    /// nobody answered may still be on its way.
+    pub(crate) fn ghost(&self, now: Instant) -> Vec<Instant> {
+        let until = now + self.lifetime() + SETTLE;
+        let ends = |site: &Site| if site.up.is_some() { now } else { until };
+        self.sites.iter().map(ends).collect()
+    }
+
     /// A session has opened.
     pub(crate) fn up(&mut self, now: Instant, gate: usize) {
         self.sites[gate].up = Some(now);
@@ -262,7 +270,7 @@ impl View {
     /// True if the agent may have rules of this call at a gate.
     pub(crate) fn may_hold(&self, now: Instant, gate: usize, life: Life) -> bool {
         self.incarnations.iter().any(|one| match one.ghost.get(gate) {
-            Some(until) => now <= *until,
+            Some(until) => now < *until,
             None => one.life == life && !one.ended,
         })
     }
