@@ -35,6 +35,9 @@ pub(crate) use self::open::{cannot_listen, run};
 /// Events of one kind taken in one turn, so that no source keeps the others waiting.
 const TURN_MAX: usize = 256;
 
+/// Turns after which the other tasks have theirs: under a flood this loop never has to wait.
+const YIELD: u32 = 8;
+
 /// Everything of the half.
 struct Agent {
     clock: Clock,
@@ -68,10 +71,15 @@ enum Wake {
 impl Agent {
     /// Until it has shut down.
     async fn run(mut self) -> Result<(), Failure> {
+        let mut turns = 0_u32;
         while !self.done {
             let wake = self.wait().await;
             let now = self.clock.now();
             self.turn(now, wake);
+            turns = turns.wrapping_add(1);
+            if turns.is_multiple_of(YIELD) {
+                tokio::task::yield_now().await;
+            }
         }
         let now = self.clock.now();
         for link in &mut self.links {
@@ -102,12 +110,13 @@ impl Agent {
         };
         tokio::select! {
             biased;
+            // The operator before strangers, who may always have something to say.
+            () = signals.next() => Wake::Signal,
+            Some(question) = questions.recv() => Wake::Asked(question),
             () = sockets => Wake::Ready,
             Some(event) = tcp.event() => Wake::Tcp(event),
             Some(found) = resolver.answer() => Wake::Found(found),
-            Some(question) = questions.recv() => Wake::Asked(question),
             () = timer => Wake::Ready,
-            () = signals.next() => Wake::Signal,
         }
     }
 

@@ -34,6 +34,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long a shutdown may take.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 
+/// Turns after which the other tasks have theirs: under a flood this loop never has to wait.
+const YIELD: u32 = 8;
+
 /// Everything of the half.
 struct Gate {
     clock: Clock,
@@ -68,10 +71,15 @@ enum Wake {
 impl Gate {
     /// Until it has shut down.
     async fn run(mut self) -> Result<(), Failure> {
+        let mut turns = 0_u32;
         while !self.done {
             let wake = self.wait().await;
             let now = self.clock.now();
             self.turn(now, wake);
+            turns = turns.wrapping_add(1);
+            if turns.is_multiple_of(YIELD) {
+                tokio::task::yield_now().await;
+            }
         }
         self.sessions.flush_all();
         Ok(())
@@ -99,11 +107,12 @@ impl Gate {
         };
         tokio::select! {
             biased;
-            () = sockets => Wake::Ready,
-            () = disturbance => Wake::Disturbed,
-            Some(question) = questions.recv() => Wake::Asked(question),
-            () = timer => Wake::Ready,
+            // The operator and the kernel before agents, which may always have something to say.
             () = signals.next() => Wake::Signal,
+            Some(question) = questions.recv() => Wake::Asked(question),
+            () = disturbance => Wake::Disturbed,
+            () = sockets => Wake::Ready,
+            () = timer => Wake::Ready,
         }
     }
 
