@@ -152,6 +152,11 @@ pub(super) fn exists(socket: &mut Socket) -> Result<bool, Error> {
     Ok(ask_table(socket)?.is_some())
 }
 
+/// True if the table is there and belongs to this socket: then it is as we left it, since nobody else may change it.
+pub(super) fn is_ours(socket: &mut Socket) -> Result<bool, Error> {
+    Ok(ask_table(socket)?.flatten() == Some(socket.port()))
+}
+
 /// True if the table is there and belongs to a running program other than us.
 fn owner(socket: &mut Socket) -> Result<bool, Error> {
     Ok(ask_table(socket)?.flatten().is_some_and(|port| port != socket.port()))

@@ -1,8 +1,10 @@
 //! What the commands are told by the middlebox half.
 
+use std::collections::BTreeSet;
+
 use machine::Instant;
 use midcom::{Direction, Prid};
-use middlebox::{Engine as _, Entry, Input, RuleAction, RuleInfo};
+use middlebox::{Engine as _, Entry, Input, Key, RuleAction, RuleInfo};
 
 use super::{Gate, prove};
 use crate::admin::protocol::{Answer, EntryLine, GateStatus, PinholeLine, Pinholes, Request};
@@ -63,16 +65,17 @@ impl Gate {
         });
         let mut report = Pinholes { rules: rules.collect(), ..Pinholes::default() };
         if kernel {
-            let expected = self.machine.expected_keys();
-            match (engine.entries(), engine.verify(&expected)) {
-                (Ok(entries), Ok(drift)) => {
-                    report.kernel = Some(entries.iter().map(entry).collect());
-                    let taken = drift.missing.iter().filter(|key| !self.machine.has_run_out(now, key));
-                    report.missing = taken.map(ToString::to_string).collect();
-                    report.foreign = drift.foreign.iter().map(ToString::to_string).collect();
-                }
-                (Err(failure), _) | (_, Err(failure)) => return Answer::Error(failure.to_string()),
-            }
+            let entries = match engine.entries() {
+                Ok(entries) => entries,
+                Err(failure) => return Answer::Error(failure.to_string()),
+            };
+            // A look changes nothing: what differs is repaired when the kernel tells of it, not when somebody asks.
+            let expected: BTreeSet<Key> = self.machine.expected_keys().into_iter().collect();
+            let found: BTreeSet<Key> = entries.iter().map(|entry| entry.key).collect();
+            let missing = expected.difference(&found).filter(|key| !self.machine.has_run_out(now, key));
+            report.missing = missing.map(ToString::to_string).collect();
+            report.foreign = found.difference(&expected).map(ToString::to_string).collect();
+            report.kernel = Some(entries.iter().map(entry).collect());
         }
         Answer::of(&report)
     }
