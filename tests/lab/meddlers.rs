@@ -13,6 +13,7 @@ pub(crate) fn trials() -> Vec<Named> {
     vec![
         ("meddlers::everything_is_flushed", flushed),
         ("meddlers::our_table_is_not_theirs", not_theirs),
+        ("meddlers::looking_changes_nothing", looking),
         ("meddlers::other_software_sets_our_mark", foreign_mark),
         ("meddlers::a_third_network_with_a_stolen_address", spoofed),
         ("meddlers::crossed_ports_where_sources_are_strict", crossed_ports),
@@ -77,6 +78,29 @@ fn not_theirs() -> Outcome {
     }
     shout_at_the_call(&world, &[RTP_INSIDE + 2, 5_060, 40_000])?;
     witness.is_unharmed_and_alone()?;
+    witness.hang_up()?;
+    Ok(())
+}
+
+/// Who asks what is open, and who changes tables of their own, must not make Postern write its gate anew: the packets of
+/// that moment would be lost.
+fn looking() -> Outcome {
+    let world = World::new()?;
+    let postern = world.postern(CONFIG)?;
+    let witness = Witness::start(&world, &postern)?;
+    let chains = || {
+        let listed = world.command(&world.firewall, "nft", &["-a", "list", "table", "inet", "postern"])?;
+        let rules = listed.lines().filter(|line| line.contains("# handle") && !line.contains("expires"));
+        Ok::<_, io::Error>(rules.map(str::to_owned).collect::<Vec<_>>())
+    };
+    let before = chains()?;
+    expect(before.len() > 10, true, "rules of the gate")?;
+    for number in 0..20 {
+        postern.text(&["pinholes", "--kernel"])?;
+        world.nft(&format!("table inet other {{\nchain c{number} {{\n}}\n}}"))?;
+    }
+    witness.is_unharmed_and_alone()?;
+    expect(chains()?, before, "rules of the gate")?;
     witness.hang_up()?;
     Ok(())
 }

@@ -21,7 +21,8 @@ const TICK: Duration = Duration::from_millis(10);
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Tally {
     heard: (u64, u64),
-    pub(crate) lost: u64,
+    /// Packets that are missing: to whom, and their numbers.
+    pub(crate) lost: Vec<String>,
     /// Length and sender of what was not sent by the other end's media socket as part of its stream.
     pub(crate) strange: Vec<(usize, String)>,
 }
@@ -117,8 +118,8 @@ fn talk(sockets: &[UdpSocket; 4], tally: &Mutex<Tally>, stop: &AtomicBool) {
     }
 }
 
-/// The number expected next, how many were heard and how many are missing.
-type Stream<'s> = (&'s mut u64, &'s mut u64, &'s mut u64);
+/// The number expected next, how many were heard, and what is missing.
+type Stream<'s> = (&'s mut u64, &'s mut u64, &'s mut Vec<String>);
 
 fn listen(
     socket: &UdpSocket,
@@ -137,7 +138,9 @@ fn listen(
         let number = <[u8; 8]>::try_from(&buffer[..length]).map(u64::from_be_bytes).ok();
         match (&mut stream, number.filter(|_| sender.to_string() == peer)) {
             (Some((next, heard, lost)), Some(number)) => {
-                **lost += number.saturating_sub(**next);
+                if number != **next {
+                    lost.push(format!("from {peer}: {next} to {number}"));
+                }
                 **next = number + 1;
                 **heard += 1;
             }

@@ -75,7 +75,7 @@ impl<'w> Witness<'w> {
         let postern = self.postern;
         self.more_media()?;
         let tally = self.media.tally();
-        expect(tally.lost, 0, "packets of the running call lost")?;
+        expect(tally.lost, Vec::new(), "packets of the running call lost")?;
         expect(tally.strange, Vec::new(), "packets that are not of the running call")?;
         postern.wait_for("no pinhole but those of the running call is open", || {
             Ok(postern.pinholes()? == self.pinholes)
