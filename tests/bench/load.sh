@@ -84,6 +84,8 @@ done
 
 tree() { echo "$run"; cat "/proc/$run/task/$run/children"; }
 ticks() { local sum=0 pid; for pid in $(tree); do set -- $(cut -d')' -f2 "/proc/$pid/stat"); sum=$((sum + ${12} + ${13})); done; echo $sum; }
+# One line for each process: what it is called, user and system time in ticks.
+split() { local pid; for pid in $(tree); do set -- $(cut -d')' -f2 "/proc/$pid/stat"); echo "$(tr '\0' ' ' <"/proc/$pid/cmdline" | awk '{print $2}') ${12} ${13}"; done; }
 resident() { local sum=0 pid; for pid in $(tree); do sum=$((sum + $(awk '/^Pss:/ {print $2}' "/proc/$pid/smaps_rollup"))); done; echo $sum; }
 
 idle=$(resident)
@@ -102,7 +104,7 @@ if [ -n "$command" ]; then
   $command "$(tree | tr ' ' '\n' | sed '/^$/d' | paste -sd,)" >command.out 2>&1 &
   observer=$!; pids+=("$observer"); sleep 0.3
 fi
-before=$(ticks); started=$(date +%s.%N)
+before=$(ticks); split >before; started=$(date +%s.%N)
 status=0
 ip netns exec "${name}o" sipp -sf uac.xml -inf ports.csv 198.51.100.1:5060 -i 198.51.100.20 -p 5060 -m "$calls" -r "$rate" -l 100000 -d "$hold" \
   -t "$transport" -s bob -nostdin -timeout 300s -trace_stat -fd 1 -stf uac.csv -trace_rtt -rtt_freq 1 -trace_err -error_file uac.err >uac.out 2>&1 &
@@ -110,7 +112,7 @@ uac=$!; pids+=("$uac")
 peak=$idle
 while kill -0 "$uac" 2>/dev/null; do now=$(resident); [ "$now" -gt "$peak" ] && peak=$now; sleep 0.5; done
 wait "$uac" || status=$?
-ended=$(date +%s.%N); after=$(ticks)
+ended=$(date +%s.%N); after=$(ticks); split >after
 if [ -n "$command" ]; then kill -INT "$observer"; wait "$observer" || true; cat command.out; fi
 if [ -n "$watch" ]; then sleep 0.5; kill -INT "$tcpdump"; wait "$tcpdump" || true; fi
 kill -USR1 "$uas"; for _ in $(seq 60); do kill -0 "$uas" 2>/dev/null || break; sleep 0.2; done
@@ -121,6 +123,8 @@ echo "caller:  successful $(column uac.csv 'SuccessfulCall(C)')  failed $(column
 echo "callee:  successful $(column uas.csv 'SuccessfulCall(C)')  failed $(column uas.csv 'FailedCall(C)')  retransmissions $(column uas.csv 'Retransmissions(C)')"
 awk -v t=$((after - before)) -v n="$calls" -v hz="$(getconf CLK_TCK)" -v s="$started" -v e="$ended" -v r="$calls" \
   'BEGIN {printf "cpu:     %.0f µs per call (all Postern processes, user+system), %.2f s in %.1f s; %.0f calls/s\n", t/hz*1e6/n, t/hz, e-s, r/(e-s)}'
+paste before after | awk -v n="$calls" -v hz="$(getconf CLK_TCK)" \
+  '{printf("%s%s user %.0f + system %.0f µs", (NR > 1) ? ",  " : "         ", $4, ($5-$2)/hz*1e6/n, ($6-$3)/hz*1e6/n)} END {print ""}'
 echo "memory:  $idle kB idle, $peak kB at the peak (proportional set size, all processes)"
 cat ./*rtt*.csv 2>/dev/null | awk -F';' 'FNR>1 && $2+0>0 {print $2}' | sort -n | awk '{v[NR]=$1} END {if (NR) printf "set-up:  p50 %s ms  p99 %s ms (SIPp INVITE to 200, %d samples)\n", v[int((NR+1)/2)], v[int(NR*0.99)], NR}'
 [ -n "$watch" ] || exit 0

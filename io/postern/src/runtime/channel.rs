@@ -1,9 +1,12 @@
 //! A byte stream to a SIMCO peer, over a Unix socket or TCP: read until empty, written once per turn.
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll};
 
-use tokio::net::{TcpStream, UnixStream};
+use super::watched::Watched;
 
 /// Bytes that may wait for a peer that does not read. Then the connection is given up.
 const PENDING_BYTES_MAX: usize = 8 << 20;
@@ -17,7 +20,7 @@ enum Stream {
 /// The stream with what could not be written yet.
 #[derive(Debug)]
 pub(crate) struct Channel {
-    stream: Stream,
+    stream: Watched<Stream>,
     pending: Vec<u8>,
 }
 
@@ -32,32 +35,37 @@ pub(crate) enum Read {
     Ended(String),
 }
 
-impl From<UnixStream> for Channel {
-    fn from(stream: UnixStream) -> Self {
-        Self { stream: Stream::Unix(stream), pending: Vec::new() }
+impl Channel {
+    /// Over a Unix socket. Must be called inside the runtime.
+    pub(crate) fn unix(stream: tokio::net::UnixStream) -> io::Result<Self> {
+        Self::over(Stream::Unix(stream.into_std()?))
     }
-}
 
-impl From<TcpStream> for Channel {
-    fn from(stream: TcpStream) -> Self {
+    /// Over TCP. Must be called inside the runtime.
+    pub(crate) fn tcp(stream: tokio::net::TcpStream) -> io::Result<Self> {
         // Requests are written together; waiting for more would only delay a call.
         let _ = stream.set_nodelay(true);
-        Self { stream: Stream::Tcp(stream), pending: Vec::new() }
+        Self::over(Stream::Tcp(stream.into_std()?))
     }
-}
 
-impl Channel {
+    fn over(stream: Stream) -> io::Result<Self> {
+        Ok(Self { stream: Watched::new(stream)?, pending: Vec::new() })
+    }
+
     /// Reads what is there.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> Read {
-        let result = match &self.stream {
-            Stream::Unix(stream) => stream.try_read(buffer),
-            Stream::Tcp(stream) => stream.try_read(buffer),
-        };
-        match result {
-            Ok(0) => Read::Ended("the peer closed the connection".into()),
-            Ok(count) => Read::Bytes(count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Read::Empty,
-            Err(error) => Read::Ended(error.to_string()),
+        let mut count = None;
+        let result = self.stream.read(|stream| {
+            let read = stream.read(buffer)?;
+            count = Some(read);
+            // Less than there was room for was everything: another read would only hear that.
+            if read < buffer.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match (count, result) {
+            (Some(0), _) => Read::Ended("the peer closed the connection".into()),
+            (Some(count), _) => Read::Bytes(count),
+            (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Read::Ended(error.to_string()),
+            (None, _) => Read::Empty,
         }
     }
 
@@ -70,14 +78,13 @@ impl Channel {
     pub(crate) fn flush(&mut self) -> Result<(), String> {
         let mut written = 0;
         while written < self.pending.len() {
-            let rest = self.pending.get(written..).unwrap_or_default();
-            let result = match &self.stream {
-                Stream::Unix(stream) => stream.try_write(rest),
-                Stream::Tcp(stream) => stream.try_write(rest),
-            };
-            match result {
+            match self.stream.inner().write(self.pending.get(written..).unwrap_or_default()) {
                 Ok(count) => written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stream.wants_room();
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.to_string()),
             }
         }
@@ -89,16 +96,38 @@ impl Channel {
     }
 
     /// Ready when there is something to read, or room for what waits.
-    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let readable = match &self.stream {
-            Stream::Unix(stream) => stream.poll_read_ready(cx).is_ready(),
-            Stream::Tcp(stream) => stream.poll_read_ready(cx).is_ready(),
-        };
-        let writable = !self.pending.is_empty()
-            && match &self.stream {
-                Stream::Unix(stream) => stream.poll_write_ready(cx).is_ready(),
-                Stream::Tcp(stream) => stream.poll_write_ready(cx).is_ready(),
-            };
-        if readable || writable { Poll::Ready(()) } else { Poll::Pending }
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_ready(cx)
+    }
+}
+
+impl Stream {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => (&*stream).read(buffer),
+            Self::Tcp(stream) => (&*stream).read(buffer),
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => (&*stream).write(bytes),
+            Self::Tcp(stream) => (&*stream).write(bytes),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(stream) => stream.as_fd(),
+            Self::Tcp(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }

@@ -1,9 +1,11 @@
 //! The loops of both halves: they read, tell the machines, and carry out what the machines ask for, in order.
 
 pub(crate) mod agent;
+mod alarm;
 pub(crate) mod channel;
 pub(crate) mod gate;
 pub(crate) mod unix;
+mod watched;
 
 use std::future::Future;
 

@@ -238,9 +238,9 @@ async fn within(dial: impl Future<Output = std::io::Result<Channel>>) -> std::io
 }
 
 async fn unix(path: PathBuf) -> std::io::Result<Channel> {
-    UnixStream::connect(path).await.map(Channel::from)
+    UnixStream::connect(path).await.and_then(Channel::unix)
 }
 
 async fn tcp(address: SocketAddr) -> std::io::Result<Channel> {
-    TcpStream::connect(address).await.map(Channel::from)
+    TcpStream::connect(address).await.and_then(Channel::tcp)
 }

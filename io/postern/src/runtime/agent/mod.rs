@@ -25,6 +25,7 @@ use self::link::Link;
 use self::resolver::{Found, Resolver};
 use self::tcp::{Tcp, TcpEvent};
 use self::udp::{Arrived, Udp};
+use super::alarm::Alarm;
 use super::{Failure, Signals};
 use crate::admin::server::Question;
 use crate::clock::Clock;
@@ -41,6 +42,7 @@ const YIELD: u32 = 8;
 /// Everything of the half.
 struct Agent {
     clock: Clock,
+    alarm: Alarm,
     machine: B2bua,
     out: Outbox<Output>,
     /// What must still be told to the machine before this turn ends.
@@ -90,9 +92,8 @@ impl Agent {
 
     async fn wait(&mut self) -> Wake {
         let machine = self.machine.next_timeout().map(|(at, _)| at);
-        let next = self.links.iter().filter_map(Link::next_timeout).chain(machine).min();
-        let deadline = next.map(|at| self.clock.deadline(at));
-        let Self { udp, tcp, links, resolver, questions, signals, .. } = self;
+        let deadline = self.links.iter().filter_map(Link::next_timeout).chain(machine).min();
+        let Self { clock, alarm, udp, tcp, links, resolver, questions, signals, .. } = self;
         let sockets = poll_fn(|cx| {
             let mut ready = udp.poll_ready(cx);
             for link in links.iter_mut() {
@@ -102,12 +103,6 @@ impl Agent {
             }
             ready
         });
-        let timer = async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             // The operator before strangers, who may always have something to say.
@@ -116,7 +111,7 @@ impl Agent {
             () = sockets => Wake::Ready,
             Some(event) = tcp.event() => Wake::Tcp(event),
             Some(found) = resolver.answer() => Wake::Found(found),
-            () = timer => Wake::Ready,
+            () = poll_fn(|cx| alarm.poll_due(cx, *clock, deadline)) => Wake::Ready,
         }
     }
 

@@ -19,6 +19,7 @@ use super::{Agent, Failure, doors, settings};
 use crate::admin::{protocol, server};
 use crate::clock::Clock;
 use crate::config::{Config, Listen, Transport};
+use crate::runtime::alarm::Alarm;
 use crate::runtime::{Signals, block_on, unix};
 use crate::sandbox::{self, Identity, Keep};
 use crate::supervise::Parent;
@@ -68,6 +69,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
     let history = usize::try_from(config.limits.history).unwrap_or(usize::MAX);
     Ok(Agent {
         clock: Clock::start(),
+        alarm: Alarm::default(),
         machine: B2bua::new(settings, rng),
         out: Outbox::new(),
         inputs: VecDeque::new(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::task::{Context, Poll};
 
@@ -13,9 +13,9 @@ use nix::sys::socket::{
     setsockopt, sockopt,
 };
 use sip::transport::{Hop, ListenerId, Protocol};
-use tokio::net::UdpSocket;
 
 use super::doors;
+use crate::runtime::watched::Watched;
 
 /// Datagrams read from one socket before the others get their turn.
 const READ_MAX: usize = 256;
@@ -38,7 +38,7 @@ pub(crate) struct Udp {
 
 struct Socket {
     listener: ListenerId,
-    socket: UdpSocket,
+    socket: Watched<UdpSocket>,
     queue: Vec<(SocketAddr, Bytes)>,
     /// Room for the kernel's list of one batch.
     headers: MultiHeaders<SockaddrStorage>,
@@ -65,24 +65,22 @@ impl Udp {
         address: SocketAddr,
         closed: &BTreeSet<String>,
     ) -> io::Result<()> {
-        let socket = std::net::UdpSocket::bind(address)?;
+        let socket = UdpSocket::bind(address)?;
         doors::shut(&socket, closed)?;
         socket.set_nonblocking(true)?;
         enlarge(&socket);
         report_errors(&socket, address);
-        let socket = UdpSocket::from_std(socket)?;
+        let socket = Watched::new(socket)?;
         let headers = MultiHeaders::preallocate(BATCH_MAX, None);
         self.sockets.push(Socket { listener, socket, queue: Vec::new(), headers });
         Ok(())
     }
 
     /// Ready when a datagram is there, or the kernel has room for what waits.
-    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut ready = Poll::Pending;
-        for socket in &self.sockets {
-            let readable = socket.socket.poll_recv_ready(cx).is_ready();
-            let writable = !socket.queue.is_empty() && socket.socket.poll_send_ready(cx).is_ready();
-            if readable || writable {
+        for socket in &mut self.sockets {
+            if socket.socket.poll_ready(cx).is_ready() {
                 ready = Poll::Ready(());
             }
         }
@@ -93,7 +91,7 @@ impl Udp {
     pub(crate) fn receive(&mut self, mut each: impl FnMut(Arrived)) {
         for socket in &self.sockets {
             for _ in 0..READ_MAX {
-                match socket.socket.try_recv_from(&mut self.buffer) {
+                match socket.socket.read(|socket| socket.recv_from(&mut self.buffer)) {
                     Ok((count, remote)) => {
                         let bytes = Bytes::copy_from_slice(self.buffer.get(..count).unwrap_or_default());
                         each(Arrived::Datagram(socket.hop(remote), bytes));
@@ -135,12 +133,15 @@ impl Socket {
         while sent < self.queue.len() {
             let batch = self.queue.get(sent..).unwrap_or_default();
             let batch = batch.get(..BATCH_MAX).unwrap_or(batch);
-            match send(&self.socket, &mut self.headers, batch) {
+            match send(self.socket.inner(), &mut self.headers, batch) {
                 Ok(count) => {
                     sent += count;
                     again = true;
                 }
-                Err(Errno::EAGAIN) => break,
+                Err(Errno::EAGAIN) => {
+                    self.socket.wants_room();
+                    break;
+                }
                 Err(_) if again => {
                     self.failures(each);
                     again = false;
@@ -163,7 +164,8 @@ impl Socket {
         let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
         for _ in 0..READ_MAX {
             let mut slices = [IoSliceMut::new(&mut byte)];
-            let message = recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut slices, None, flags);
+            let message =
+                recvmsg::<SockaddrStorage>(self.socket.inner().as_raw_fd(), &mut slices, None, flags);
             let Ok(message) = message else { break };
             if let Some(remote) = message.address.as_ref().and_then(socket_address) {
                 each(Arrived::Failed(self.hop(remote)));
@@ -179,9 +181,8 @@ fn send(
     batch: &[(SocketAddr, Bytes)],
 ) -> Result<usize, Errno> {
     if let [(remote, bytes)] = batch {
-        return match socket.try_send_to(bytes, *remote) {
+        return match socket.send_to(bytes, *remote) {
             Ok(_) => Ok(1),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Errno::EAGAIN),
             Err(error) => Err(Errno::from_raw(error.raw_os_error().unwrap_or(0))),
         };
     }
@@ -189,20 +190,12 @@ fn send(
     let addresses: Vec<Option<SockaddrStorage>> =
         batch.iter().map(|(remote, _)| Some((*remote).into())).collect();
     let none: [ControlMessage<'_>; 0] = [];
-    let send = || {
-        sendmmsg(socket.as_raw_fd(), headers, &slices, &addresses, none, MsgFlags::MSG_DONTWAIT)
-            .map(Iterator::count)
-            .map_err(io::Error::from)
-    };
-    match socket.try_io(tokio::io::Interest::WRITABLE, send) {
-        Ok(count) => Ok(count.max(1)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Errno::EAGAIN),
-        Err(error) => Err(Errno::from_raw(error.raw_os_error().unwrap_or(0))),
-    }
+    sendmmsg(socket.as_raw_fd(), headers, &slices, &addresses, none, MsgFlags::MSG_DONTWAIT)
+        .map(|sent| sent.count().max(1))
 }
 
 /// Larger buffers, as far as the kernel allows.
-fn enlarge(socket: &std::net::UdpSocket) {
+fn enlarge(socket: &UdpSocket) {
     if setsockopt(socket, sockopt::RcvBufForce, &SOCKET_BYTES).is_err() {
         let _ = setsockopt(socket, sockopt::RcvBuf, &SOCKET_BYTES);
     }
@@ -213,7 +206,7 @@ fn enlarge(socket: &std::net::UdpSocket) {
 
 //= RFC 3261 §18.4: transport errors, ICMP among them, are told to the transport user. The kernel remembers them only on
 //= request, since the socket is not connected.
-fn report_errors(socket: &std::net::UdpSocket, address: SocketAddr) {
+fn report_errors(socket: &UdpSocket, address: SocketAddr) {
     let _ = match address {
         SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4RecvErr, &true),
         SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvErr, &true),

@@ -21,6 +21,8 @@ use tokio::sync::mpsc;
 
 use self::chronicle::Chronicle;
 use self::sessions::Sessions;
+use super::alarm::Alarm;
+use super::watched::register;
 use super::{Failure, Signals};
 use crate::admin::server::Question;
 use crate::clock::Clock;
@@ -40,6 +42,7 @@ const YIELD: u32 = 8;
 /// Everything of the half.
 struct Gate {
     clock: Clock,
+    alarm: Alarm,
     config: Config,
     realms: Realms,
     machine: Middlebox,
@@ -88,8 +91,8 @@ impl Gate {
     async fn wait(&mut self) -> Wake {
         let machine = self.machine.next_timeout().map(|(at, _)| at);
         let next = [machine, self.sessions.next_timeout(), self.stopping, Some(self.looked + LOOK)];
-        let deadline = next.into_iter().flatten().min().map(|at| self.clock.deadline(at));
-        let Self { sessions, drift, questions, signals, .. } = self;
+        let deadline = next.into_iter().flatten().min();
+        let Self { clock, alarm, sessions, drift, questions, signals, .. } = self;
         let sockets = poll_fn(|cx| sessions.poll_ready(cx));
         let disturbance = poll_fn(|cx| match drift.poll_read_ready(cx) {
             Poll::Ready(Ok(mut guard)) => {
@@ -99,12 +102,6 @@ impl Gate {
             // A socket that cannot be waited for is looked at every second.
             Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
         });
-        let timer = async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             // The operator and the kernel before agents, which may always have something to say.
@@ -112,7 +109,7 @@ impl Gate {
             Some(question) = questions.recv() => Wake::Asked(question),
             () = disturbance => Wake::Disturbed,
             () = sockets => Wake::Ready,
-            () = timer => Wake::Ready,
+            () = poll_fn(|cx| alarm.poll_due(cx, *clock, deadline)) => Wake::Ready,
         }
     }
 
@@ -206,11 +203,6 @@ impl Gate {
 }
 
 /// A descriptor of our own for the engine's event socket: the engine keeps its own.
-#[allow(
-    deprecated,
-    reason = "an OwnedFd keeps its descriptor open, which is all the unsafe successor asks for"
-)]
 fn event_descriptor(engine: &Nft) -> std::io::Result<AsyncFd<std::os::fd::OwnedFd>> {
-    let descriptor = engine.as_fd().try_clone_to_owned()?;
-    AsyncFd::with_interest(descriptor, tokio::io::Interest::READABLE)
+    register(engine.as_fd().try_clone_to_owned()?, tokio::io::Interest::READABLE)
 }

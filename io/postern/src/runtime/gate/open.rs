@@ -17,6 +17,7 @@ use crate::admin::protocol::ProofReport;
 use crate::admin::{protocol, server};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::runtime::alarm::Alarm;
 use crate::runtime::{Signals, block_on, unix};
 use crate::sandbox::{self, Identity, Keep};
 use crate::supervise::Parent;
@@ -102,6 +103,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     );
     Ok(Gate {
         clock: Clock::start(),
+        alarm: Alarm::default(),
         config: config.clone(),
         realms,
         machine,

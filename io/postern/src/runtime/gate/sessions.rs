@@ -76,8 +76,9 @@ impl Sessions {
             // Out of descriptors: the next turn may find some.
             let Ok((stream, _)) = accepted else { break };
             let uid = stream.peer_cred().map(|peer| peer.uid()).ok();
+            let Ok(channel) = Channel::unix(stream) else { break };
             self.arrivals.push(Arrival {
-                channel: Channel::from(stream),
+                channel,
                 agent: uid.and_then(|uid| self.guests.local(uid)),
                 who: uid.map_or_else(|| "an unknown user".to_owned(), |uid| format!("user {uid}")),
             });
@@ -87,14 +88,11 @@ impl Sessions {
                 ready = Poll::Ready(());
                 let Ok((stream, remote)) = accepted else { break };
                 let agent = self.guests.remote(remote.ip());
-                self.arrivals.push(Arrival {
-                    channel: Channel::from(stream),
-                    agent,
-                    who: remote.to_string(),
-                });
+                let Ok(channel) = Channel::tcp(stream) else { break };
+                self.arrivals.push(Arrival { channel, agent, who: remote.to_string() });
             }
         }
-        for connection in self.connections.values() {
+        for connection in self.connections.values_mut() {
             if connection.channel.poll_ready(cx).is_ready() {
                 ready = Poll::Ready(());
             }
