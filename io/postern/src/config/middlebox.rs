@@ -112,7 +112,7 @@ static PORTS: Key<Ports> = Key {
     name: "ports",
     kind: Ports { min: 1024 },
     absent: Absent::Derived("`media-ports` of the inside realm"),
-    text: "Ports that agents may open inside.",
+    text: "Ports that agents may open inside: some or all of the inside realm's `media-ports`.",
 };
 static DENY: Key<List<Network>> = Key {
     name: "deny",
@@ -196,6 +196,17 @@ impl Middlebox {
             );
         }
         let realm = realms.get(inside?)?;
+        let ports = table.given(&PORTS, problems).unwrap_or_else(|| realm.media_ports.clone());
+        let managed = |port| realm.media_ports.contains(port);
+        if engine == Engine::Nftables && !(managed(ports.start()) && managed(ports.end())) {
+            let (low, high) = (realm.media_ports.start(), realm.media_ports.end());
+            problems.push_with_help(
+                table.place(&PORTS),
+                "agents could open ports that the gate does not close",
+                format!("`media-ports` of realm {} are {low}-{high}", realm.name),
+                "what passed there could go on after the call where `established` is accepted; widen `media-ports`",
+            );
+        }
         Some(Self {
             engine,
             inside: inside?,
@@ -207,7 +218,7 @@ impl Middlebox {
             peers,
             users: table.given(&USERS, problems).unwrap_or_default(),
             internal: table.given(&INTERNAL, problems).unwrap_or_else(|| realm.media.clone()),
-            ports: table.given(&PORTS, problems).unwrap_or_else(|| realm.media_ports.clone()),
+            ports,
             deny: table.value(&DENY, problems),
             rules_max: table.value(&RULES_MAX, problems),
             lifetime_max: table.value(&LIFETIME_MAX, problems),
