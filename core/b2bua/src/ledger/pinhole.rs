@@ -65,7 +65,12 @@ impl Pinhole {
     /// True if some packet may pass both.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         let sources = self.source.contains(&other.source) || other.source.contains(&self.source);
-        self.is_beside(other) && self.place.overlaps(other.place) && sources
+        // The source port rises with the port it leads to, so two rules meet in all common ports or in none.
+        let offset = other.place.port.wrapping_sub(self.place.port);
+        let ports = self.source_port == 0
+            || other.source_port == 0
+            || other.source_port == self.source_port.wrapping_add(offset);
+        self.is_beside(other) && self.place.overlaps(other.place) && sources && ports
     }
 
     /// True if more than one host may send: an address wildcard.

@@ -201,3 +201,16 @@ fn a_refusal_after_the_hold_has_ended_closes_the_ledger() {
     bench.close();
     assert_eq!(bench.refuse(Failure::Conflict), Progress::Closed);
 }
+
+#[test]
+fn a_strict_rule_for_a_port_that_the_peer_has_left_is_closed() {
+    let mut bench = Bench::new(SourcePolicy::Strict);
+    bench.exchange(Side::A, (A, "20000"), (B, "30000"));
+    bench.settle();
+    bench.exchange(Side::B, (B, "30004"), (A, "20000"));
+    bench.settle();
+    let sources: Vec<u16> =
+        bench.ledger.rules().map(|rule| rule.external.port.max(rule.internal.port)).collect();
+    assert_eq!(bench.toy.rules.len(), 2, "{:?}", bench.ledger.rules().collect::<Vec<_>>());
+    assert_eq!(sources, [30004, 30004]);
+}
