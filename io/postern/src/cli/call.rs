@@ -26,7 +26,7 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let socket = agent_socket(&common.sockets());
+        let socket = agent_socket(&common.sockets()?);
         let Some(id) = self.id else { return watch(common, &socket) };
         let report: CallReport = client::ask(&socket, &Request::Call { id })?;
         if common.json { print::json(&report) } else { print::say(&text(&report)) }

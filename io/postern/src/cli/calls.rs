@@ -23,7 +23,7 @@ pub(super) struct Calls {
 impl Calls {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let request = Request::Calls { ended: self.ended };
-        let list: List = client::ask(&agent_socket(&common.sockets()), &request)?;
+        let list: List = client::ask(&agent_socket(&common.sockets()?), &request)?;
         if common.json {
             return print::json(&list);
         }

@@ -19,7 +19,7 @@ pub(super) struct Kick {
 
 impl Kick {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let id: u64 = client::ask(&agent_socket(&common.sockets()), &Request::Kick { id: self.id })?;
+        let id: u64 = client::ask(&agent_socket(&common.sockets()?), &Request::Kick { id: self.id })?;
         if common.json { print::json(&id) } else { print::say(&format!("call {id} is being ended\n")) }
     }
 }

@@ -151,18 +151,21 @@ impl Common {
         Ok(config)
     }
 
-    /// Where the running Postern is asked. A file that cannot be read or is wrong does not keep anybody from asking;
-    /// one that was named is complained about, since the answer may come from elsewhere.
-    fn sockets(&self) -> PathBuf {
-        let configured = || match Config::load(&self.config) {
-            Ok(config) => Some(config.run_dir),
-            Err(refused) => {
-                if self.config != Path::new(config::DEFAULT_PATH) {
-                    print::complain(&refused.text);
-                }
-                None
+    /// Where the running Postern is asked. Without a file, or with a wrong one, at the usual place; but not if the file
+    /// was named: another Postern may run there, and it is not the one whose call is to be kicked.
+    fn sockets(&self) -> Result<PathBuf, Complaint> {
+        if let Some(run_dir) = &self.run_dir {
+            return Ok(run_dir.clone());
+        }
+        match Config::load(&self.config) {
+            Ok(config) => Ok(config.run_dir),
+            Err(_) if self.config == Path::new(config::DEFAULT_PATH) => {
+                Ok(PathBuf::from(config::DEFAULT_RUN_DIR))
             }
-        };
-        self.run_dir.clone().or_else(configured).unwrap_or_else(|| PathBuf::from(config::DEFAULT_RUN_DIR))
+            Err(refused) => {
+                let advice = "which Postern is meant? --run-dir DIR says it without a file";
+                Err(Complaint::usage(format!("{}\n{advice}", refused.text.trim_end())))
+            }
+        }
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct Pinholes {
 impl Pinholes {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let request = Request::Pinholes { kernel: self.kernel };
-        let report: Report = client::ask(&middlebox_socket(&common.sockets()), &request)?;
+        let report: Report = client::ask(&middlebox_socket(&common.sockets()?), &request)?;
         let said = if common.json { print::json(&report) } else { print::say(&text(&report, self.kernel)) }?;
         let differs = !report.missing.is_empty() || !report.foreign.is_empty();
         Ok(if said == OK && differs { PROBLEM } else { said })

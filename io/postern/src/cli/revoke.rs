@@ -20,7 +20,7 @@ pub(super) struct Revoke {
 impl Revoke {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let request = Request::Revoke { pid: self.pid };
-        let pid: u32 = client::ask(&middlebox_socket(&common.sockets()), &request)?;
+        let pid: u32 = client::ask(&middlebox_socket(&common.sockets()?), &request)?;
         if common.json { print::json(&pid) } else { print::say(&format!("rule {pid} is being closed\n")) }
     }
 }

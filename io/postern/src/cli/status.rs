@@ -29,7 +29,7 @@ struct Report {
 
 impl Status {
     pub(super) fn run(self, common: &Common) -> Outcome {
-        let sockets = common.sockets();
+        let sockets = common.sockets()?;
         let agent: Result<AgentStatus, String> = client::ask(&agent_socket(&sockets), &Request::Status);
         let gate: Result<GateStatus, String> = client::ask(&middlebox_socket(&sockets), &Request::Status);
         let well = agent.as_ref().is_ok_and(|agent| agent.middleboxes.iter().all(|middlebox| middlebox.up));
