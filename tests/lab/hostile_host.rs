@@ -201,10 +201,14 @@ fn unreadable() -> Outcome {
                 says(&run(host, NOBODY, &[command, &secret])?, 2, "secret.toml: permission denied")?;
             }
         }
-        // A command that asks a running Postern says whom it asked, and why not another.
-        let told = run(host, &[], &["calls", "--config", &missing])?;
-        says(&told, 1, "missing.toml: no such file")?;
-        says(&told, 1, "no postern answers at /run/postern/agent.sock")
+        // Whoever names a file does not mean another Postern that may run at the usual place.
+        for command in [["calls", "--config"].as_slice(), &["kick", "1", "--config"], &["status", "--config"]]
+        {
+            let told = run(host, &[], &[command, &[&missing]].concat())?;
+            says(&told, 2, "missing.toml: no such file")?;
+            says(&told, 2, "--run-dir DIR says it without a file")?;
+        }
+        Ok(())
     })
 }
 

@@ -1,11 +1,11 @@
 //! Other hands on the firewall while a call runs: the administrator's, and those of software that knows nothing of us.
 
 use std::io;
-use std::net::UdpSocket;
 
 use netns::Host;
 
 use crate::media::{RTP_INSIDE, RTP_OUTSIDE};
+use crate::raw::bind;
 use crate::witness::{Witness, expect};
 use crate::world::{CONFIG, INSIDE, Named, OUTSIDE, Outcome, World};
 
@@ -24,7 +24,7 @@ pub(crate) fn trials() -> Vec<Named> {
 
 /// Sends one datagram from here, which nobody is to receive.
 fn shout(host: &Host, from: &str, to: (&str, u16)) -> io::Result<()> {
-    host.run(|| UdpSocket::bind(from))?.send_to(b"stray", to).map(drop)
+    bind(host, from)?.send_to(b"stray", to).map(drop)
 }
 
 /// Sends to everything the call has open, and beside it, from other machines.
@@ -46,7 +46,7 @@ fn flushed() -> Outcome {
         witness.more_media()?;
     }
     // Nothing but our gate stands now, and it holds: no media passes but that of the call.
-    let extra = world.inside.run(|| UdpSocket::bind((INSIDE, RTP_INSIDE + 2)))?;
+    let extra = bind(&world.inside, &format!("{INSIDE}:{}", RTP_INSIDE + 2))?;
     extra.set_nonblocking(true)?;
     shout_at_the_call(&world, &[RTP_INSIDE + 2])?;
     witness.is_unharmed_and_alone()?;
@@ -110,10 +110,7 @@ fn foreign_mark() -> Outcome {
     let world = World::new()?;
     let postern = world.postern(CONFIG)?;
     let witness = Witness::start(&world, &postern)?;
-    let extra = world.inside.run(|| {
-        let ports = [RTP_INSIDE + 2, 40_000];
-        ports.iter().map(|port| UdpSocket::bind((INSIDE, *port))).collect::<io::Result<Vec<_>>>()
-    })?;
+    let extra = [RTP_INSIDE + 2, 40_000].map(|port| bind(&world.inside, &format!("{INSIDE}:{port}")));
     for (number, priority) in ["-450", "raw", "mangle", "dstnat"].iter().enumerate() {
         world.nft(&format!(
             "table inet other{number} {{\nchain pre {{\ntype filter hook prerouting priority {priority}\n\
@@ -123,6 +120,7 @@ fn foreign_mark() -> Outcome {
     shout_at_the_call(&world, &[RTP_INSIDE + 2, 5_060, 40_000])?;
     witness.is_unharmed_and_alone()?;
     for socket in extra {
+        let socket = socket?;
         socket.set_nonblocking(true)?;
         expect(socket.recv(&mut [0; 64]).is_err(), true, "silence beside the call")?;
     }
@@ -143,8 +141,8 @@ fn spoofed() -> Outcome {
             shout(&world.third, &format!("{OUTSIDE}:{port}"), (INSIDE, RTP_INSIDE + 1))?;
         }
         // Nor the other way: as if it were the callee.
-        let socket = world.third.run(|| UdpSocket::bind((INSIDE, RTP_INSIDE)));
-        socket?.send_to(b"stray", (OUTSIDE, RTP_OUTSIDE)).map(drop).or_else(ignore_local)?;
+        let socket = bind(&world.third, &format!("{INSIDE}:{RTP_INSIDE}"))?;
+        socket.send_to(b"stray", (OUTSIDE, RTP_OUTSIDE)).map(drop).or_else(ignore_local)?;
     }
     witness.is_unharmed_and_alone()?;
     witness.hang_up()?;

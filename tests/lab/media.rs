@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use netns::Host;
 
+use crate::raw::bind;
 use crate::world::{INSIDE, OUTSIDE, World};
 
 /// Where the caller hears RTP; RTCP is one above.
@@ -39,7 +40,7 @@ pub(crate) struct Media {
 impl Media {
     pub(crate) fn start(world: &World) -> io::Result<Self> {
         let open = |host: &Host, address: &str, port: u16| {
-            let socket = host.run(|| UdpSocket::bind((address, port)))?;
+            let socket = bind(host, &format!("{address}:{port}"))?;
             socket.set_nonblocking(true)?;
             Ok::<_, io::Error>(socket)
         };

@@ -3,7 +3,8 @@
 use std::io::{self, Read as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use netns::Host;
 
@@ -118,6 +119,20 @@ pub(crate) fn header<'m>(message: &'m str, name: &str) -> &'m str {
     values.next().unwrap_or_default()
 }
 
+/// A UDP socket on a host. The address may still be held for a moment by a descriptor that was closed here, but is open
+/// in a program which another trial is just starting.
+pub(crate) fn bind(host: &Host, address: &str) -> io::Result<UdpSocket> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match host.run(|| UdpSocket::bind(address)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            result => return result,
+        }
+    }
+}
+
 /// A UDP socket that speaks SIP.
 #[derive(Debug)]
 pub(crate) struct Wire {
@@ -132,7 +147,7 @@ impl Wire {
     }
 
     pub(crate) fn bind(host: &Host, address: &str) -> io::Result<Self> {
-        let socket = host.run(|| UdpSocket::bind(address))?;
+        let socket = bind(host, address)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let local = socket.local_addr()?;
         Ok(Self { socket, local })
