@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use netns::Host;
 
@@ -140,7 +142,21 @@ impl Callee {
                 .stdout(Stdio::null())
                 .stderr(Stdio::piped()),
         )?;
-        Ok(Self { program: Program::of(child), statistics })
+        let callee = Self { program: Program::of(child), statistics };
+        callee.listens(world, host)?;
+        Ok(callee)
+    }
+
+    /// Waits until it can be called: a call before that is told by the kernel that nobody is there.
+    fn listens(&self, world: &World, host: &Host) -> io::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while world.command(host, "ss", &["-Hlntu", "sport", "=", ":5060"])?.is_empty() {
+            if Instant::now() > deadline {
+                return Err(io::Error::other(format!("SIPp {} does not listen", self.program.id())));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// Ends it and reads how many calls succeeded and failed on its side.
