@@ -1,6 +1,6 @@
 //! SDP (RFC 8866) as text that is never rewritten except where we say so, and the media flows it asks for.
 //!
-//! Three steps, each cheap: [`Session::parse`] finds the lines of a description and copies nothing; [`flows`] says
+//! Three steps, each cheap: [`Session::parse`] finds the lines of a description and copies nothing; [`flows()`] says
 //! which addresses and ports its m-lines name; [`check`] refuses those that no pinhole may ever lead to. A
 //! [`Patch`] writes the description again with a few lines changed and every other byte as it came: order,
 //! spelling, encoding and line ends.

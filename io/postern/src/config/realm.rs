@@ -67,8 +67,9 @@ static INTERFACES: Key<List<Text>> = Key {
     name: "interfaces",
     kind: List { of: Text { what: "name of a network interface" }, max: 64 },
     absent: Absent::Literal("[]"),
-    text: "Network interfaces on which this realm's media arrives. Empty: the reverse path decides \
-           (`[middlebox] reverse-path`).",
+    text: "Network interfaces on which this realm's media arrives. Empty: for a realm with `media` the reverse path decides \
+           (`[middlebox] reverse-path`); for one without, those that carry the addresses of its `listen`, so that a host \
+           behind a third interface is not everybody else. Where the listeners are on another host the reverse path decides.",
 };
 static EARLY_MEDIA: Key<Bool> = Key {
     name: "early-media",

@@ -4,6 +4,7 @@ pub(crate) mod agent;
 mod alarm;
 pub(crate) mod channel;
 pub(crate) mod gate;
+mod interfaces;
 pub(crate) mod unix;
 mod watched;
 

@@ -8,20 +8,17 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 
-use nix::ifaddrs::getifaddrs;
 use nix::libc;
 use nix::net::if_::if_nametoindex;
 use socket2::{SockFilter, SockRef};
 
 use crate::config::{Config, Realm};
 use crate::log;
-
-/// The kernel's loopback: what this host says to itself is not another realm's.
-const LOOPBACK: &str = "lo";
+use crate::runtime::interfaces::{self, LOOPBACK};
 
 /// The interfaces that the listeners of each realm must not hear, by their names.
 pub(super) fn closed(config: &Config) -> Vec<BTreeSet<String>> {
-    let places = match places() {
+    let places = match interfaces::of_addresses() {
         Ok(places) => places,
         Err(error) => {
             log::warn(format_args!(
@@ -31,17 +28,6 @@ pub(super) fn closed(config: &Config) -> Vec<BTreeSet<String>> {
         }
     };
     closed_by(&config.realms, &places)
-}
-
-/// The interface of each address of this host.
-fn places() -> io::Result<BTreeMap<IpAddr, String>> {
-    let interfaces = getifaddrs()?.filter_map(|interface| {
-        let address = interface.address?;
-        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-        let v6 = || address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip()));
-        Some((v4.or_else(v6)?, interface.interface_name))
-    });
-    Ok(interfaces.collect())
 }
 
 fn closed_by(realms: &[Realm], places: &BTreeMap<IpAddr, String>) -> Vec<BTreeSet<String>> {

@@ -9,6 +9,7 @@ use nftables::{GateConfig, Mark};
 use nix::unistd::Uid;
 
 use crate::config::{self, Config};
+use crate::runtime::interfaces;
 use crate::sandbox::Identity;
 
 /// Everybody on the Unix socket is one agent: a restarted agent half must find its rules again.
@@ -55,12 +56,13 @@ pub(super) fn realms(config: &Config) -> Result<Realms, String> {
         config::ReversePath::Loose => ReversePath::Loose,
         config::ReversePath::Off => ReversePath::Off,
     };
+    let places = interfaces::of_addresses().map_err(|error| format!("this host's interfaces: {error}"))?;
     let realm = |(position, realm): (usize, &config::Realm)| Realm {
         name: realm.name.clone(),
         side: if position == from.inside { Side::Inside } else { Side::Outside },
         networks: realm.media.clone(),
         ports: realm.media_ports.clone(),
-        interfaces: realm.interfaces.clone(),
+        interfaces: interfaces::of_media(realm, &places),
         reverse_path,
     };
     Realms::new(config.realms.iter().enumerate().map(realm).collect()).map_err(|error| error.to_string())
