@@ -32,6 +32,12 @@ pub enum Event {
         from: RealmId,
         /// Where it goes.
         to: RealmId,
+        /// The caller's address-of-record (From).
+        caller: Box<str>,
+        /// The callee's (To).
+        callee: Box<str>,
+        /// Call-ID of the INVITE.
+        call_id: Box<str>,
     },
     /// A SIP message of a call arrived and was taken up; retransmissions were absorbed before.
     Received {
@@ -113,6 +119,8 @@ pub enum Event {
         call: CallId,
         /// Why.
         cause: Cause,
+        /// The failure in the words of our `Warning`; empty if it was none of ours.
+        why: Box<str>,
     },
     /// The last rule is closed and the last message sent.
     Ended {

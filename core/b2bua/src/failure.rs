@@ -125,6 +125,11 @@ impl Verdict {
         }
     }
 
+    /// The text of the Warning; empty if the status code says everything.
+    pub(crate) fn words(&self) -> Box<str> {
+        if self.is_explained() { Explained(self).to_string().into() } else { "".into() }
+    }
+
     /// False if the status code says everything: 487.
     fn is_explained(&self) -> bool {
         !self.what.is_empty() || self.class != self.phrase

@@ -94,7 +94,7 @@ impl World {
                 self.model.views[call].incarnations.push(born);
                 self.note(Some(call), format!("      agent: call {id} begins"));
             }
-            Event::Ending { call: id, cause } => {
+            Event::Ending { call: id, cause, .. } => {
                 let call = known(self, id);
                 self.note(call, format!("      agent: call {id} is ending: {cause:?}"));
                 if let Some(call) = call {

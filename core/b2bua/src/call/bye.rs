@@ -21,10 +21,7 @@ impl Call {
             return self.on_second_bye(ctx, from, request);
         }
         let message = request.message.clone();
-        self.end(
-            ctx,
-            End { cause: Cause::Bye(from), reason: None, passed_on: Some(&message), spared: Some(from) },
-        );
+        self.end(ctx, End { passed_on: Some(&message), spared: Some(from), ..End::quiet(Cause::Bye(from)) });
         self.owe_answer(ctx, from, request);
     }
 

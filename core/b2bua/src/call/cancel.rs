@@ -44,7 +44,7 @@ impl Call {
         let reason =
             matches!(self.invite.as_deref().map(|invite| &invite.client), Some(Client::Accepted { .. }))
                 .then_some(Reason::CANCELLED);
-        self.end(ctx, End { cause, reason, passed_on: Some(message), spared: Some(Side::A) });
+        self.end(ctx, End { reason, passed_on: Some(message), spared: Some(Side::A), ..End::quiet(cause) });
     }
 
     /// Gives up our INVITE.

@@ -65,6 +65,8 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct End<'m> {
     pub(super) cause: Cause,
+    /// The failure in words, if it was one of ours.
+    pub(super) why: Box<str>,
     pub(super) reason: Option<Reason>,
     /// The BYE or CANCEL that is passed on.
     pub(super) passed_on: Option<&'m Message>,
@@ -75,7 +77,12 @@ pub(super) struct End<'m> {
 impl End<'_> {
     /// Both sides know already.
     pub(super) fn quiet(cause: Cause) -> Self {
-        Self { cause, reason: None, passed_on: None, spared: None }
+        Self { cause, why: "".into(), reason: None, passed_on: None, spared: None }
+    }
+
+    /// The caller has been told this verdict; nobody else knows of the call.
+    pub(super) fn refused(verdict: &Verdict) -> Self {
+        Self { why: verdict.words(), ..Self::quiet(Cause::Refused(verdict.code)) }
     }
 }
 
@@ -106,7 +113,7 @@ impl Call {
     pub(crate) fn cut(&mut self, ctx: &mut Context<'_>, Cut { cause, verdict }: Cut) {
         self.fail_invite(ctx, &verdict);
         let reason = Some(verdict.reason());
-        self.end(ctx, End { cause, reason, passed_on: None, spared: None });
+        self.end(ctx, End { cause, why: verdict.words(), reason, passed_on: None, spared: None });
     }
 
     /// Takes the call down, whatever its state. The INVITE under way has been answered where its sender is owed more
@@ -115,7 +122,7 @@ impl Call {
         if self.ending.is_some() {
             return;
         }
-        ctx.event(Event::Ending { call: self.id, cause: end.cause });
+        ctx.event(Event::Ending { call: self.id, cause: end.cause, why: end.why.clone() });
         self.ending = Some(Box::new(Ending {
             reason: end.reason,
             asked: None,

@@ -78,7 +78,7 @@ impl Call {
         };
         self.fail_invite(ctx, &verdict);
         if initial {
-            return self.end(ctx, End::quiet(Cause::Refused(verdict.code)));
+            return self.end(ctx, End::refused(&verdict));
         }
         self.abandon_invite(ctx);
     }
@@ -106,7 +106,7 @@ impl Call {
         let initial = invite.is_initial();
         self.fail_invite(ctx, &verdict);
         if initial {
-            return self.end(ctx, End::quiet(Cause::Refused(verdict.code)));
+            return self.end(ctx, End::refused(&verdict));
         }
         self.abandon_invite(ctx);
     }
@@ -124,7 +124,8 @@ impl Call {
 
     //= RFC 3261 §12.2.1.2: 481 means that the peer has no such dialog any more.
     pub(super) fn on_peer_gone(&mut self, ctx: &mut Context<'_>, gone: Side) {
-        let reason = Some(Verdict::plain(481, "the other side has no such call").reason());
-        self.end(ctx, End { cause: Cause::Cut(481), reason, passed_on: None, spared: Some(gone) });
+        let verdict = Verdict::plain(481, "the other side has no such call");
+        let (why, reason) = (verdict.words(), Some(verdict.reason()));
+        self.end(ctx, End { cause: Cause::Cut(481), why, reason, passed_on: None, spared: Some(gone) });
     }
 }

@@ -94,8 +94,17 @@ impl Call {
     /// Lets the INVITE that made the call go on.
     pub(crate) fn begin(&mut self, ctx: &mut Context<'_>) {
         let (from, to) = (self.legs.a.realm, self.legs.b.realm);
-        ctx.event(Event::Started { call: self.id, from, to });
-        if let Some(request) = self.invite.as_ref().and_then(|invite| invite.server.request()) {
+        let request = self.invite.as_ref().and_then(|invite| invite.server.request());
+        let call_id = request.and_then(|request| request.call_id().ok()).unwrap_or_default();
+        ctx.event(Event::Started {
+            call: self.id,
+            from,
+            to,
+            caller: self.from.clone(),
+            callee: self.to.clone(),
+            call_id: call_id.into(),
+        });
+        if let Some(request) = request {
             self.received(ctx, Side::A, request);
         }
         // The endpoint has sent it.

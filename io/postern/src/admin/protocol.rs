@@ -91,9 +91,11 @@ pub(crate) struct CallLine {
     pub state: String,
     pub from_realm: String,
     pub to_realm: String,
-    /// Caller and callee as From and To name them; unknown for ended calls.
-    pub from: Option<String>,
-    pub to: Option<String>,
+    /// Caller and callee as From and To name them.
+    pub from: String,
+    pub to: String,
+    /// Call-ID of the caller's leg.
+    pub call_id: String,
     /// Seconds since the INVITE arrived; for an ended call, until it ended.
     pub age_s: u64,
     pub established: bool,

@@ -36,11 +36,12 @@ impl Call {
 fn text(report: &CallReport) -> String {
     let call = &report.call;
     let mut text = format!("call {}: {} > {}, {}", call.id, call.from_realm, call.to_realm, call.state);
-    if let (Some(from), Some(to)) = (&call.from, &call.to) {
-        text.push_str(&format!("\n{from} calls {to}"));
-    }
+    text.push_str(&format!("\n{} calls {}", call.from, call.to));
     if let Some(cause) = &call.cause {
         text.push_str(&format!("\n{cause}"));
+    }
+    if report.legs.is_empty() {
+        text.push_str(&format!("\nleg A: Call-ID {}", call.call_id));
     }
     for leg in &report.legs {
         text.push_str(&format!("\nleg {}: {}, Call-ID {}", leg.side, leg.peer, leg.call_id));

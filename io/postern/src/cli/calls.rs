@@ -6,7 +6,7 @@ use super::{Common, Outcome, print};
 use crate::admin::client;
 use crate::admin::protocol::{CallLine, Calls as List, Request, agent_socket};
 
-/// List the calls of now
+/// List the current calls
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   postern calls
@@ -38,13 +38,12 @@ impl Calls {
 }
 
 fn row(line: CallLine) -> [String; 8] {
-    let unknown = || "-".to_owned();
     [
         line.id.to_string(),
         line.state,
         format!("{} > {}", line.from_realm, line.to_realm),
-        line.from.unwrap_or_else(unknown),
-        line.to.unwrap_or_else(unknown),
+        line.from,
+        line.to,
         print::age(line.age_s),
         line.rules.to_string(),
         line.cause.unwrap_or_default(),

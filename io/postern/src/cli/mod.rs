@@ -39,7 +39,7 @@ pub(crate) const USAGE: u8 = 2;
   postern demo                   see it work, on this machine, without configuring anything
   postern check postern.toml     say what is wrong with a file or this host, print the line
   postern run                    serve calls as /etc/postern/postern.toml says
-  postern calls                  list the calls of now
+  postern calls                  list the current calls
   postern call 17                show call 17 as a ladder, firewall in the middle
   postern pinholes --kernel      show what is open, compared with what the kernel holds
 

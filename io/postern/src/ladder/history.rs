@@ -13,6 +13,8 @@ use sip::message::Method;
 const FACTS_MAX: usize = 200;
 /// Facts of a call that is made, answered and ended.
 const FACTS_USUAL: usize = 40;
+/// Characters kept of what strangers write.
+const NAME_MAX: usize = 128;
 /// How many ended calls are searched for one that something still happens to.
 const LATE_MAX: usize = 64;
 
@@ -32,7 +34,6 @@ pub(crate) enum What {
     Answered { id: u32, result: Result<Option<Prid>, Failure> },
     RuleChanged { prid: Prid, gone: bool },
     StaysWide { stream: u16 },
-    Ending(Cause),
 }
 
 /// A SIP message as [`Sip`] tells it; methods of our own enum are numbers here.
@@ -61,10 +62,16 @@ pub(crate) enum Verb {
 pub(crate) struct Record {
     pub from: RealmId,
     pub to: RealmId,
+    pub caller: Box<str>,
+    pub callee: Box<str>,
+    /// Of the caller's leg.
+    pub call_id: Box<str>,
     pub started: Instant,
     pub established: Option<Instant>,
     pub ended: Option<Instant>,
     pub cause: Option<Cause>,
+    /// The failure in words; empty if it was none of ours.
+    pub why: Box<str>,
     pub facts: Vec<Fact>,
     pub facts_lost: u32,
 }
@@ -86,14 +93,18 @@ impl History {
     /// Takes note of an event; gives the call's record back when the call has just ended.
     pub(crate) fn observe(&mut self, now: Instant, event: &Event) -> Option<&Record> {
         match event {
-            Event::Started { call, from, to } => {
+            Event::Started { call, from, to, caller, callee, call_id } => {
                 let record = Record {
                     from: *from,
                     to: *to,
+                    caller: tame(caller),
+                    callee: tame(callee),
+                    call_id: tame(call_id),
                     started: now,
                     established: None,
                     ended: None,
                     cause: None,
+                    why: "".into(),
                     facts: Vec::with_capacity(FACTS_USUAL),
                     facts_lost: 0,
                 };
@@ -104,6 +115,12 @@ impl History {
                     record.established.get_or_insert(now);
                 }
             }
+            Event::Ending { call, cause, why } => {
+                if let Some(record) = self.live.get_mut(call).filter(|record| record.cause.is_none()) {
+                    record.cause = Some(*cause);
+                    record.why = tame(why);
+                }
+            }
             Event::Ended { call } => return self.end(now, *call),
             Event::Received { .. }
             | Event::Sent { .. }
@@ -112,7 +129,6 @@ impl History {
             | Event::Answered { .. }
             | Event::RuleChanged { .. }
             | Event::StaysWide { .. }
-            | Event::Ending { .. }
             | Event::AnsweredAlone { .. }
             | Event::MiddleboxUp(_)
             | Event::MiddleboxDown(_)
@@ -149,9 +165,6 @@ impl History {
         let late = self.ended.iter_mut().rev().take(LATE_MAX).find(|(id, _)| *id == call);
         let late = late.map(|(_, record)| record);
         let Some(record) = self.live.get_mut(&call).or(late) else { return };
-        if let What::Ending(cause) = what {
-            record.cause.get_or_insert(cause);
-        }
         if record.facts.len() >= FACTS_MAX {
             record.facts_lost = record.facts_lost.saturating_add(1);
             return;
@@ -159,6 +172,12 @@ impl History {
         let at_ms = u32::try_from(now.since(record.started).as_millis()).unwrap_or(u32::MAX);
         record.facts.push(Fact { at_ms, what });
     }
+}
+
+/// As much of a stranger's text as is kept, with nothing that would confuse a terminal or a log.
+fn tame(text: &str) -> Box<str> {
+    let tame = |character: char| if character.is_control() { '\u{fffd}' } else { character };
+    text.chars().take(NAME_MAX).map(tame).collect::<String>().into()
 }
 
 fn fact(event: &Event) -> Option<(CallId, What)> {
@@ -176,9 +195,9 @@ fn fact(event: &Event) -> Option<(CallId, What)> {
             (*call, What::RuleChanged { prid: *prid, gone: *lifetime_s == 0 })
         }
         Event::StaysWide { call, stream, .. } => (*call, What::StaysWide { stream: *stream }),
-        Event::Ending { call, cause } => (*call, What::Ending(*cause)),
         // That a message was held shows in the order of the others.
         Event::Held { .. }
+        | Event::Ending { .. }
         | Event::Started { .. }
         | Event::Established { .. }
         | Event::Ended { .. }
@@ -234,7 +253,9 @@ mod tests {
 
     fn begin(history: &mut History, call: u64) {
         let (from, to) = (RealmId(0), RealmId(1));
-        history.observe(Instant::ZERO, &Event::Started { call: CallId(call), from, to });
+        let (caller, callee, call_id) = ("sip:\u{1b}a@a".into(), "b".repeat(1000).into(), "i@a".into());
+        let started = Event::Started { call: CallId(call), from, to, caller, callee, call_id };
+        history.observe(Instant::ZERO, &started);
     }
 
     fn invite(call: u64) -> Event {
@@ -274,6 +295,14 @@ mod tests {
         assert_eq!(history.record(CallId(1)).unwrap().facts.len(), 1);
         history.observe(Instant::ZERO, &invite(2));
         assert!(history.record(CallId(2)).is_none());
+    }
+
+    #[test]
+    fn names_are_kept_short_and_harmless() {
+        let mut history = History::new(1);
+        begin(&mut history, 1);
+        let record = history.record(CallId(1)).unwrap();
+        assert_eq!((&*record.caller, record.callee.len()), ("sip:\u{fffd}a@a", NAME_MAX));
     }
 
     #[test]

@@ -65,7 +65,6 @@ impl Story {
             What::StaysWide { stream } => {
                 row(None, format!("stream {} stays wide", u32::from(stream) + 1), "")
             }
-            What::Ending(_) => None,
         }
     }
 
@@ -193,10 +192,14 @@ mod tests {
         let record = Record {
             from: RealmId(0),
             to: RealmId(1),
+            caller: "".into(),
+            callee: "".into(),
+            call_id: "".into(),
             started: Instant::ZERO,
             established: None,
             ended: None,
             cause: None,
+            why: "".into(),
             facts: facts.iter().map(|what| Fact { at_ms: 0, what: *what }).collect(),
             facts_lost: 0,
         };

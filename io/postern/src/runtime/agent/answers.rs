@@ -74,17 +74,19 @@ impl Agent {
             CallState::Established => "established",
             CallState::Ending => "ending",
         };
+        let record = self.chronicle.history.record(info.id);
         CallLine {
             id: info.id.0,
             state: state.into(),
             from_realm: self.chronicle.realm(info.realms.a).into(),
             to_realm: self.chronicle.realm(info.realms.b).into(),
-            from: Some(info.from.clone()),
-            to: Some(info.to.clone()),
+            from: info.from.clone(),
+            to: info.to.clone(),
+            call_id: record.map_or_else(String::new, |record| record.call_id.to_string()),
             age_s: now.since(info.started).as_secs(),
             established: info.established.is_some(),
             rules: info.open_rules,
-            cause: self.chronicle.history.record(info.id).and_then(|record| record.cause).map(cause),
+            cause: record.and_then(cause),
         }
     }
 
@@ -94,8 +96,9 @@ impl Agent {
             state: "ended".into(),
             from_realm: self.chronicle.realm(record.from).into(),
             to_realm: self.chronicle.realm(record.to).into(),
-            from: None,
-            to: None,
+            from: record.caller.to_string(),
+            to: record.callee.to_string(),
+            call_id: record.call_id.to_string(),
             age_s: record.ended.map_or(0, |ended| ended.since(record.started).as_secs()),
             established: record.established.is_some(),
             rules: 0,

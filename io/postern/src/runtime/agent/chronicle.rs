@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use b2bua::config::RealmId;
-use b2bua::{CallId, Cause, Event};
+use b2bua::side::Side;
+use b2bua::{CallId, Cause, Event, Sip};
 use machine::Instant;
+use sip::message::Method;
+use sip::transport::Hop;
 use tokio::sync::mpsc;
 
 use crate::admin::protocol::{Answer, Watched};
@@ -117,17 +120,27 @@ impl Chronicle {
 
     fn tell(&self, event: &Event) {
         match event {
-            Event::Started { call, from, to } => {
-                log::info(format_args!("call {call}: {} -> {}", self.realm(*from), self.realm(*to)));
+            Event::Started { call, from, to, .. } => {
+                if let Some(record) = self.history.record(*call) {
+                    let (from, to) = (self.realm(*from), self.realm(*to));
+                    let Record { caller, callee, call_id, .. } = record;
+                    log::info(format_args!(
+                        "call {call}: {from} > {to}, {caller} calls {callee}, Call-ID {call_id}"
+                    ));
+                }
             }
             Event::Ended { call } => {
                 if let Some(record) = self.history.record(*call) {
                     log::info(format_args!("call {call}: {}", epitaph(record)));
                 }
             }
-            Event::RuleChanged { call, prid, lifetime_s, .. } => {
-                log::warn(format_args!("call {call}: rule {} changed, {lifetime_s} s left", prid.0));
-            }
+            Event::RuleChanged { call, prid, lifetime_s, .. } => match lifetime_s {
+                0 => log::warn(format_args!("call {call}: the middlebox closed rule {}", prid.0)),
+                left => log::warn(format_args!(
+                    "call {call}: the middlebox lets rule {} live {left} s more",
+                    prid.0
+                )),
+            },
             Event::MiddleboxUp(_) => log::info(format_args!("middlebox: session is up")),
             Event::MiddleboxDown(_) => {
                 log::warn(format_args!("middlebox: session is down; calls that need a pinhole are refused"));
@@ -147,31 +160,47 @@ impl Chronicle {
             | Event::Asked { .. }
             | Event::Answered { .. }
             | Event::Established { .. }
-            | Event::Ending { .. }
-            | Event::AnsweredAlone { .. } => {}
+            | Event::Ending { .. } => {}
+            Event::AnsweredAlone { hop, message } => alone(hop, message),
         }
     }
 }
 
-/// What is said of a call that is over: why, and how long it was spoken.
+/// A call that was refused before it was one interests those who look for it; the rest is noise.
+fn alone(hop: &Hop, message: &Sip) {
+    let (method, status, remote) = (message.method.text(), message.status, hop.remote);
+    let line = format_args!("{method} from {remote} answered {status}");
+    if message.method == Method::Invite { log::info(line) } else { log::debug(line) }
+}
+
+/// What is said of a call that is over: why, and after how long a talk.
 pub(crate) fn epitaph(record: &Record) -> String {
-    let why = record.cause.map_or_else(|| "ended".to_owned(), cause);
+    let why = cause(record).unwrap_or_else(|| "ended".to_owned());
     match (record.established, record.ended) {
-        (Some(from), Some(until)) => format!("{why}, {:.1} s", until.since(from).as_secs_f32()),
-        (Some(_) | None, None) | (None, Some(_)) => format!("{why}, never answered"),
+        (Some(from), Some(until)) => format!("{why}, after {:.1} s", until.since(from).as_secs_f32()),
+        (Some(_) | None, None) | (None, Some(_)) => match record.cause {
+            Some(Cause::Cancelled | Cause::Refused(_)) => why,
+            Some(Cause::Bye(_) | Cause::Cut(_) | Cause::Kicked | Cause::Shutdown) | None => {
+                format!("{why}, never answered")
+            }
+        },
     }
 }
 
-/// A cause in words.
-pub(crate) fn cause(cause: Cause) -> String {
-    match cause {
-        Cause::Bye(side) => format!("BYE from {side}"),
-        Cause::Cancelled => "cancelled".into(),
-        Cause::Refused(code) => format!("refused with {code}"),
-        Cause::Cut(code) => format!("cut with {code}"),
-        Cause::Kicked => "kicked".into(),
-        Cause::Shutdown => "shutdown".into(),
-    }
+/// Why a call is ending or has ended, in words.
+pub(crate) fn cause(record: &Record) -> Option<String> {
+    let why = &record.why;
+    let text = match record.cause? {
+        Cause::Bye(Side::A) => "the caller hung up".into(),
+        Cause::Bye(Side::B) => "the callee hung up".into(),
+        Cause::Cancelled => "the caller gave up".into(),
+        Cause::Refused(code) if why.is_empty() => format!("the callee refused with {code}"),
+        Cause::Refused(code) => format!("refused with {code}: {why}"),
+        Cause::Cut(code) => format!("cut with {code}: {why}"),
+        Cause::Kicked => "kicked by an operator".into(),
+        Cause::Shutdown => "ended by our shutdown".into(),
+    };
+    Some(text)
 }
 
 fn call_of(event: &Event) -> Option<CallId> {
@@ -191,5 +220,35 @@ fn call_of(event: &Event) -> Option<CallId> {
         | Event::MiddleboxUp(_)
         | Event::MiddleboxDown(_)
         | Event::OrphanClosed { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(established: bool, cause: Cause, why: &str) -> String {
+        let call = CallId(1);
+        let mut history = History::new(1);
+        let name = || "x".into();
+        let (caller, callee, call_id) = (name(), name(), name());
+        let (from, to) = (RealmId(0), RealmId(1));
+        let mut at = Instant::ZERO;
+        history.observe(at, &Event::Started { call, from, to, caller, callee, call_id });
+        if established {
+            history.observe(at, &Event::Established { call });
+        }
+        at += std::time::Duration::from_millis(1500);
+        history.observe(at, &Event::Ending { call, cause, why: why.into() });
+        history.observe(at, &Event::Ended { call });
+        epitaph(history.record(call).unwrap())
+    }
+
+    #[test]
+    fn an_epitaph_says_whose_doing_it_was() {
+        assert_eq!(ended(true, Cause::Bye(Side::A), ""), "the caller hung up, after 1.5 s");
+        assert_eq!(ended(false, Cause::Refused(486), ""), "the callee refused with 486");
+        assert_eq!(ended(false, Cause::Refused(403), "firewall policy"), "refused with 403: firewall policy");
+        assert_eq!(ended(false, Cause::Kicked, ""), "kicked by an operator, never answered");
     }
 }
