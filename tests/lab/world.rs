@@ -103,7 +103,6 @@ impl World {
     pub(crate) fn new() -> io::Result<Self> {
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("postern-lab-{}-{number}", std::process::id()));
-        fs::create_dir_all(&folder)?;
         let [outside, firewall, inside, third] =
             [Host::new("outside")?, Host::new("firewall")?, Host::new("inside")?, Host::new("third")?];
         for (host, cable, borders, addresses) in [
@@ -136,6 +135,7 @@ impl World {
             }
         }
         firewall.forward()?;
+        fs::create_dir_all(&folder)?;
         let world = Self { outside, firewall, inside, third, folder };
         world.nft(FIREWALL)?;
         Ok(world)
