@@ -64,7 +64,9 @@ struct Half(Option<Uuid>);
 
 impl fmt::Display for Half {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0.map_or(0, |uuid| uuid.0))
+        let bits = self.0.map_or(0, |uuid| uuid.0);
+        // In two halves: digits of 128-bit numbers are made with 128-bit divisions.
+        write!(f, "{:016x}{:016x}", (bits >> 64) as u64, bits as u64)
     }
 }
 

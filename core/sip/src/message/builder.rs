@@ -10,8 +10,9 @@ use super::{Header, Message, Method, Name, Via, values};
 
 /// Room in front of the start line, so that a Via can be put on top by moving only the start line.
 const HEADROOM: usize = 256;
-/// What an ordinary message fits in.
-const LEN_EXPECTED: usize = 1_500;
+/// What an ordinary message fits in. Together with the headroom 1 KiB: allocators hand out that much without
+/// searching, and a longer message grows once.
+const LEN_EXPECTED: usize = 1_024 - HEADROOM;
 
 /// An outgoing message. Fields stand in the order in which they are written, except [`Builder::via`].
 ///
