@@ -10,17 +10,18 @@ use crate::demo::{self, Figure};
 /// Show real calls through a real firewall, in private network namespaces
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Builds outside phone - firewall - inside phone on this kernel, with a default-drop nftables ruleset and Postern on
-the firewall, places the calls of figures 3 to 5 of draft-kiesel-mmusic-firewall-sip with two-way RTP, draws each
-ladder as it happens and counts packets on both sides. Needs no configuration, no installed tool, and no root where
-unprivileged user namespaces are allowed. Nothing of this machine is changed.
+    after_help = "Builds outside phone - firewall - inside phone on this kernel, with a default-drop nftables ruleset and Postern on \
+            the firewall, places the calls of figures 3 to 5 of draft-kiesel-mmusic-firewall-sip with two-way RTP, draws \
+            each ladder as it happens and counts packets on both sides. Needs no configuration, no installed tool, and no \
+            root where unprivileged user namespaces are allowed. Nothing of this machine is changed.
 
 Examples:
   postern demo
   postern demo --figure 5
   postern demo -j
 
-Exit codes: 0 every promise held; 1 one did not, or the demo could not be built; 2 the command line is wrong."
+Exit codes: 0 every promise held; 1 one did not, or the demo could not be built; 2 the command line is \
+            wrong; 130 interrupted."
 )]
 pub(super) struct Demo {
     /// Show only this figure of the draft: 3, 4 or 5

@@ -9,6 +9,7 @@
 //! Nothing of the machine it runs on is touched: hosts, cables, rules and processes are its own and end with it.
 
 mod caller;
+mod interrupt;
 mod media;
 mod network;
 mod play;

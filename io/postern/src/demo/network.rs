@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use netns::Host;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
+use super::interrupt;
 use super::scene::{DENIED, INSIDE, LAST_PORT, OUTSIDE, STRANGER};
 use crate::admin::client;
 use crate::admin::protocol::{AgentStatus, Pinholes, Request, agent_socket, middlebox_socket};
@@ -19,6 +21,8 @@ use crate::admin::protocol::{AgentStatus, Pinholes, Request, agent_socket, middl
 /// Postern's addresses.
 pub(crate) const BORDER_OUTSIDE: &str = "198.51.100.1";
 const BORDER_INSIDE: &str = "10.0.40.1";
+/// Exit status of a demo that was told to stop, as shells have it for Ctrl-C.
+const INTERRUPTED: i32 = 130;
 /// How long Postern may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -55,6 +59,8 @@ impl Network {
         firewall.run(|| rules.install().map_err(io::Error::other))?;
         let folder = std::env::temp_dir().join(format!("postern-demo-{}", std::process::id()));
         let mut network = Self { postern: start(&firewall, &folder)?, outside, inside, folder };
+        let (run, folder) = (network.run(), network.folder.clone());
+        interrupt::tidy_up(INTERRUPTED, move || end(run, &folder))?;
         network.wait()?;
         Ok(network)
     }
@@ -67,6 +73,12 @@ impl Network {
              forwarding is dropped by default;\n  `postern run` is process {} with its two halves as children\n",
             self.postern.id()
         )
+    }
+
+    /// The process of `postern run`.
+    fn run(&self) -> Pid {
+        // The kernel's process numbers fit: they are i32 there.
+        Pid::from_raw(i32::try_from(self.postern.id()).unwrap_or(i32::MAX))
     }
 
     /// Where the agent half is asked.
@@ -105,12 +117,15 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        let run = i32::try_from(self.postern.id()).map(Pid::from_raw);
-        // It may have ended already, and what stays in the temporary folder harms nobody.
-        let _ = run.map(|run| kill(run, Signal::SIGTERM));
-        let _ = self.postern.wait();
-        let _ = fs::remove_dir_all(&self.folder);
+        end(self.run(), &self.folder);
     }
+}
+
+/// Ends `postern run` and waits for it. It may have ended already, and what stays in the temporary folder harms nobody.
+fn end(run: Pid, folder: &Path) {
+    let _ = kill(run, Signal::SIGTERM);
+    let _ = waitpid(run, None);
+    let _ = fs::remove_dir_all(folder);
 }
 
 /// Writes the demo's configuration and starts `postern run` on the firewall.
