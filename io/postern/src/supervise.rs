@@ -67,7 +67,7 @@ pub(crate) fn run(config: &Config, file: &Path, run_dir: Option<&Path>, remove: 
 fn advise(config: &Config, file: &Path) {
     if config.middlebox.engine == Engine::Nftables {
         log::info(format_args!(
-            "check first: `postern check {}` proves that the firewall accepts what the gate marks",
+            "`postern check {}` proves that the firewall accepts what the gate marks",
             file.display()
         ));
     }

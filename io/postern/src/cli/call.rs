@@ -17,11 +17,15 @@ use crate::ladder::draw;
 Exit codes: 0 shown; 1 no such call, or no running Postern answers; 2 the command line is wrong.")]
 pub(super) struct Call {
     /// Its number, see `postern calls`
-    #[arg(required_unless_present = "watch")]
+    #[arg(required_unless_present = "watch", value_parser = number)]
     id: Option<u64>,
     /// Show all calls as they happen
     #[arg(long, conflicts_with = "id")]
     watch: bool,
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a call has a number; `postern calls` lists them".to_owned())
 }
 
 impl Call {

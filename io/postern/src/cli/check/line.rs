@@ -37,8 +37,23 @@ pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) {
         None => gate::prove_alone(config),
     };
     match reports {
-        Ok(reports) => findings.extend(reports.iter().map(|report| proof(report, mark))),
+        Ok(reports) => {
+            for report in &reports {
+                let finding = proof(report, mark);
+                findings.push(once(finding, findings, mark));
+            }
+        }
         Err(why) => findings.push(not_proven(&why, mark)),
+    }
+}
+
+/// The line is printed once: a chain that lacks it has its own text for it.
+fn once(finding: Finding, before: &[Finding], mark: Mark) -> Finding {
+    let line = line::nftables_line(mark).to_string();
+    let tells = |finding: &Finding| finding.advice.as_ref().is_some_and(|advice| advice.contains(&line));
+    match tells(&finding) && before.iter().any(tells) {
+        true => finding.advise("add the line above"),
+        false => finding,
     }
 }
 

@@ -1,8 +1,11 @@
 //! What is done with the middlebox's events: log lines and counters.
 
-use middlebox::{EndCause, Event};
+use std::fmt;
+
+use middlebox::{AgentId, EndCause, Event};
 use nftables::Disturbance;
 
+use super::settings::LOCAL;
 use crate::log;
 
 /// The reader of the event stream.
@@ -22,7 +25,7 @@ impl Chronicle {
     pub(super) fn observe(&mut self, event: &Event) {
         match event {
             Event::SessionOpened { session, agent } => {
-                log::info(format_args!("session {}: agent {} is here", session.0, agent.0));
+                log::info(format_args!("session {}: {} is here", session.0, Named(*agent)));
             }
             Event::SessionRefused { session, .. } => {
                 log::warn(format_args!("session {}: refused", session.0))
@@ -45,7 +48,7 @@ impl Chronicle {
             }
             Event::RuleEnded { prid, cause, .. } => ended(prid.0, *cause),
             Event::RequestRefused { agent, request, failure } => {
-                log::info(format_args!("agent {}: {request:?} refused: {failure}", agent.0));
+                log::info(format_args!("{}: {request:?} refused: {failure}", Named(*agent)));
             }
             Event::BatchApplied { operations, failed: 0 } => {
                 log::debug(format_args!("{operations} changes committed"));
@@ -67,6 +70,19 @@ impl Chronicle {
             Event::RemovalFailed { key } => {
                 log::error(format_args!("{key}: cannot be removed yet; it ends by its lifetime in any case"));
             }
+        }
+    }
+}
+
+/// An agent as the log names it: the one behind the Unix socket, or one of `peers` by its place there.
+struct Named(AgentId);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == LOCAL {
+            f.write_str("the local agent")
+        } else {
+            write!(f, "agent {} of `peers`", self.0.0)
         }
     }
 }
