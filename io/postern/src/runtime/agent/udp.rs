@@ -87,8 +87,12 @@ impl Udp {
         ready
     }
 
-    /// Reads what is there.
+    /// Reads what is there. What could not be delivered comes first: nobody is woken for it, and left where it is it
+    /// would be taken for the fate of what is sent next to the same place.
     pub(crate) fn receive(&mut self, mut each: impl FnMut(Arrived)) {
+        for socket in &self.sockets {
+            socket.failures(&mut each);
+        }
         for socket in &self.sockets {
             for _ in 0..READ_MAX {
                 match socket.socket.read(|socket| socket.recv_from(&mut self.buffer)) {
@@ -217,4 +221,27 @@ fn socket_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     let _ = storage.family()?;
     let v4 = storage.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into()));
     v4.or_else(|| storage.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= test RFC 3261 §18.4: a failure belongs to what was sent, not to what is sent later.
+    #[tokio::test]
+    async fn an_old_failure_is_told_before_anything_new_is_sent() {
+        let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut udp = Udp::new();
+        udp.bind(ListenerId(0), "127.0.0.1:0".parse().unwrap(), &BTreeSet::new()).unwrap();
+        let remote = Hop { listener: ListenerId(0), protocol: Protocol::Udp, remote: gone, connection: None };
+        udp.queue(remote, Bytes::from_static(b"x"));
+        udp.flush(|_| {});
+        let mut failed = Vec::new();
+        // On loopback the refusal is there before the system call returns.
+        udp.receive(|arrived| match arrived {
+            Arrived::Failed(hop) => failed.push(hop.remote),
+            Arrived::Datagram(..) => {}
+        });
+        assert_eq!(failed, [gone]);
+    }
 }
