@@ -90,6 +90,12 @@ impl Verdict {
         Self { retry_after_s: retry, ..Self::new(code, class.text(), what) }
     }
 
+    /// A middlebox took a rule away and, as is its right, did not say why: as if something stood against it for now.
+    pub(crate) fn revoked(codes: &Codes, stream: u16) -> Self {
+        let what = format!("the pinhole was taken away, stream {}", u32::from(stream) + 1);
+        Self { what, ..Self::of_middlebox(codes, Failure::Conflict, stream, true) }
+    }
+
     /// A failure that no firewall has to do with.
     pub(crate) fn plain(code: u16, what: impl Into<String>) -> Self {
         Self::new(code, phrase(code), what)

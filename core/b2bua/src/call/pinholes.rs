@@ -216,8 +216,10 @@ impl Call {
         if !loss.crucial {
             return;
         }
-        let failure = loss.failure.unwrap_or(Failure::Conflict);
-        let verdict = Verdict::of_middlebox(&ctx.config.codes, failure, loss.stream, true);
+        let verdict = match loss.failure {
+            Some(failure) => Verdict::of_middlebox(&ctx.config.codes, failure, loss.stream, true),
+            None => Verdict::revoked(&ctx.config.codes, loss.stream),
+        };
         self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict });
     }
 
