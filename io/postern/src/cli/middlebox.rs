@@ -46,7 +46,7 @@ impl Middlebox {
         }
         if self.remove {
             runtime::gate::remove(&config)?;
-            return Ok(OK);
+            return if common.json { Ok(OK) } else { print::say("no table of ours is left\n") };
         }
         match runtime::gate::run(&config, parent) {
             Ok(()) => Ok(OK),

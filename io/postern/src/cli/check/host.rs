@@ -44,6 +44,7 @@ fn interfaces(config: &Config, findings: &mut Vec<Finding>) {
 /// Tries to listen everywhere, unless a running Postern does.
 fn sockets(config: &Config, findings: &mut Vec<Finding>) {
     let running: Option<AgentStatus> = client::ask(&agent_socket(&config.run_dir), &Request::Status).ok();
+    let serves_others = !config.middlebox.listen.is_empty();
     for (listen, _) in config.realms.iter().flat_map(|realm| &realm.listen) {
         let served = running.as_ref().filter(|agent| agent.listeners.contains(&listen.to_string()));
         findings.push(match (served, try_listen(*listen)) {
@@ -52,6 +53,11 @@ fn sockets(config: &Config, findings: &mut Vec<Finding>) {
                 format!("{listen} is served by the running Postern (process {})", agent.pid),
             ),
             (None, Ok(())) => Finding::new(Grade::Ok, format!("{listen} can be served")),
+            (None, Err(error)) if serves_others => {
+                Finding::new(Grade::Warning, cannot_listen(listen, &error)).advise(
+                    "needed only where the agent half runs; this host may serve the middlebox half alone",
+                )
+            }
             (None, Err(error)) => Finding::new(Grade::Problem, cannot_listen(listen, &error)),
         });
     }
