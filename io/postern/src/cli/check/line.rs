@@ -23,6 +23,7 @@ pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) {
         findings
             .push(Finding::new(Grade::Problem, "the middlebox needs CAP_NET_ADMIN").advise("run as root"));
     }
+    forwarding(config, findings);
     let mark = Mark::bit(config.middlebox.mark);
     if sandbox::has_net_admin() {
         survey(mark, findings);
@@ -44,6 +45,19 @@ pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) {
             }
         }
         Err(why) => findings.push(not_proven(&why, mark)),
+    }
+}
+
+/// Without forwarding no media passes, whatever the rules say. Said only where media of that family is expected.
+fn forwarding(config: &Config, findings: &mut Vec<Finding>) {
+    for question in prove::questions(config).into_iter().filter(|question| question.inward) {
+        let key = if question.v4 { "net/ipv4/ip_forward" } else { "net/ipv6/conf/all/forwarding" };
+        let off = std::fs::read_to_string(format!("/proc/sys/{key}")).is_ok_and(|value| value.trim() == "0");
+        if off {
+            let family = if question.v4 { "IPv4" } else { "IPv6" };
+            let finding = Finding::new(Grade::Problem, format!("this host does not forward {family}"));
+            findings.push(finding.advise(format!("sysctl -w {}=1", key.replace('/', "."))));
+        }
     }
 }
 
