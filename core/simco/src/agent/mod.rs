@@ -16,12 +16,14 @@
 mod config;
 mod receive;
 mod requests;
+mod strays;
 
 use machine::{Instant, Outbox};
 use midcom::{AgentEvent, DownReason, Failure, Request, RequestId};
 
 use self::receive::misbehaved;
 use self::requests::{Asked, Requests};
+use self::strays::Strays;
 use crate::state::{Exchange, State};
 use crate::stream::Framer;
 use crate::wire::{AgentMessage, PAYLOAD_LEN_MAX, Version};
@@ -58,6 +60,7 @@ pub struct Session {
     control: Option<Control>,
     next_tid: u32,
     requests: Requests,
+    strays: Strays,
     framer: Framer,
     last_octet: Instant,
     outgoing: Vec<u8>,
@@ -74,6 +77,7 @@ impl Session {
             control: None,
             next_tid: 1,
             requests: Requests::default(),
+            strays: Strays::default(),
             framer: Framer::new(PAYLOAD_LEN_MAX),
             last_octet: Instant::ZERO,
             outgoing: Vec::new(),
@@ -168,6 +172,9 @@ impl Session {
             let Some(id) = self.requests.expire_oldest() else { break };
             out.push(Output::Event(AgentEvent::Reply(id, Err(Failure::Timeout))));
         }
+        while let Some(prid) = self.strays.due(now) {
+            self.end_stray(now, prid);
+        }
         if let Some(reason) = self.overdue(now) {
             self.end(reason, out);
         }
@@ -182,7 +189,8 @@ impl Session {
         let silence = self.requests.oldest_late().map(|sent| (sent + self.config.silence_max, "silence"));
         let waiting = self.connected && self.framer.is_waiting();
         let half = waiting.then(|| (self.last_octet + self.config.incomplete_max, "incomplete message"));
-        [control, reply, silence, half].into_iter().flatten().min()
+        let stray = self.strays.next().map(|at| (at, "end of a rule that came late"));
+        [control, reply, silence, half, stray].into_iter().flatten().min()
     }
 
     /// True while requests may be sent.
@@ -263,6 +271,7 @@ impl Session {
         self.control = None;
         self.framer.clear();
         self.outgoing.clear();
+        self.strays.clear();
         for id in self.requests.clear() {
             out.push(Output::Event(AgentEvent::Reply(id, Err(Failure::SessionLost))));
         }

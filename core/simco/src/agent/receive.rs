@@ -1,7 +1,7 @@
 //! What a middlebox's messages mean to an agent.
 
 use machine::{Instant, Outbox};
-use midcom::{AgentEvent, Capabilities, DownReason, Failure, Lifetime, Notification, Reply, Request};
+use midcom::{AgentEvent, Capabilities, DownReason, Failure, Lifetime, Notification, Prid, Reply, Request};
 
 use super::requests::{Asked, Misfit, Owner, made};
 use super::{Output, Session, Step};
@@ -32,9 +32,9 @@ impl Session {
                 self.on_control(now, control.step, message, out)
             }
             (MiddleboxMessage::Positive(reply), _) => self.on_reply(now, header.tid, reply, out),
-            (MiddleboxMessage::Negative(failure), _) => self.on_refusal(header.tid, failure, out),
+            (MiddleboxMessage::Negative(failure), _) => self.on_refusal(now, header.tid, failure, out),
             (MiddleboxMessage::VersionMismatch(_), _) => {
-                self.on_refusal(header.tid, Failure::VersionMismatch, out)
+                self.on_refusal(now, header.tid, Failure::VersionMismatch, out)
             }
             (
                 MiddleboxMessage::Established(_)
@@ -122,25 +122,39 @@ impl Session {
         match self.requests.answered(tid, &reply).map_err(misfit)? {
             Owner::Open(id) => out.push(Output::Event(AgentEvent::Reply(id, Ok(reply)))),
             Owner::Late => {
-                if let Some(prid) = made(&reply)
-                    && self.control.is_none()
-                {
+                self.strays.ended(tid);
+                if let Some(prid) = made(&reply) {
                     // Whoever asked has been told that it failed and will not close it.
-                    let tid = self.take_tid();
-                    self.requests.add_unowned(tid, Asked::End, now);
-                    let end = Request::Lifetime { prid, lifetime: Lifetime::END };
-                    AgentMessage::Rule(end).encode(tid, &mut self.outgoing);
+                    self.end_stray(now, prid);
                 }
             }
         }
         Ok(())
     }
 
-    fn on_refusal(&mut self, tid: u32, failure: Failure, out: &mut Outbox<Output>) -> Result<(), DownReason> {
-        if let Owner::Open(id) = self.requests.refused(tid).map_err(misfit)? {
-            out.push(Output::Event(AgentEvent::Reply(id, Err(failure))));
+    fn on_refusal(
+        &mut self,
+        now: Instant,
+        tid: u32,
+        failure: Failure,
+        out: &mut Outbox<Output>,
+    ) -> Result<(), DownReason> {
+        match self.requests.refused(tid).map_err(misfit)? {
+            Owner::Open(id) => out.push(Output::Event(AgentEvent::Reply(id, Err(failure)))),
+            Owner::Late => self.strays.refused(now, tid, failure),
         }
         Ok(())
+    }
+
+    /// Ends a rule that nobody knows of.
+    pub(super) fn end_stray(&mut self, now: Instant, prid: Prid) {
+        if self.control.is_none() {
+            let tid = self.take_tid();
+            self.requests.add_unowned(tid, Asked::End, now);
+            self.strays.asked(tid, prid);
+            let end = Request::Lifetime { prid, lifetime: Lifetime::END };
+            AgentMessage::Rule(end).encode(tid, &mut self.outgoing);
+        }
     }
 }
 
