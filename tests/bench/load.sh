@@ -50,6 +50,7 @@ table inet filter {
   chain forward { type filter hook forward priority filter; policy drop; ct state untracked meta mark & 0x01000000 == 0x01000000 accept; ct state established,related accept; iifname "inside0" accept; }
 }
 N
+hop=''; [ "$transport" = u1 ] || hop=';transport=tcp'
 cat > "$work/postern.toml" <<N
 run-dir = "$work/run"
 user = "nobody"
@@ -65,10 +66,10 @@ source = "$source"
 media-ports = "10000-59999"
 [[route]]
 to = "inside"
-next-hop = "sip:10.0.40.20"
+next-hop = "sip:10.0.40.20$hop"
 [[route]]
 to = "outside"
-next-hop = "sip:198.51.100.20"
+next-hop = "sip:198.51.100.20$hop"
 [limits]
 calls = 200000
 [middlebox]
