@@ -29,7 +29,7 @@ pub(crate) struct Ack {
 }
 
 /// All ACKs that may have to be repeated, by the INVITE transaction they belong to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Acks {
     sent: Map<ClientKey, Ack>,
     /// In order, since every one is kept equally long.

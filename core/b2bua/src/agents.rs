@@ -10,7 +10,7 @@ use midcom::{Capabilities, MiddleboxId, Prid, RequestId};
 use crate::event::CallId;
 
 /// All middleboxes we know, and every request under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Agents {
     agents: Vec<Agent>,
     open: Map<RequestId, Open>,

@@ -22,7 +22,7 @@ use crate::side::Side;
 use crate::tag::Tag;
 
 /// The SIP side of Postern.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct B2bua {
     pub(crate) config: Config,
     pub(crate) shared: Shared,

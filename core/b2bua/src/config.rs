@@ -42,6 +42,8 @@ pub struct Config {
     pub pseudonym: String,
     /// Which of the parallel B2BUAs this is; every tag, Call-ID and branch carries it.
     pub shard: u8,
+    /// What happens in calls where the documents leave a choice.
+    pub policy: CallPolicy,
 }
 
 /// A side of the border.
@@ -51,6 +53,8 @@ pub struct Realm {
     pub name: String,
     /// Its media networks and ports, its source policy. The Internet side names `0.0.0.0/0` and `::/0`.
     pub pinholes: Arc<ledger::Realm>,
+    /// What its phones can do, and what is asked of them.
+    pub policy: RealmPolicy,
 }
 
 /// An address we receive SIP on.
@@ -109,6 +113,92 @@ pub struct Middlebox {
     pub inside: RealmId,
     /// The realm of A3.
     pub outside: RealmId,
+}
+
+/// Choices for all calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallPolicy {
+    /// Whether every middlebox must reserve what the answer will need before the INVITE leaves (`docs/calls.md` §5).
+    pub reserve: bool,
+    /// Which streams a call cannot live without.
+    pub crucial: Crucial,
+    /// What happens to the pinholes of a stream on hold.
+    pub hold: OnHold,
+    /// What is done with a 3xx.
+    pub redirect: Redirect,
+    /// How long the counters of all rules of a call that is not on hold may stand still; `None`: for ever.
+    pub media_timeout: Option<Duration>,
+}
+
+impl Default for CallPolicy {
+    fn default() -> Self {
+        Self {
+            reserve: false,
+            crucial: Crucial::FirstAudio,
+            hold: OnHold::Keep,
+            redirect: Redirect::Relay,
+            media_timeout: None,
+        }
+    }
+}
+
+/// Choices for the legs of one realm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RealmPolicy {
+    /// The type of precondition its phones are asked for when a plain phone calls them; `None`: none is inserted.
+    pub precondition: Option<PreconditionType>,
+    /// Session timers (RFC 4028) on its legs.
+    pub session: SessionPolicy,
+}
+
+/// The streams a call cannot live without: when the firewall takes one of their pinholes back, the call ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Crucial {
+    /// The first audio m-line; without audio every m-line.
+    FirstAudio,
+    /// Every m-line of these media types, lower case: "audio", "video"; without any of them every m-line.
+    Media(Vec<String>),
+    /// Every m-line.
+    All,
+}
+
+/// What happens to the pinholes of a stream on hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnHold {
+    /// They stay.
+    Keep,
+    /// Those of the silent direction are closed, except for RTCP.
+    Close,
+}
+
+/// What is done with a 3xx.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redirect {
+    /// The caller gets it, Contact included.
+    Relay,
+    /// We try its contacts, by q value, at most this many in one call.
+    Follow {
+        /// At least 1.
+        most: u8,
+    },
+}
+
+/// A type of precondition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PreconditionType {
+    /// Firewall, draft §5.2: status `e2e`, strength `mandatory` or `none`.
+    Fw,
+    /// Quality of service, RFC 3312.
+    Qos,
+}
+
+/// Session timers of one realm's legs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SessionPolicy {
+    /// The interval asked for; `None`: no session timers, none asked for and none refreshed.
+    pub interval: Option<Duration>,
+    /// Min-SE: the shortest interval accepted, at least 90 s.
+    pub minimum: Duration,
 }
 
 /// How long we wait.

@@ -20,7 +20,7 @@ use crate::side::Side;
 use crate::tag::Tag;
 
 /// What all calls share.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Shared {
     pub(crate) endpoint: Endpoint,
     pub(crate) rng: Rng,

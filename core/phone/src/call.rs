@@ -25,7 +25,7 @@ pub(crate) enum State {
     Over,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) state: State,
     /// Where to send if the dialog does not say an address.

@@ -17,7 +17,7 @@ use crate::{CallNumber, Config, Event, Input, Output};
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
 
 /// See the crate.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Phone {
     pub(crate) config: Config,
     pub(crate) endpoint: Endpoint,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use b2bua::config::{
-    Codes, Config, Host, Limits, Listener, Middlebox, NextHop, Realm, RealmId, Route, Timers,
+    CallPolicy, Codes, Config, Host, Limits, Listener, Middlebox, NextHop, Realm, RealmId, RealmPolicy,
+    Route, Timers,
 };
 use b2bua::{B2bua, Input, Output, ledger};
 use bytes::Bytes;
@@ -227,6 +228,7 @@ fn config() -> Config {
             source: ledger::SourcePolicy::Realm,
             early_media: true,
         }),
+        policy: RealmPolicy::default(),
     };
     let listener = |realm, at: &str| Listener {
         realm,
@@ -246,6 +248,7 @@ fn config() -> Config {
         codes: Codes::DEFAULT,
         pseudonym: "postern".into(),
         shard: 0,
+        policy: CallPolicy::default(),
     }
 }
 

@@ -121,6 +121,7 @@ impl<'s> Settings<'s> {
             },
             pseudonym: "postern".into(),
             shard: 0,
+            policy: config::CallPolicy::default(),
         })
     }
 
@@ -155,6 +156,7 @@ impl<'s> Settings<'s> {
         Ok(config::Realm {
             name: name.into(),
             pinholes: Arc::new(ledger::Realm { media, source, early_media }),
+            policy: config::RealmPolicy::default(),
         })
     }
 

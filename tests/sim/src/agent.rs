@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use b2bua::config::{
-    Codes, Config, Host, Limits, Listener, Middlebox, NextHop, Realm, RealmId, Route, Timers,
+    CallPolicy, Codes, Config, Host, Limits, Listener, Middlebox, NextHop, Realm, RealmId, RealmPolicy,
+    Route, Timers,
 };
 use b2bua::{B2bua, Input, Output, ledger};
 use machine::{Instant, Machine as _, Outbox, Rng};
@@ -168,6 +169,7 @@ fn config(house: &House) -> Config {
             source: house.sources[usize::from(!outside)],
             early_media: house.early_media,
         }),
+        policy: RealmPolicy::default(),
     };
     let listener = |outside: bool| Listener {
         realm: RealmId(u16::from(!outside)),
@@ -200,5 +202,6 @@ fn config(house: &House) -> Config {
         codes: Codes::default(),
         pseudonym: "postern".to_owned(),
         shard: 0,
+        policy: CallPolicy::default(),
     }
 }

@@ -20,7 +20,7 @@ use crate::leg::carried::Carried;
 use crate::side::{Side, Sides};
 
 /// How far the end of a call is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Ending {
     /// Ours, if we are the cause.
     reason: Option<Reason>,
@@ -32,7 +32,7 @@ pub(super) struct Ending {
 }
 
 /// A BYE we owe an answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) from: Side,
     pub(super) request: Request,
@@ -62,7 +62,7 @@ enum Phase {
 }
 
 /// Why and how a call ends.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct End<'m> {
     pub(super) cause: Cause,
     /// The failure in words, if it was one of ours.
@@ -87,7 +87,7 @@ impl End<'_> {
 }
 
 /// We end the call: both sides are told why.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Cut {
     pub(crate) cause: Cause,
     pub(crate) verdict: Verdict,

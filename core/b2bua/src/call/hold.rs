@@ -16,7 +16,7 @@ use crate::failure::Verdict;
 use crate::side::{Side, Sides};
 
 /// What waits.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Hold {
     /// The side whose first signal waits for the ledger.
     held: Option<(Side, TimerId)>,

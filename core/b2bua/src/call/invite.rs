@@ -27,7 +27,7 @@ use crate::side::Side;
 use crate::tag::Tag;
 
 /// An INVITE under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Invite {
     /// Who sent it.
     pub(super) from: Side,
@@ -54,7 +54,7 @@ pub(super) enum Offer {
 }
 
 /// Our side towards the one who sent the INVITE.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Server {
     /// No final response yet.
     Proceeding { key: ServerKey, request: Message },
@@ -65,7 +65,7 @@ pub(super) enum Server {
 }
 
 /// Our side towards the one who gets it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Client {
     /// Nothing sent: pinholes or an address are missing.
     Idle,
@@ -82,7 +82,7 @@ pub(super) enum Client {
 }
 
 /// What only the first INVITE has.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Setup {
     pub(super) next_hop: NextHop,
     pub(super) listener: ListenerId,
@@ -95,7 +95,7 @@ pub(super) struct Setup {
 }
 
 /// An early dialog.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Fork {
     pub(super) remote_tag: Box<str>,
     pub(super) tag: Tag,

@@ -52,7 +52,7 @@ pub(crate) use ending::Cut;
 pub(crate) use start::Plan;
 
 /// One call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) id: CallId,
     legs: Sides<Leg>,
@@ -74,7 +74,7 @@ pub(crate) struct Call {
 }
 
 /// A request as it arrived.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) key: ServerKey,
     pub(crate) hop: Hop,

@@ -14,7 +14,7 @@ use crate::leg::{Sdp, headers};
 use crate::side::Side;
 
 /// A request being relayed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Exchange {
     number: u32,
     from: Side,

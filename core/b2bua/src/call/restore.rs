@@ -19,7 +19,7 @@ use crate::side::Side;
 const ATTEMPTS_MAX: u8 = 2;
 
 /// What the answerer is brought back to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Restore {
     /// The description it had of the offerer.
     before: Box<[u8]>,

@@ -3,7 +3,7 @@
 use sip::message::Message;
 
 /// One thing one leg tells the other. A message in it is looked at only through [`crate::leg::carried::Carried`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Signal {
     /// The INVITE under way shall go on.
     Try,

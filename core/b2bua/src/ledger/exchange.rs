@@ -11,7 +11,7 @@ use super::{Ledger, Out, RequestIds, Step};
 use crate::side::{Side, Sides};
 
 /// An exchange under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Exchange {
     /// Who offers.
     pub(super) by: Side,

@@ -133,7 +133,7 @@ pub struct RuleInfo {
 }
 
 /// The rules of one call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ledger {
     terms: Terms,
     /// Beside each middlebox of the path.

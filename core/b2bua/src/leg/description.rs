@@ -7,7 +7,7 @@ use machine::Rng;
 use sdp::{Origin, Session};
 
 /// What we have told one peer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Description {
     session_id: u64,
     version: u64,

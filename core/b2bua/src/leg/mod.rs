@@ -20,7 +20,7 @@ use crate::route;
 use crate::tag::Tag;
 
 /// Our dialog with one peer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Leg {
     /// The realm the peer is in.
     pub(crate) realm: RealmId,

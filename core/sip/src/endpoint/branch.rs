@@ -18,7 +18,7 @@ use crate::transport::ListenerId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Fingerprint(u64, u64);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Branches {
     start: String,
     keys: [Seeded; 2],

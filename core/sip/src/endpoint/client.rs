@@ -11,7 +11,7 @@ use crate::transaction::{ClientAction, Step, Timer, invite_client, non_invite_cl
 use crate::transport::Hop;
 
 /// One client transaction.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Client {
     state: State,
     /// The random part of its branch.

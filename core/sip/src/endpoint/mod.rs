@@ -46,7 +46,7 @@ pub use event::{ClientFailure, Counters, Incoming, ServerEnd, Transmit};
 pub use slots::{ClientKey, ServerKey};
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Endpoint {
     config: Config,
     rng: Rng,

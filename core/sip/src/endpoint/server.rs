@@ -12,7 +12,7 @@ use crate::transaction::{ServerAction, Step, Timer, invite_server, non_invite_se
 use crate::transport::Hop;
 
 /// One server transaction.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Server {
     state: State,
     request: Fingerprint,

@@ -21,13 +21,13 @@ impl Key {
 }
 
 /// Boxed, so that an empty slot costs 16 bytes however large a tenant is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Slots<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Slot<T> {
     generation: u32,
     tenant: Option<Box<T>>,

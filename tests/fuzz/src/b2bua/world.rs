@@ -372,7 +372,8 @@ fn config(settings: u8) -> Config {
         let own_addresses = vec![own.into()];
         let media = sdp::MediaPolicy { networks, ports: 16_384..=32_767, own_addresses, flows_max: 16 };
         let pinholes = ledger::Realm { media, source, early_media: settings & 32 == 0 };
-        config::Realm { name: name.into(), pinholes: Arc::new(pinholes) }
+        let policy = config::RealmPolicy::default();
+        config::Realm { name: name.into(), pinholes: Arc::new(pinholes), policy }
     };
     let (outside, inside) = (RealmId(0), RealmId(1));
     let listener = |realm, protocol, host: [u8; 4]| {
@@ -407,5 +408,6 @@ fn config(settings: u8) -> Config {
         codes: Codes::DEFAULT,
         pseudonym: "postern".into(),
         shard: 0,
+        policy: config::CallPolicy::default(),
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn b2bua(config: &Config) -> to::Config {
         codes: codes(config),
         pseudonym: PSEUDONYM.into(),
         shard: 0,
+        policy: to::CallPolicy::default(),
     }
 }
 
@@ -70,7 +71,8 @@ fn realm(config: &Config, from: &Realm, own: &[IpAddr]) -> to::Realm {
         flows_max: u16::try_from(config.limits.streams).unwrap_or(u16::MAX),
     };
     let pinholes = ledger::Realm { media, source, early_media: from.early_media };
-    to::Realm { name: from.name.clone(), pinholes: Arc::new(pinholes) }
+    let policy = to::RealmPolicy::default();
+    to::Realm { name: from.name.clone(), pinholes: Arc::new(pinholes), policy }
 }
 
 fn route(from: &crate::config::Route) -> to::Route {
