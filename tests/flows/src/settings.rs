@@ -13,17 +13,32 @@
 //! | `inside-networks`, `outside-networks` | media networks, with commas | `10.0.40.0/24`; everything |
 //! | `next-hop` | `address`, `name` | `address` |
 //! | `calls`, `rules`, `forks`, `exchanges`, `held` | limits | 100, else those of the program |
+//! | `reserve` | `yes`, `no` | `no` |
+//! | `crucial` | `first-audio`, `all`, media types with commas | `first-audio` |
+//! | `hold` | `keep`, `close` | `keep` |
+//! | `redirect` | `relay`, or how many contacts are followed | `relay` |
+//! | `media-timeout` | seconds, `off` | `off` |
+//! | `precondition` | `fw`, `qos`, `off` | `off` |
+//! | `session-expires` | seconds, `off` | `off` |
+//! | `min-se` | seconds | 90 |
+//! | `unreachable`, `technical`, `temporary-policy`, `policy`, `policy-in-call`, `sdp` | a status code | by `codes` |
 //! | `show` | header fields, with commas, or `all`; `request-uri`; the `phrase` of responses | |
+//!
+//! `precondition`, `session-expires` and `min-se` are for both realms; `inside-` or `outside-` before the name is for one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use b2bua::config::{self, Codes, Config, Host, Limits, Listener, NextHop, RealmId, Route, Timers};
+use b2bua::config::{
+    self, CallPolicy, Codes, Config, Crucial, Host, Limits, Listener, NextHop, OnHold, PreconditionType,
+    RealmId, RealmPolicy, Redirect, Route, SessionPolicy, Timers,
+};
 use b2bua::ledger;
 use midcom::{Capabilities, IpVersions, Lifetime};
 use sip::transport::Protocol;
 
-const KNOWN: [&str; 17] = [
+const KNOWN: &[&str] = &[
     "call",
     "source",
     "early-media",
@@ -40,8 +55,27 @@ const KNOWN: [&str; 17] = [
     "forks",
     "exchanges",
     "held",
+    "reserve",
+    "crucial",
+    "hold",
+    "redirect",
+    "media-timeout",
+    "unreachable",
+    "technical",
+    "temporary-policy",
+    "policy",
+    "policy-in-call",
+    "sdp",
     "show",
 ];
+
+/// Settings of a realm: the name alone is for both.
+const OF_REALM: &[&str] = &["precondition", "session-expires", "min-se"];
+
+fn is_known(name: &str) -> bool {
+    let bare = name.strip_prefix("inside-").or_else(|| name.strip_prefix("outside-")).unwrap_or(name);
+    KNOWN.contains(&name) || OF_REALM.contains(&bare)
+}
 
 /// The settings of a flow, every name of them known.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +83,7 @@ pub(crate) struct Settings<'s>(&'s [(String, String)]);
 
 impl<'s> Settings<'s> {
     pub(crate) fn new(settings: &'s [(String, String)]) -> Result<Self, String> {
-        match settings.iter().find(|(name, _)| !KNOWN.contains(&name.as_str())) {
+        match settings.iter().find(|(name, _)| !is_known(name)) {
             Some((name, _)) => Err(format!("no such setting: {name}")),
             None => Ok(Self(settings)),
         }
@@ -115,14 +149,82 @@ impl<'s> Settings<'s> {
             timers: Timers::default(),
             limits: self.limits()?,
             rule_lifetime: Lifetime(self.number("rule-lifetime", 600)?),
-            codes: match self.value("codes", "default") {
-                "dedicated" => Codes::DEDICATED,
-                _ => Codes::DEFAULT,
-            },
+            codes: self.codes()?,
             pseudonym: "postern".into(),
             shard: 0,
-            policy: config::CallPolicy::default(),
+            policy: self.policy()?,
         })
+    }
+
+    fn codes(self) -> Result<Codes, String> {
+        let usual = match self.value("codes", "default") {
+            "default" => Codes::DEFAULT,
+            "dedicated" => Codes::DEDICATED,
+            other => return Err(format!("no such codes: {other}")),
+        };
+        Ok(Codes {
+            unreachable: self.number("unreachable", usual.unreachable)?,
+            technical: self.number("technical", usual.technical)?,
+            temporary_policy: self.number("temporary-policy", usual.temporary_policy)?,
+            static_policy: self.number("policy", usual.static_policy)?,
+            static_policy_in_call: self.number("policy-in-call", usual.static_policy_in_call)?,
+            refused_sdp: self.number("sdp", usual.refused_sdp)?,
+        })
+    }
+
+    fn policy(self) -> Result<CallPolicy, String> {
+        Ok(CallPolicy {
+            reserve: match self.value("reserve", "no") {
+                "yes" => true,
+                "no" => false,
+                other => return Err(format!("reserve = {other}: yes or no")),
+            },
+            crucial: match self.value("crucial", "first-audio") {
+                "first-audio" => Crucial::FirstAudio,
+                "all" => Crucial::All,
+                list => Crucial::Media(list.split(',').map(|media| media.trim().into()).collect()),
+            },
+            hold: match self.value("hold", "keep") {
+                "keep" => OnHold::Keep,
+                "close" => OnHold::Close,
+                other => return Err(format!("hold = {other}: keep or close")),
+            },
+            redirect: match self.value("redirect", "relay") {
+                "relay" => Redirect::Relay,
+                _ => Redirect::Follow { most: self.number("redirect", 1)? },
+            },
+            media_timeout: self.seconds("media-timeout")?,
+        })
+    }
+
+    fn realm_policy(self, realm: &str) -> Result<RealmPolicy, String> {
+        Ok(RealmPolicy {
+            precondition: match self.value(self.of_realm(realm, "precondition"), "off") {
+                "off" => None,
+                "fw" => Some(PreconditionType::Fw),
+                "qos" => Some(PreconditionType::Qos),
+                other => return Err(format!("no such precondition: {other}")),
+            },
+            session: SessionPolicy {
+                interval: self.seconds(self.of_realm(realm, "session-expires"))?,
+                minimum: Duration::from_secs(self.number(self.of_realm(realm, "min-se"), 90)?),
+            },
+        })
+    }
+
+    /// The name under which a realm's setting is given.
+    fn of_realm(self, realm: &str, name: &'static str) -> &'s str {
+        let own = |set: &&'s (String, String)| {
+            set.0.strip_prefix(realm).and_then(|rest| rest.strip_prefix('-')) == Some(name)
+        };
+        self.0.iter().find(own).map_or(name, |(set, _)| set)
+    }
+
+    fn seconds(self, name: &str) -> Result<Option<Duration>, String> {
+        match self.value(name, "off") {
+            "off" => Ok(None),
+            _ => self.number(name, 0).map(|seconds| Some(Duration::from_secs(seconds))),
+        }
     }
 
     fn limits(self) -> Result<Limits, String> {
@@ -156,7 +258,7 @@ impl<'s> Settings<'s> {
         Ok(config::Realm {
             name: name.into(),
             pinholes: Arc::new(ledger::Realm { media, source, early_media }),
-            policy: config::RealmPolicy::default(),
+            policy: self.realm_policy(name)?,
         })
     }
 

@@ -160,6 +160,72 @@ impl<T: Copy + Debug> Kind for OneOf<T> {
     }
 }
 
+/// One word of a list, kept as it is written.
+#[derive(Debug)]
+pub(crate) struct Word {
+    pub words: &'static [&'static str],
+}
+
+impl Kind for Word {
+    type Value = String;
+    fn read(&self, value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<String> {
+        let word = value.get_ref().as_str().filter(|word| self.words.contains(word));
+        word.map(str::to_owned).or_else(|| complain(self, value, problems))
+    }
+    fn describe(&self) -> String {
+        self.words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
+    }
+}
+
+/// A length of time, or `"off"`.
+#[derive(Debug)]
+pub(crate) struct OrOff(pub Time);
+
+impl Kind for OrOff {
+    type Value = Option<Duration>;
+    fn read(&self, value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self::Value> {
+        if value.get_ref().as_str() == Some("off") {
+            return Some(None);
+        }
+        let time = value.get_ref().as_str().and_then(parse_time).filter(|time| self.0.range.contains(time));
+        time.map(Some).or_else(|| complain(self, value, problems))
+    }
+    fn describe(&self) -> String {
+        format!("\"off\" or {}", self.0.describe())
+    }
+}
+
+/// A list of the second kind, or one value of the first.
+#[derive(Debug)]
+pub(crate) struct Either<K, L>(pub K, pub L);
+
+/// What was written where either kind may stand.
+#[derive(Debug)]
+pub(crate) enum Chosen<K, L> {
+    /// A value of the first kind.
+    One(K),
+    /// A list.
+    Other(L),
+}
+
+impl<K: Kind, L: Kind> Kind for Either<K, L> {
+    type Value = Chosen<K::Value, L::Value>;
+    fn read(&self, value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self::Value> {
+        match value.get_ref() {
+            DeValue::Array(_) => self.1.read(value, problems).map(Chosen::Other),
+            DeValue::String(_) => self.0.read(value, problems).map(Chosen::One),
+            DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Table(_) => complain(self, value, problems),
+        }
+    }
+    fn describe(&self) -> String {
+        format!("{}, or a {}", self.0.describe(), self.1.describe())
+    }
+}
+
 /// Free text that is not empty. `what` says what it names.
 #[derive(Debug)]
 pub(crate) struct Text {

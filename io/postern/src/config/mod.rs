@@ -2,6 +2,7 @@
 //! module there are no strings to interpret and no defaults.
 
 mod address;
+mod calls;
 mod docs;
 mod key;
 mod kind;
@@ -18,13 +19,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub(crate) use address::{Host, Listen, Transport};
+pub(crate) use calls::{Calls, CommonCrucial, Crucial, OnHold, OnRedirect};
 pub(crate) use docs::keys;
 use key::{Absent, Key, Section, Table};
 use kind::{AbsolutePath, OneOf, Text};
 pub(crate) use middlebox::{Connect, Engine, Middlebox, ReversePath};
 pub(crate) use numbers::{Codes, Limits, Timers};
 use problem::Problems;
-pub(crate) use realm::{Realm, Source};
+pub(crate) use realm::{Precondition, Realm, Source};
 pub(crate) use route::Route;
 
 use crate::log;
@@ -52,6 +54,7 @@ pub(crate) struct Config {
     pub realms: Vec<Realm>,
     pub routes: Vec<Route>,
     pub middlebox: Middlebox,
+    pub calls: Calls,
     pub timers: Timers,
     pub limits: Limits,
     pub codes: Codes,
@@ -88,18 +91,19 @@ static TOP: Section =
     Section { heading: "", text: "Keys at the top of the file.", keys: &[&RUN_DIR, &USER, &LOG] };
 
 /// Every section, in the order of the documentation.
-static SECTIONS: [&Section; 7] = [
+static SECTIONS: [&Section; 8] = [
     &TOP,
     &realm::SECTION,
     &route::SECTION,
     &middlebox::SECTION,
+    &calls::SECTION,
     &numbers::TIMERS,
     &numbers::LIMITS,
     &numbers::CODES,
 ];
 
 /// Names of the tables at the top of the file.
-const TABLES: [&str; 6] = ["realm", "route", "middlebox", "timers", "limits", "codes"];
+const TABLES: [&str; 7] = ["realm", "route", "middlebox", "calls", "timers", "limits", "codes"];
 
 /// A file that was refused: the text says everything.
 #[derive(Debug)]
@@ -151,6 +155,8 @@ impl Config {
         between_two(&realms, document, problems);
         let (found, span) = section(document, "middlebox", problems);
         let middlebox = Middlebox::read(span, found, &realms, &run_dir, problems);
+        let (found, span) = section(document, "calls", problems);
+        let calls = Calls::read(span, found, problems);
         let (found, span) = section(document, "timers", problems);
         let timers = Timers::read(span, found, problems);
         let (found, span) = section(document, "limits", problems);
@@ -158,7 +164,7 @@ impl Config {
         let (found, span) = section(document, "codes", problems);
         let codes = Codes::read(span, found, problems);
         let (user, log) = (top.given(&USER, problems), top.value(&LOG, problems));
-        Some(Self { run_dir, user, log, realms, routes, middlebox: middlebox?, timers, limits, codes })
+        Some(Self { run_dir, user, log, realms, routes, middlebox: middlebox?, calls, timers, limits, codes })
     }
 }
 

@@ -1,12 +1,13 @@
 //! `[realm.NAME]`: a side of the border.
 
 use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::address::{Listen, ListenKind};
 use super::key::{Absent, Key, Section, Table};
-use super::kind::{Bool, List, Network, OneOf, Ports, Text};
+use super::kind::{Bool, List, Network, OneOf, OrOff, Ports, Text, Time};
 use super::problem::Problems;
 
 /// From whom media may come through a pinhole of this realm (`docs/pinholes.md`, source policy).
@@ -15,6 +16,14 @@ pub(crate) enum Source {
     Strict,
     Address,
     Realm,
+}
+
+/// The type of precondition that phones of this realm are asked for (RFC 3312, and the draft's `fw`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Precondition {
+    Off,
+    Fw,
+    Qos,
 }
 
 /// One realm.
@@ -29,6 +38,9 @@ pub(crate) struct Realm {
     pub source: Source,
     pub interfaces: Vec<String>,
     pub early_media: bool,
+    pub precondition: Precondition,
+    pub session_expires: Option<Duration>,
+    pub min_se: Duration,
 }
 
 static LISTEN: Key<List<ListenKind>> = Key {
@@ -79,11 +91,49 @@ static EARLY_MEDIA: Key<Bool> = Key {
            first and enabled only when both addresses are known.",
 };
 
+static PRECONDITION: Key<OneOf<Precondition>> = Key {
+    name: "precondition",
+    kind: OneOf {
+        words: &[("off", Precondition::Off), ("fw", Precondition::Fw), ("qos", Precondition::Qos)],
+    },
+    absent: Absent::Literal("\"off\""),
+    text: "Not in effect yet. Whether phones of this realm are asked, with a precondition of this type, to ring only \
+           when the pinholes are there, although the caller did not ask (RFC 3312). A phone that cannot is not asked again.",
+};
+static SESSION_EXPIRES: Key<OrOff> = Key {
+    name: "session-expires",
+    kind: OrOff(Time { range: SESSION_MIN..=SESSION_MAX }),
+    absent: Absent::Literal("\"off\""),
+    text: "Not in effect yet. The session interval that phones of this realm are asked for (RFC 4028): a call that \
+           nobody refreshes within it is ended. With \"off\" there are no session timers on these legs.",
+};
+static MIN_SE: Key<Time> = Key {
+    name: "min-se",
+    kind: Time { range: SESSION_MIN..=SESSION_MAX },
+    absent: Absent::Literal("\"90s\""),
+    text: "Not in effect yet. The shortest session interval that a phone of this realm may ask for; below it the \
+           call is answered 422.",
+};
+
+/// RFC 4028 §4: no interval is shorter.
+const SESSION_MIN: Duration = Duration::from_secs(90);
+const SESSION_MAX: Duration = Duration::from_secs(86_400);
+
 pub(super) static SECTION: Section = Section {
     heading: "[realm.NAME]",
     text: "A realm is a side of the border: its listeners, its networks, its rules for media. The name is yours; at \
            most 16 realms.",
-    keys: &[&LISTEN, &MEDIA, &MEDIA_PORTS, &SOURCE, &INTERFACES, &EARLY_MEDIA],
+    keys: &[
+        &LISTEN,
+        &MEDIA,
+        &MEDIA_PORTS,
+        &SOURCE,
+        &INTERFACES,
+        &EARLY_MEDIA,
+        &PRECONDITION,
+        &SESSION_EXPIRES,
+        &MIN_SE,
+    ],
 };
 
 impl Realm {
@@ -110,6 +160,15 @@ impl Realm {
                 "at most 15 characters (Linux IFNAMSIZ)",
             );
         }
+        let session_expires = table.value(&SESSION_EXPIRES, problems);
+        let min_se = table.value(&MIN_SE, problems);
+        if session_expires.is_some_and(|interval| interval < min_se) {
+            problems.push(
+                table.place(&MIN_SE),
+                "`min-se` is longer than `session-expires`",
+                "we would refuse what we ask for ourselves",
+            );
+        }
         let media = table.value(&MEDIA, problems);
         let ports = if media.is_empty() { 1024..=u16::MAX } else { 16384..=32767 };
         Self {
@@ -121,6 +180,9 @@ impl Realm {
             source: table.value(&SOURCE, problems),
             interfaces,
             early_media: table.value(&EARLY_MEDIA, problems),
+            precondition: table.value(&PRECONDITION, problems),
+            session_expires,
+            min_se,
         }
     }
 }

@@ -10,7 +10,10 @@ use midcom::Lifetime;
 use nix::ifaddrs::getifaddrs;
 use sip::transport::Protocol;
 
-use crate::config::{Config, Engine, Host, Listen, Realm, Source, Transport};
+use crate::config::{
+    CommonCrucial, Config, Crucial, Engine, Host, Listen, OnHold, OnRedirect, Precondition, Realm, Source,
+    Transport,
+};
 
 /// What stands in Warning instead of a host (RFC 3261 §20.43).
 const PSEUDONYM: &str = "postern";
@@ -43,7 +46,7 @@ pub(crate) fn b2bua(config: &Config) -> to::Config {
         codes: codes(config),
         pseudonym: PSEUDONYM.into(),
         shard: 0,
-        policy: to::CallPolicy::default(),
+        policy: calls(config),
     }
 }
 
@@ -71,8 +74,39 @@ fn realm(config: &Config, from: &Realm, own: &[IpAddr]) -> to::Realm {
         flows_max: u16::try_from(config.limits.streams).unwrap_or(u16::MAX),
     };
     let pinholes = ledger::Realm { media, source, early_media: from.early_media };
-    let policy = to::RealmPolicy::default();
-    to::Realm { name: from.name.clone(), pinholes: Arc::new(pinholes), policy }
+    to::Realm { name: from.name.clone(), pinholes: Arc::new(pinholes), policy: realm_policy(from) }
+}
+
+fn realm_policy(from: &Realm) -> to::RealmPolicy {
+    to::RealmPolicy {
+        precondition: match from.precondition {
+            Precondition::Off => None,
+            Precondition::Fw => Some(to::PreconditionType::Fw),
+            Precondition::Qos => Some(to::PreconditionType::Qos),
+        },
+        session: to::SessionPolicy { interval: from.session_expires, minimum: from.min_se },
+    }
+}
+
+fn calls(config: &Config) -> to::CallPolicy {
+    let from = &config.calls;
+    to::CallPolicy {
+        reserve: from.reserve,
+        crucial: match &from.crucial {
+            Crucial::Common(CommonCrucial::FirstAudio) => to::Crucial::FirstAudio,
+            Crucial::Common(CommonCrucial::All) => to::Crucial::All,
+            Crucial::Media(types) => to::Crucial::Media(types.clone()),
+        },
+        hold: match from.hold {
+            OnHold::Keep => to::OnHold::Keep,
+            OnHold::Close => to::OnHold::Close,
+        },
+        redirect: match from.redirect {
+            OnRedirect::Relay => to::Redirect::Relay,
+            OnRedirect::Follow => to::Redirect::Follow { most: from.redirect_most },
+        },
+        media_timeout: from.media_timeout,
+    }
 }
 
 fn route(from: &crate::config::Route) -> to::Route {
