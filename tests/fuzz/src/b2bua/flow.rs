@@ -13,7 +13,11 @@ pub(super) fn inputs(text: &str) -> Vec<Vec<u8>> {
             _ => line.split("  ").for_each(|step| flow.step(step.trim())),
         }
     }
-    [0, 17].map(|also| [&[flow.settings | also][..], &flow.steps].concat()).into()
+    let plain = [0, 17].map(|also| [&[flow.settings | also][..], &flow.steps].concat());
+    // Once more with everything that can be switched on.
+    let rich =
+        [0b010_1001, 0b111_0111].map(|on| [&[flow.settings, super::FEATURES, on][..], &flow.steps].concat());
+    plain.into_iter().chain(rich).collect()
 }
 
 struct Flow {

@@ -1,7 +1,7 @@
 //! The B2BUA with two phones and up to two middleboxes, all of which do what the input says.
 //!
-//! An input is a byte of settings and then steps, see `step`: each an octet that says what happens and one to four
-//! that say how. Whatever happens,
+//! An input is an octet of settings, or two with [`FEATURES`] between them, and then steps, see `step`: each an octet that
+//! says what happens and one to four that say how. Whatever happens,
 //!
 //! - what leaves is a SIP message, with every mandatory field once and no line that somebody else has made;
 //! - one input has a bounded number of outputs;
@@ -18,16 +18,41 @@ mod world;
 
 use crate::{Corpus, Target};
 
+/// Behind it stand more settings.
+const FEATURES: u8 = 0xfe;
+
 /// See [`run`].
 pub const TARGET: Target = Target {
     name: "b2bua",
     run,
     mutations: 4_000,
-    corpora: &[Corpus::Inputs("fuzz/corpus/b2bua"), Corpus::Cases("flows/calls", "flow", flow::inputs)],
+    corpora: &[
+        Corpus::Inputs("fuzz/corpus/b2bua"),
+        Corpus::Cases("flows/calls", "flow", flow::inputs),
+        Corpus::Cases("flows/figures", "flow", flow::inputs),
+        Corpus::Cases("flows/forks", "flow", flow::inputs),
+        Corpus::Cases("flows/inside", "flow", flow::inputs),
+        Corpus::Cases("flows/offers", "flow", flow::inputs),
+        Corpus::Cases("flows/races", "flow", flow::inputs),
+        Corpus::Cases("flows/restore", "flow", flow::inputs),
+    ],
     words: &[
         &[step::INVITE, 0, 1, 0],
         &[step::INVITE, 1, 2, 0],
         &[step::INVITE, 2, 1, 0],
+        &[step::INVITE, 0, 1, 16],
+        &[step::INVITE, 0, 1, 16 + 64 + 128],
+        &[step::RESPOND, 1, 0, 2, 2, 16],
+        &[step::RESPOND, 1, 0, 1, 0, 16 + 32],
+        &[step::RESPOND, 1, 0, 2, 2, 16 + 128],
+        &[step::RESPOND, 1, 0, 0, 2, 16],
+        &[step::RESPOND, 1, 0, 16, 0, 0],
+        &[step::RESPOND, 1, 0, 17, 0, 0],
+        &[step::REQUEST, 0, 0, 6, 0, 0],
+        &[step::REQUEST, 0, 0, 6, 1, 0],
+        &[step::REQUEST, 0, 0, 4, 1, 0],
+        &[step::REQUEST, 1, 0, 4, 2, 0],
+        &[step::REQUEST, 0, 0, 4, 0, 32],
         &[step::RESPOND, 1, 0, 0, 2, 0],
         &[step::RESPOND, 1, 0, 1, 2, 0],
         &[step::RESPOND, 1, 0, 2, 0, 1],
@@ -72,7 +97,15 @@ pub fn run(input: &[u8]) {
 /// A digest of everything that has left.
 fn play(input: &[u8]) -> u64 {
     let mut reader = crate::reader::Reader(input);
-    let mut world = world::World::new(reader.octet());
+    let settings = reader.octet();
+    let features = match reader.0.first() {
+        Some(&FEATURES) => {
+            reader.octet();
+            reader.octet()
+        }
+        Some(_) | None => 0,
+    };
+    let mut world = world::World::new(settings, features);
     while !reader.is_empty() {
         world.step(&mut reader);
     }

@@ -11,10 +11,10 @@ use crate::reader::{choose, recent};
 
 pub(super) const METHODS: [&str; 10] =
     ["BYE", "INVITE", "INFO", "OPTIONS", "UPDATE", "MESSAGE", "PRACK", "REFER", "NOTIFY", "FANCY"];
-pub(super) const STATUS: [u16; 16] =
-    [200, 180, 183, 100, 202, 302, 401, 404, 408, 481, 486, 487, 491, 500, 503, 603];
+pub(super) const STATUS: [u16; 20] =
+    [200, 180, 183, 100, 202, 302, 401, 404, 408, 481, 486, 487, 491, 500, 503, 603, 420, 422, 580, 405];
 /// Fields that mean something to a B2BUA.
-pub(super) const EXTRA: [&str; 24] = [
+pub(super) const EXTRA: [&str; 28] = [
     "Require: 100rel",
     "Supported: 100rel, timer, replaces",
     "Require: histinfo",
@@ -39,6 +39,10 @@ pub(super) const EXTRA: [&str; 24] = [
     "Via: SIP/2.0/UDP 203.0.113.1;branch=z9hG4bKx",
     "Accept: text/plain",
     "Event: refer",
+    "Refer-To: <sip:c@h?Replaces=x%3Bto-tag%3Da%3Bfrom-tag%3Db>",
+    "Unsupported: precondition",
+    "Min-SE: 3600",
+    "Require: timer, precondition",
 ];
 
 #[derive(Debug)]
@@ -57,7 +61,8 @@ pub(super) struct Phone {
 pub(super) struct Shape {
     /// Body.
     pub(super) body: u8,
-    /// Bits: which tag, and oddities.
+    /// Bits: which tag (0, 1), oddities (2, 3), an extension of the method in question (4, 5; 6 for its number), and
+    /// preconditions in the description (7).
     pub(super) bits: u8,
 }
 
@@ -87,7 +92,8 @@ impl Phone {
             "INVITE {target} SIP/2.0\r\nVia: SIP/2.0/{transport} {address};branch={branch}\r\n\
              Max-Forwards: 70\r\nFrom: \"{letter}\" <sip:{letter}@example.net>;tag={letter}{made}\r\n\
              To: <{target}>\r\nCall-ID: {letter}{made}@example.net\r\nCSeq: 1 INVITE\r\n\
-             Contact: <sip:{letter}@{address}>\r\n"
+             Contact: <sip:{letter}@{address}>\r\n{}",
+            extensions(shape)
         );
         finish(text, shape)
     }
@@ -116,6 +122,18 @@ impl Phone {
         if shape.bits & 8 == 0 {
             write!(text, "Contact: <sip:{letter}@{address}>\r\n").ok()?;
         }
+        match status {
+            101..200 if shape.bits & 16 != 0 => {
+                write!(text, "Require: 100rel\r\nRSeq: {}\r\n", 1 + (shape.bits >> 5 & 3)).ok()?;
+            }
+            200..300 if shape.bits & 16 != 0 => {
+                let refresher = if shape.bits & 32 == 0 { "uac" } else { "uas" };
+                write!(text, "Session-Expires: 90;refresher={refresher}\r\nAllow: INVITE, UPDATE\r\n")
+                    .ok()?;
+            }
+            422 => text += "Min-SE: 120\r\n",
+            _ => {}
+        }
         Some(finish(text, shape))
     }
 
@@ -141,13 +159,27 @@ impl Phone {
             _ => 10 + self.made,
         };
         let (letter, address) = (self.letter, self.address);
-        let text = format!(
+        let mut text = format!(
             "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch={branch}\r\nMax-Forwards: 70\r\n\
              From: {from}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {number} {method}\r\n\
              Contact: <sip:{letter}@{address}>\r\n",
             message.call_id().ok()?
         );
+        text += &match method {
+            "PRACK" => self.acknowledged(which).unwrap_or_default(),
+            "INVITE" | "UPDATE" => extensions(shape),
+            _ => String::new(),
+        };
         Some(finish(text, shape))
+    }
+
+    /// RAck for one of the reliable responses that were received.
+    fn acknowledged(&self, which: u8) -> Option<String> {
+        let reliable: Vec<&Message> =
+            self.received.iter().filter(|message| message.header(Name::RSeq).is_some()).collect();
+        let response = recent(&reliable, which)?;
+        let number = String::from_utf8_lossy(response.header(Name::RSeq)?).into_owned();
+        Some(format!("RAck: {number} {} INVITE\r\n", response.cseq().ok()?.number))
     }
 
     /// ACK to a final response to INVITE that was received.
@@ -204,6 +236,21 @@ fn ends(message: &Message) -> Option<(String, String)> {
     Some((value(Name::From)?, value(Name::To)?))
 }
 
+/// What an INVITE or UPDATE says that its sender can do.
+fn extensions(shape: Shape) -> String {
+    let mut text = String::new();
+    if shape.bits & 16 != 0 {
+        text += "Supported: 100rel, timer, precondition, replaces\r\nAllow: INVITE, ACK, BYE, CANCEL, PRACK, UPDATE\r\n";
+    }
+    if shape.bits & 32 != 0 {
+        text += "Session-Expires: 90\r\n";
+    }
+    if shape.bits & 64 != 0 {
+        text += if shape.bits & 128 == 0 { "Require: 100rel\r\n" } else { "Require: precondition\r\n" };
+    }
+    text
+}
+
 /// Adds the body.
 fn finish(mut text: String, shape: Shape) -> String {
     let body = body(shape);
@@ -217,7 +264,7 @@ fn finish(mut text: String, shape: Shape) -> String {
     text + &format!("Content-Length: {}\r\n\r\n{body}", body.len())
 }
 
-fn body(Shape { body, .. }: Shape) -> String {
+fn body(Shape { body, bits }: Shape) -> String {
     let version = 1 + (body >> 6);
     let port = 20_000 + 10 * u16::from(body >> 4 & 3);
     let media = match body & 15 {
@@ -242,5 +289,10 @@ fn body(Shape { body, .. }: Shape) -> String {
         14 => return "hello".into(),
         _ => "c=IN IP4 evil.example\r\nm=audio 20000 TCP/RTP/AVP 0\r\n".into(),
     };
-    format!("v=0\r\no=- 7 {version} IN IP4 192.0.2.99\r\ns=-\r\n{media}")
+    let conditions = match bits & 0b1001_0000 {
+        128 => "a=curr:fw e2e none\r\na=des:fw mandatory e2e sendrecv\r\n",
+        144 => "a=curr:fw e2e sendrecv\r\na=des:fw mandatory e2e sendrecv\r\na=conf:qos e2e recv\r\n",
+        _ => "",
+    };
+    format!("v=0\r\no=- 7 {version} IN IP4 192.0.2.99\r\ns=-\r\n{media}{conditions}")
 }

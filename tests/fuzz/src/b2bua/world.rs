@@ -56,9 +56,11 @@ pub(super) struct World {
 
 impl World {
     /// `settings`: bit 0 two middleboxes, bits 1 and 2 the source policy, bit 3 next hops have names, bit 4 phones do
-    /// not answer at the end, bit 5 no early media, bit 6 A is inside, bit 7 no wildcards.
-    pub(super) fn new(settings: u8) -> Self {
-        let config = config(settings);
+    /// not answer at the end, bit 5 no early media, bit 6 A is inside, bit 7 no wildcards. `features`: bit 0 reservations,
+    /// bit 1 hold closes, bit 2 redirections are followed, bits 3 and 4 which precondition is asked for inside, bit 5 session
+    /// timers, bit 6 every stream is crucial.
+    pub(super) fn new(settings: u8, features: u8) -> Self {
+        let config = config(settings, features);
         let firewalls = config.middleboxes.iter().map(|_| Firewall::default()).collect();
         let hops = |listener, host: [u8; 4]| {
             let udp = Hop {
@@ -361,7 +363,7 @@ fn remembered(b2bua: &B2bua) -> String {
     text.replace("service: Closed", "service: Open")
 }
 
-fn config(settings: u8) -> Config {
+fn config(settings: u8, features: u8) -> Config {
     let source = match settings >> 1 & 3 {
         0 => ledger::SourcePolicy::Strict,
         1 => ledger::SourcePolicy::Address,
@@ -372,7 +374,14 @@ fn config(settings: u8) -> Config {
         let own_addresses = vec![own.into()];
         let media = sdp::MediaPolicy { networks, ports: 16_384..=32_767, own_addresses, flows_max: 16 };
         let pinholes = ledger::Realm { media, source, early_media: settings & 32 == 0 };
-        let policy = config::RealmPolicy::default();
+        let precondition = match features >> 3 & 3 {
+            1 if name == "inside" => Some(config::PreconditionType::Fw),
+            2 if name == "inside" => Some(config::PreconditionType::Qos),
+            _ => None,
+        };
+        let interval = (features & 32 != 0).then_some(Duration::from_secs(90));
+        let session = config::SessionPolicy { interval, minimum: Duration::from_secs(90) };
+        let policy = config::RealmPolicy { precondition, session };
         config::Realm { name: name.into(), pinholes: Arc::new(pinholes), policy }
     };
     let (outside, inside) = (RealmId(0), RealmId(1));
@@ -408,6 +417,15 @@ fn config(settings: u8) -> Config {
         codes: Codes::DEFAULT,
         pseudonym: "postern".into(),
         shard: 0,
-        policy: config::CallPolicy::default(),
+        policy: config::CallPolicy {
+            reserve: features & 1 != 0,
+            hold: if features & 2 == 0 { config::OnHold::Keep } else { config::OnHold::Close },
+            redirect: match features & 4 {
+                0 => config::Redirect::Relay,
+                _ => config::Redirect::Follow { most: 3 },
+            },
+            crucial: if features & 64 == 0 { config::Crucial::FirstAudio } else { config::Crucial::All },
+            media_timeout: None,
+        },
     }
 }
