@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use machine::map::{Map, Seeded};
+use machine::onlooker::{Onlooker, see_map};
 use machine::{Instant, Rng};
 use sip::endpoint::ClientKey;
 use sip::transport::Hop;
@@ -44,6 +45,13 @@ impl Acks {
     pub(crate) fn keep(&mut self, until: Instant, invite: ClientKey, ack: Ack) {
         self.sent.insert(invite, ack);
         self.ends.push_back((until, invite));
+    }
+
+    /// Everything, for an explorer.
+    pub(crate) fn show(&self, onlooker: &mut dyn Onlooker) {
+        let Self { sent, ends } = self;
+        onlooker.see(ends);
+        see_map(sent, onlooker);
     }
 
     /// What was sent for this INVITE.

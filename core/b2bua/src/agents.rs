@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use machine::map::{Map, Seeded};
+use machine::onlooker::{Onlooker, see_map};
 use machine::{Instant, Rng};
 use midcom::{Capabilities, MiddleboxId, Prid, RequestId};
 
@@ -65,6 +66,15 @@ impl Agents {
             deadlines: VecDeque::new(),
             again: VecDeque::new(),
         }
+    }
+
+    /// Everything, for an explorer.
+    pub(crate) fn show(&self, onlooker: &mut dyn Onlooker) {
+        let Self { agents, open, deadlines, again } = self;
+        onlooker.see(agents);
+        onlooker.see(deadlines);
+        onlooker.see(again);
+        see_map(open, onlooker);
     }
 
     /// What a middlebox said of itself; `None` while there is no session.

@@ -2,6 +2,7 @@
 //! agents to the ledgers, timers to whoever set them.
 
 use machine::map::{Map, Seeded};
+use machine::onlooker::{Onlooker, see_map};
 use machine::{Instant, Machine, Outbox, Rng};
 use midcom::{AgentEvent, Failure, MiddleboxId, Notification, Prid, Reply, RequestId};
 use sip::endpoint::{self, ClientKey, Endpoint, Incoming};
@@ -107,6 +108,16 @@ impl B2bua {
             requests: shared.agents.open(),
             lookups: shared.lookups.len(),
         }
+    }
+
+    /// Shows everything that decides what it will do: all but its configuration, statistics, empty buffers, and where
+    /// new identifiers come from. Identifiers are seen as they are; which of them are equal is all that matters.
+    pub fn show(&self, onlooker: &mut dyn Onlooker) {
+        let Self { config: _, shared, calls, calls_made: _, service, incoming: _ } = self;
+        onlooker.see(service);
+        // Calls first: they name most of what follows.
+        see_map(calls, onlooker);
+        shared.show(onlooker);
     }
 
     fn call_ids(&self) -> Vec<CallId> {

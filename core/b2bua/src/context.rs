@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use machine::map::{Map, Seeded};
+use machine::onlooker::{Onlooker, see_map};
 use machine::{Instant, Outbox, Rng, TimerId, Timers};
 use midcom::{Lifetime, MiddleboxId, Prid, Request};
 use sip::endpoint::{ClientKey, Endpoint, Incoming, ServerKey, Transmit};
@@ -102,6 +103,35 @@ impl Shared {
             requests: Outbox::new(),
             rng,
         }
+    }
+
+    /// Everything, for an explorer.
+    pub(crate) fn show(&self, onlooker: &mut dyn Onlooker) {
+        let Self {
+            endpoint,
+            rng: _,
+            ids: _,
+            agents,
+            acks,
+            timers,
+            tags,
+            clients,
+            servers,
+            rules,
+            lookups,
+            lookups_made: _,
+            transmits: _,
+            requests: _,
+        } = self;
+        onlooker.see(timers);
+        agents.show(onlooker);
+        acks.show(onlooker);
+        endpoint.show(onlooker);
+        see_map(tags, onlooker);
+        see_map(clients, onlooker);
+        see_map(servers, onlooker);
+        see_map(rules, onlooker);
+        see_map(lookups, onlooker);
     }
 
     /// Forgets rules that a call no longer owns. A middlebox may have given an identifier to another call since.

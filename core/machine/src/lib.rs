@@ -5,6 +5,7 @@
 //! inputs at the same times with the same seed always give the same outputs.
 
 pub mod map;
+pub mod onlooker;
 mod outbox;
 mod rng;
 mod time;

@@ -24,6 +24,7 @@ mod config;
 mod event;
 mod receive;
 mod server;
+mod show;
 mod slots;
 
 use std::collections::BTreeSet;

@@ -54,6 +54,13 @@ impl<T> Slots<T> {
         Key { index, generation: 0 }
     }
 
+    /// All tenants with their keys.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        (0..).zip(&self.slots).filter_map(|(index, slot)| {
+            Some((Key { index, generation: slot.generation }, slot.tenant.as_deref()?))
+        })
+    }
+
     pub(super) fn at(&self, key: Key) -> Option<&T> {
         let slot = self.slots.get(key.index as usize)?;
         if slot.generation == key.generation { slot.tenant.as_deref() } else { None }
