@@ -108,6 +108,20 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
+    /// The callee's phone may have rung, and then the firewall refused what the call needed.
+    GhostRing {
+        /// The call.
+        call: CallId,
+        /// Whether rules had been reserved before.
+        reserved: bool,
+    },
+    /// The firewall refused what the call needed before the callee heard of it.
+    GhostRingPrevented {
+        /// The call.
+        call: CallId,
+        /// Whether rules were reserved.
+        reserved: bool,
+    },
     /// The caller acknowledged the answer.
     Established {
         /// The call.

@@ -11,7 +11,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use b2bua::{B2bua, CallId, Input, LookupId, Output};
+use b2bua::{B2bua, CallId, Event, Input, LookupId, Output};
 use machine::{Instant, Machine, Outbox, Rng};
 use midcom::{AgentEvent, Capabilities, DownReason, Failure, Lifetime, MiddleboxId, Notification, Prid};
 use sip::transport::{Hop, ListenerId, Protocol};
@@ -44,6 +44,8 @@ pub struct World {
     outputs: Vec<String>,
     /// Open questions of all middleboxes, oldest first.
     asked: Vec<usize>,
+    /// How many ghost rings there were, and how many were prevented.
+    ghosts: (usize, usize),
 }
 
 impl World {
@@ -74,6 +76,7 @@ impl World {
             show: show.filter(|name| !name.is_empty()).collect(),
             outputs: Vec::new(),
             asked: Vec::new(),
+            ghosts: (0, 0),
         };
         for number in 0..world.firewalls.len() {
             world.midcom(number, AgentEvent::Up(capabilities));
@@ -147,13 +150,18 @@ impl World {
                     self.outputs.push(format!("R < resolve {host}{port}"));
                     self.lookups.push(id);
                 }
-                Output::Event(_) => {}
+                Output::Event(event) => self.count(&event),
                 Output::ShutdownComplete => self.outputs.push("R < stopped".into()),
             }
         }
         for (number, id) in unasked {
             self.midcom(number, AgentEvent::Reply(id, Err(Failure::NoSession)));
         }
+    }
+
+    fn count(&mut self, event: &Event) {
+        self.ghosts.0 += usize::from(matches!(event, Event::GhostRing { .. }));
+        self.ghosts.1 += usize::from(matches!(event, Event::GhostRingPrevented { .. }));
     }
 
     fn transmit(&mut self, hop: Hop, bytes: &bytes::Bytes) {
@@ -302,7 +310,7 @@ impl World {
     }
 
     /// `calls N`, `rules N` (as the ledgers see it), `firewall N` (rules the middlebox holds), `open N` (questions),
-    /// `held 0` (nothing at all is remembered).
+    /// `held 0` (nothing at all is remembered), `ghosts N`, `prevented N` (ghost rings, counted since the beginning).
     fn check(&self, what: &str) -> Result<(), String> {
         let (name, wanted) = what.split_once(' ').ok_or("what must be how many?")?;
         let wanted: usize = wanted.trim().parse().map_err(|_| format!("{wanted} is no number"))?;
@@ -314,6 +322,8 @@ impl World {
                 return Err(format!("something is held: {:?}", self.b2bua.holdings()));
             }
             "held" => wanted,
+            "ghosts" => self.ghosts.0,
+            "prevented" => self.ghosts.1,
             "open" => self.firewalls.iter().map(Firewall::open).sum(),
             other => return Err(format!("what is {other}?")),
         };

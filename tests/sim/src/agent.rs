@@ -202,6 +202,6 @@ fn config(house: &House) -> Config {
         codes: Codes::default(),
         pseudonym: "postern".to_owned(),
         shard: 0,
-        policy: CallPolicy::default(),
+        policy: CallPolicy { reserve: house.reserve, ..CallPolicy::default() },
     }
 }

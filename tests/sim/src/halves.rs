@@ -129,6 +129,8 @@ impl World {
             Event::OrphanClosed { middlebox, prid } => self.orphan(middlebox, prid),
             Event::Held { .. }
             | Event::StaysWide { .. }
+            | Event::GhostRing { .. }
+            | Event::GhostRingPrevented { .. }
             | Event::Established { .. }
             | Event::Received { .. }
             | Event::Sent { .. }

@@ -72,6 +72,8 @@ pub struct House {
     pub control: Duration,
     /// How many calls the agent takes at a time.
     pub calls_max: usize,
+    /// Whether the agent reserves what the answer will need before it lets the INVITE go on.
+    pub reserve: bool,
 }
 
 /// The two ends of a call.
@@ -324,6 +326,7 @@ impl House {
             engine: millis(rng, 0, 20),
             control: millis(rng, 0, 20),
             calls_max: if rng.percent(10) { 6 } else { 10_000 },
+            reserve: rng.percent(50),
         }
     }
 }

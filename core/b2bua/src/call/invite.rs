@@ -124,6 +124,18 @@ impl Server {
 }
 
 impl Client {
+    /// True as long as nothing has been sent.
+    pub(super) fn is_idle(&self) -> bool {
+        match self {
+            Self::Idle => true,
+            Self::Calling { .. }
+            | Self::Proceeding { .. }
+            | Self::Cancelling { .. }
+            | Self::Accepted { .. }
+            | Self::Done => false,
+        }
+    }
+
     /// The transaction, while its responses matter to the call.
     pub(super) fn key(&self) -> Option<ClientKey> {
         match self {

@@ -1,7 +1,7 @@
 //! Between the call and its ledger: which signal means which step, and what replies mean for the call.
 
 use midcom::{Direction, Failure, Lifetime, MiddleboxId, Prid, Reply, Request, RequestId};
-use sdp::Session;
+use sdp::{Refusal, Session};
 use sip::message::Message;
 
 use super::Call;
@@ -69,7 +69,12 @@ impl Call {
             (Body::None | Body::Opaque(_), Meaning::Answer) => {
                 return Prepared::Refused(Verdict::new(500, SDP_CLASS, "an answer is missing"));
             }
-            (Body::None | Body::Opaque(_), Meaning::Offer | Meaning::Preview(_)) => return Prepared::Ready,
+            (Body::None | Body::Opaque(_), Meaning::Preview(_)) => return Prepared::Ready,
+            (Body::None | Body::Opaque(_), Meaning::Offer) => {
+                let (ids, out) = (&mut ctx.shared.ids, &mut ctx.shared.requests);
+                let step = self.ledger.offerless(ctx.now, by, ids, out);
+                return self.prepared(ctx, step);
+            }
             (Body::Hidden, _) => {
                 return unusable(message, 415, "it is encoded or inside another body");
             }
@@ -88,11 +93,19 @@ impl Call {
             Meaning::Preview(fork) => self.ledger.preview(ctx.now, (by, fork), &session, ids, out),
             Meaning::Answer => self.ledger.answered(ctx.now, by, &session, ids, out),
         };
+        self.prepared(ctx, step)
+    }
+
+    /// Sends what the ledger asks for, and says what its step means for the signal.
+    fn prepared(&mut self, ctx: &mut Context<'_>, step: Result<Step, Refusal>) -> Prepared {
         self.ask(ctx);
         match step {
             Ok(Step::Ready) => Prepared::Ready,
             Ok(Step::Wait) => Prepared::Wait,
             Err(refusal) => {
+                if self.has_reached_callee() {
+                    self.note_ghost_ring(ctx);
+                }
                 let code = ctx.config.codes.refused_sdp;
                 Prepared::Refused(Verdict::new(code, SDP_CLASS, refusal.to_string()))
             }
@@ -181,7 +194,27 @@ impl Call {
         self.rules.push(rule);
     }
 
-    fn on_rule_refused(&mut self, ctx: &mut Context<'_>, failure: Failure, stream: u16) {
+    /// True once the call's first INVITE has left for the callee.
+    fn has_reached_callee(&self) -> bool {
+        self.invite.as_deref().is_none_or(|invite| !invite.is_initial() || !invite.client.is_idle())
+    }
+
+    /// The firewall is why nobody will talk: whether the callee's phone has rung for it is what is counted.
+    fn note_ghost_ring(&self, ctx: &mut Context<'_>) {
+        let is_set_up = self.invite.as_deref().is_none_or(|invite| !invite.is_initial());
+        if is_set_up || self.ending.is_some() {
+            return;
+        }
+        let (call, reserved) = (self.id, self.ledger.reserves());
+        ctx.event(match self.has_reached_callee() {
+            true => Event::GhostRing { call, reserved },
+            false => Event::GhostRingPrevented { call, reserved },
+        });
+    }
+
+    /// What the held message needs is not to be had.
+    pub(super) fn on_rule_refused(&mut self, ctx: &mut Context<'_>, failure: Failure, stream: u16) {
+        self.note_ghost_ring(ctx);
         let in_call = self.established.is_some();
         let verdict = Verdict::of_middlebox(&ctx.config.codes, failure, stream, in_call);
         self.refuse_held(ctx, verdict);
@@ -216,6 +249,7 @@ impl Call {
         if !loss.crucial {
             return;
         }
+        self.note_ghost_ring(ctx);
         let verdict = match loss.failure {
             Some(failure) => Verdict::of_middlebox(&ctx.config.codes, failure, loss.stream, true),
             None => Verdict::revoked(&ctx.config.codes, loss.stream),

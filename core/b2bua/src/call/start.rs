@@ -68,6 +68,7 @@ impl Call {
             realms: plan.pinholes,
             rule_lifetime: ctx.config.rule_lifetime,
             rules_max: ctx.config.limits.rules,
+            reserve: ctx.config.policy.reserve,
         };
         for side in [Side::A, Side::B] {
             ctx.shared.tags.insert(tags[side], (id, side));

@@ -2,13 +2,12 @@
 
 use super::Call;
 use crate::context::{Context, Wake};
-use crate::failure::Verdict;
 use midcom::Failure;
 
 impl Call {
     pub(crate) fn on_wake(&mut self, ctx: &mut Context<'_>, wake: Wake) {
         match wake {
-            Wake::Hold => self.on_hold_over(ctx),
+            Wake::Hold => self.on_rule_refused(ctx, Failure::Timeout, 0),
             Wake::TimerC => self.on_timer_c(ctx),
             Wake::CancelUnanswered => self.on_cancel_unanswered(ctx),
             Wake::RepeatAnswer => self.on_repeat_answer(ctx),
@@ -18,12 +17,5 @@ impl Call {
             Wake::Ending => self.on_ending_timeout(ctx),
             Wake::Ledger => self.on_ledger_timeout(ctx),
         }
-    }
-
-    /// The pinholes took too long.
-    fn on_hold_over(&mut self, ctx: &mut Context<'_>) {
-        let in_call = self.established.is_some();
-        let verdict = Verdict::of_middlebox(&ctx.config.codes, Failure::Timeout, 0, in_call);
-        self.refuse_held(ctx, verdict);
     }
 }

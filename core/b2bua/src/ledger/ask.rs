@@ -19,9 +19,18 @@ impl Ledger {
         out: Out<'_>,
     ) {
         let may_open = self.may_open(crossing, &pinhole);
-        if !may_open && self.reservation(crossing, &pinhole).is_some() {
+        if !may_open && self.is_reserved(crossing, &pinhole) {
             return;
         }
+        let index = self.push(now, crossing, pinhole, marks);
+        match may_open {
+            true => self.enable(index, ids, out),
+            false => self.reserve(index, ids, out),
+        }
+    }
+
+    /// Adds a rule that has not been asked for; its position.
+    pub(super) fn push(&mut self, now: Instant, crossing: u8, pinhole: Pinhole, marks: Marks) -> usize {
         let deadline = after(now, self.terms.rule_lifetime);
         let state = State::Unanswered;
         let rule = Rule {
@@ -35,11 +44,7 @@ impl Ledger {
             marks,
         };
         self.rules.push(rule);
-        let index = self.rules.len() - 1;
-        match may_open {
-            true => self.enable(index, ids, out),
-            false => self.reserve(index, ids, out),
-        }
+        self.rules.len() - 1
     }
 
     /// PER.

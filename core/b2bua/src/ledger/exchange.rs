@@ -21,7 +21,7 @@ pub(super) struct Exchange {
 }
 
 /// Rules to be made: at which middlebox, and what.
-type Missing = SmallVec<[(u8, Pinhole); 4]>;
+pub(super) type Missing = SmallVec<[(u8, Pinhole); 4]>;
 
 impl Ledger {
     /// Reads and checks a description of one side.
@@ -52,15 +52,17 @@ impl Ledger {
         // An unchanged place keeps the rules it has, wide or narrow.
         let missing: Missing =
             needed.iter().filter(|(crossing, pinhole)| !self.leads_to(*crossing, pinhole)).copied().collect();
-        self.has_room(missing.len())?;
+        let reservations = self.reservations(by, Some(&offer));
+        self.has_room(missing.len() + reservations.len())?;
         for rule in &mut self.rules {
             rule.marks.preview = Dialogs::default();
         }
         self.exchange = Some(Box::new(Exchange { by, offer, answer: None }));
+        let marks = Marks { held: true, ..Marks::default() };
         for (crossing, pinhole) in missing {
-            let marks = Marks { held: true, ..Marks::default() };
-            self.add(now, crossing, pinhole, marks, ids, out);
+            self.fill(now, crossing, pinhole, marks, ids, out);
         }
+        self.reserve_all(now, reservations, ids, out);
         for (crossing, pinhole) in needed {
             self.wait_for(|rule| rule.leads_to(crossing, &pinhole));
         }
@@ -138,26 +140,6 @@ impl Ledger {
         for rule in &mut self.rules {
             rule.marks.preview = rule.marks.preview.and(Dialogs::one(dialog));
         }
-    }
-
-    /// Makes a reservation into the pinhole if there is one, or adds a rule.
-    fn fill(
-        &mut self,
-        now: Instant,
-        crossing: u8,
-        pinhole: Pinhole,
-        marks: Marks,
-        ids: &mut RequestIds,
-        out: Out<'_>,
-    ) {
-        let reservation = self.reservation(crossing, &pinhole).map(|index| (index, self.rules[index].state));
-        if let Some((index, State::Reserved(prid))) = reservation
-            && self.may_open(crossing, &pinhole)
-        {
-            self.rules[index].marks.held = true;
-            return self.enable_reserved(index, prid, pinhole, ids, out);
-        }
-        self.add(now, crossing, pinhole, marks, ids, out);
     }
 
     /// The answer has left: its rules are the call's, others close, wide ones are narrowed.
@@ -302,17 +284,6 @@ impl Ledger {
         }
     }
 
-    /// The reservation of a pinhole's place.
-    pub(super) fn reservation(&self, crossing: u8, pinhole: &Pinhole) -> Option<usize> {
-        let is_it = |rule: &Rule| {
-            rule.crossing == crossing
-                && rule.is_reservation()
-                && rule.pinhole.is_beside(pinhole)
-                && rule.pinhole.place == pinhole.place
-        };
-        self.rules.iter().position(is_it)
-    }
-
     /// Whether PER may be asked for, or only PRR: no such wildcard at this middlebox, or no early media.
     pub(super) fn may_open(&self, crossing: u8, pinhole: &Pinhole) -> bool {
         let unanswered = |exchange: &Exchange| exchange.answer.is_none() && exchange.by == pinhole.toward;
@@ -322,7 +293,7 @@ impl Ledger {
     }
 
     /// Refuses what would be more rules than a call may have.
-    fn has_room(&self, more: usize) -> Result<(), Refusal> {
+    pub(super) fn has_room(&self, more: usize) -> Result<(), Refusal> {
         match self.rules.len() + more > usize::from(self.terms.rules_max) {
             true => Err(Refusal { stream: None, why: Why::TooManyStreams }),
             false => Ok(()),
@@ -330,7 +301,7 @@ impl Ledger {
     }
 
     /// Whether the held message may go on.
-    fn step(&self) -> Step {
+    pub(super) fn step(&self) -> Step {
         match self.rules.iter().any(Rule::is_awaited) {
             true => Step::Wait,
             false => Step::Ready,

@@ -22,6 +22,7 @@ mod exchange;
 mod pinhole;
 mod plan;
 mod replies;
+mod reserve;
 mod rule;
 mod terms;
 #[cfg(test)]
@@ -142,6 +143,8 @@ pub struct Ledger {
     agreed: Sides<Flows>,
     exchange: Option<Box<Exchange>>,
     rules: Vec<Rule>,
+    /// True until the reservations for the first answer have been asked for, if any are wanted.
+    unreserved: bool,
     over: bool,
 }
 
@@ -159,11 +162,31 @@ impl Ledger {
     #[must_use]
     pub fn new(terms: Terms) -> Self {
         let sites = terms.path.iter().map(|_| Site { group: None, up: true }).collect();
-        Self { terms, sites, agreed: Sides::default(), exchange: None, rules: Vec::new(), over: false }
+        let (agreed, unreserved) = (Sides::default(), terms.reserve);
+        Self { terms, sites, agreed, exchange: None, rules: Vec::new(), unreserved, over: false }
+    }
+
+    /// `by` sends a request without an offer. Reserves for the callee's offer, if it is the call's first INVITE and
+    /// reservations are wanted.
+    ///
+    /// # Errors
+    /// More rules than a call may have.
+    pub fn offerless(
+        &mut self,
+        now: Instant,
+        by: Side,
+        ids: &mut RequestIds,
+        out: Out<'_>,
+    ) -> Result<Step, Refusal> {
+        match self.over {
+            true => Ok(Step::Wait),
+            false => self.on_no_offer(now, by, ids, out),
+        }
     }
 
     /// `by` offers. Opens what lets media travel to `by`, from anywhere in the other realm, since the peer's address
-    /// is not known yet. Call it before the offer travels on. On a closed ledger it waits for ever.
+    /// is not known yet; with the call's first offer reserves what the answer will need, if that is wanted. Call it
+    /// before the offer travels on. On a closed ledger it waits for ever.
     ///
     /// # Errors
     /// The description names media that must not be let through: answer 488; nothing has been asked.
@@ -310,6 +333,12 @@ impl Ledger {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.over && self.rules.is_empty()
+    }
+
+    /// True if what the answer needs is reserved before the first INVITE goes on.
+    #[must_use]
+    pub fn reserves(&self) -> bool {
+        self.terms.reserve
     }
 
     /// How many rules are or may be alive, reservations and those being closed included.

@@ -1,6 +1,6 @@
 //! What one rule lets pass, and how that is written as a MIDCOM rule: the table of `docs/calls.md` §2.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use midcom::{Direction, Network, Protocol, Tuple};
 
@@ -46,6 +46,20 @@ impl Place {
 }
 
 impl Pinhole {
+    /// One whose place is not known yet: that of a reservation for an answer to come.
+    pub(super) fn unplaced(stream: u16, toward: Side, v4: bool, range: u16) -> Self {
+        let address: IpAddr = if v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let place = Place { address, port: 0, range };
+        Self { stream, toward, place, source: address.into(), source_port: 0 }
+    }
+
+    /// True if a reservation made without a place will do for `other`.
+    pub(super) fn would_do_for(&self, other: &Self) -> bool {
+        let Place { address, port, range } = self.place;
+        let unplaced = address.is_unspecified() && port == 0;
+        unplaced && address.is_ipv4() == other.place.address.is_ipv4() && other.place.range <= range
+    }
+
     /// True if both serve the same stream in the same direction.
     pub(super) fn is_beside(&self, other: &Self) -> bool {
         self.stream == other.stream && self.toward == other.toward

@@ -260,7 +260,7 @@ impl Ledger {
     fn fall_back(&mut self, now: Instant, index: usize, ids: &mut RequestIds, out: Out<'_>) -> Progress {
         let Rule { pinhole, marks, crossing, .. } = self.rules[index];
         let Some(narrower) = self.narrower(index) else {
-            if self.reservation(crossing, &pinhole).is_some() {
+            if self.is_reserved(crossing, &pinhole) {
                 self.rules.remove(index);
                 return self.progress_of(marks);
             }

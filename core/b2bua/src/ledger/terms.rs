@@ -57,6 +57,8 @@ pub struct Terms {
     pub rule_lifetime: Lifetime,
     /// Most rules one call may have, the closing ones included.
     pub rules_max: u16,
+    /// Whether every middlebox reserves what the answer will need before the INVITE goes on.
+    pub reserve: bool,
 }
 
 /// Numbers for requests, one counter for all ledgers of a machine, so that a reply finds its call.

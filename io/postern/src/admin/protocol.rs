@@ -139,6 +139,10 @@ pub(crate) struct AgentStatus {
     pub calls_begun: u64,
     pub calls_established: u64,
     pub calls_cut: u64,
+    /// Phones that rang for calls that the firewall then refused.
+    pub ghost_rings: u64,
+    /// Calls that the firewall refused before a phone rang.
+    pub ghost_rings_prevented: u64,
     pub orphans_closed: u64,
     pub connections: usize,
     pub dropped: u64,

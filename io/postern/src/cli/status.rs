@@ -49,7 +49,7 @@ impl Status {
 
 fn agent_text(agent: &AgentStatus) -> String {
     let mut text = format!(
-        "agent: up {}, version {}, process {}, {}\n  listening: {}\n  calls: {} now, {} begun, {} established, {} cut by us\n",
+        "agent: up {}, version {}, process {}, {}\n  listening: {}\n  calls: {} now, {} begun, {} established, {} cut by us\n  ghost rings: {}, {} prevented\n",
         print::age(agent.uptime_s),
         agent.version,
         agent.pid,
@@ -59,6 +59,8 @@ fn agent_text(agent: &AgentStatus) -> String {
         agent.calls_begun,
         agent.calls_established,
         agent.calls_cut,
+        agent.ghost_rings,
+        agent.ghost_rings_prevented,
     );
     text.push_str(&format!("  connections: {}; datagrams dropped: {}\n", agent.connections, agent.dropped));
     for middlebox in &agent.middleboxes {

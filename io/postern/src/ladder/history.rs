@@ -129,6 +129,8 @@ impl History {
             | Event::Answered { .. }
             | Event::RuleChanged { .. }
             | Event::StaysWide { .. }
+            | Event::GhostRing { .. }
+            | Event::GhostRingPrevented { .. }
             | Event::AnsweredAlone { .. }
             | Event::MiddleboxUp(_)
             | Event::MiddleboxDown(_)
@@ -195,8 +197,10 @@ fn fact(event: &Event) -> Option<(CallId, What)> {
             (*call, What::RuleChanged { prid: *prid, gone: *lifetime_s == 0 })
         }
         Event::StaysWide { call, stream, .. } => (*call, What::StaysWide { stream: *stream }),
-        // That a message was held shows in the order of the others.
+        // That a message was held shows in the order of the others, and so do ghost rings.
         Event::Held { .. }
+        | Event::GhostRing { .. }
+        | Event::GhostRingPrevented { .. }
         | Event::Ending { .. }
         | Event::Started { .. }
         | Event::Established { .. }

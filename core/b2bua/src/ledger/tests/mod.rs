@@ -64,6 +64,7 @@ fn terms(source: SourcePolicy) -> Terms {
         realms: Sides { a: realm(&["192.0.2.0/24"], source), b: realm(&["10.0.0.0/24"], source) },
         rule_lifetime: Lifetime(600),
         rules_max: 64,
+        reserve: false,
     }
 }
 

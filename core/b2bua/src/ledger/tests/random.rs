@@ -67,6 +67,7 @@ impl Run {
         let can = &mut terms.path[0].capabilities;
         can.internal_wildcards = rng.percent(80);
         can.port_wildcards = rng.percent(90);
+        terms.reserve = rng.percent(50);
         Self {
             bench: Bench::with(terms),
             rng,

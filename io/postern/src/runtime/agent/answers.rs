@@ -54,6 +54,8 @@ impl Agent {
             calls_begun: counters.begun,
             calls_established: counters.established,
             calls_cut: counters.cut,
+            ghost_rings: counters.ghost_rings,
+            ghost_rings_prevented: counters.ghost_rings_prevented,
             orphans_closed: counters.orphans,
             connections: self.tcp.len(),
             dropped: self.udp.dropped,

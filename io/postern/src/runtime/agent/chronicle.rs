@@ -24,6 +24,10 @@ pub(crate) struct Counters {
     pub begun: u64,
     pub established: u64,
     pub cut: u64,
+    /// Phones that rang for calls the firewall then refused.
+    pub ghost_rings: u64,
+    /// Calls the firewall refused before a phone rang.
+    pub ghost_rings_prevented: u64,
     pub orphans: u64,
 }
 
@@ -102,6 +106,8 @@ impl Chronicle {
             Event::Started { .. } => self.counters.begun += 1,
             Event::Established { .. } => self.counters.established += 1,
             Event::Ending { cause: Cause::Cut(_), .. } => self.counters.cut += 1,
+            Event::GhostRing { .. } => self.counters.ghost_rings += 1,
+            Event::GhostRingPrevented { .. } => self.counters.ghost_rings_prevented += 1,
             Event::OrphanClosed { .. } => self.counters.orphans += 1,
             Event::Received { .. }
             | Event::Sent { .. }
@@ -154,11 +160,18 @@ impl Chronicle {
             Event::StaysWide { call, stream, failure } => {
                 log::debug(format_args!("call {call}: stream {stream} stays wide: {failure}"));
             }
+            Event::GhostRing { call, reserved } => {
+                let but = if *reserved { ", although rules were reserved" } else { "" };
+                log::warn(format_args!(
+                    "call {call}: the firewall refused it after the callee's phone rang{but}"
+                ));
+            }
             Event::Received { .. }
             | Event::Sent { .. }
             | Event::Held { .. }
             | Event::Asked { .. }
             | Event::Answered { .. }
+            | Event::GhostRingPrevented { .. }
             | Event::Established { .. }
             | Event::Ending { .. } => {}
             Event::AnsweredAlone { hop, message } => alone(hop, message),
@@ -213,6 +226,8 @@ fn call_of(event: &Event) -> Option<CallId> {
         | Event::Answered { call, .. }
         | Event::RuleChanged { call, .. }
         | Event::StaysWide { call, .. }
+        | Event::GhostRing { call, .. }
+        | Event::GhostRingPrevented { call, .. }
         | Event::Established { call }
         | Event::Ending { call, .. }
         | Event::Ended { call } => Some(*call),
