@@ -7,8 +7,8 @@ use sip::endpoint::ClientKey;
 use sip::message::{Builder, Message, Method, Name};
 
 use super::Call;
+use super::early::remote_tag;
 use super::invite::{Client, Invite, Offer, Server};
-use super::provisional::remote_tag;
 use super::signal::Signal;
 use super::{ending::Cut, stray};
 use crate::context::{Context, Wake};
@@ -25,8 +25,7 @@ impl Call {
     /// A 2xx of the callee, or of one of several.
     pub(super) fn on_answer(&mut self, ctx: &mut Context<'_>, key: ClientKey, message: Message) {
         let Some(invite) = self.invite.as_deref() else { return };
-        let refused = self.refused_fork(remote_tag(&message));
-        match (&invite.client, refused) {
+        match (&invite.client, self.why_ended(&message)) {
             (Client::Calling { .. } | Client::Proceeding { .. }, Some(reason)) => {
                 self.refuse_refused_answer(ctx, key, &message, reason);
             }
@@ -81,38 +80,25 @@ impl Call {
             invite.timer = Some(ctx.wake(self.id, ANSWER_DELAY_MAX, Wake::AnswerMissing));
         }
         invite.client = Client::Accepted { key, cseq, offer };
-        let made = match &invite.setup {
-            Some(setup) => setup.uac.as_ref().map(|initial| Dialog::uac(initial, &message)),
-            None => None,
-        };
-        match (made, &mut self.legs[by].dialog) {
-            (Some(Ok(dialog)), slot) => *slot = Some(dialog),
+        let usable = match (invite.is_initial(), &mut self.legs[by].dialog) {
+            (true, _) => self.win(ctx, &message),
             //= RFC 3261 §12.2.1.2: the 2xx to a re-INVITE may move the peer.
-            (None, Some(dialog)) => {
+            (false, Some(dialog)) => {
                 // A Contact that cannot be read leaves the peer where it was.
                 let _unreadable = dialog.refresh(&message);
+                true
             }
-            (Some(Err(_)), _) | (None, None) => {
-                invite.client = Client::Done;
-                ctx.shared.clients.remove(&key);
-                let verdict = Verdict::plain(500, "the answer makes no dialog");
-                return self.cut(ctx, Cut { cause: Cause::Refused(500), verdict });
-            }
+            (false, None) => false,
+        };
+        if usable {
+            return self.submit(ctx, by, Signal::Connect { message });
         }
-        self.choose_fork(ctx, remote_tag(&message));
-        self.submit(ctx, by, Signal::Connect { message });
-    }
-
-    /// The first 2xx wins: its tag on leg A is the call's.
-    fn choose_fork(&mut self, ctx: &mut Context<'_>, remote_tag: &str) {
-        if self.invite.as_ref().is_some_and(|invite| invite.is_initial()) {
-            if let Some(fork) = self.fork(ctx, remote_tag) {
-                self.ledger.won(fork);
-            }
-            if let Some(tag) = self.invite.as_ref().and_then(|invite| invite.tag_of(remote_tag)) {
-                self.legs.a.tag = tag;
-            }
+        if let Some(invite) = self.invite.as_deref_mut().filter(|_| self.legs[by].dialog.is_none()) {
+            invite.client = Client::Done;
+            ctx.shared.clients.remove(&key);
         }
+        let verdict = Verdict::plain(500, "the answer makes no dialog");
+        self.cut(ctx, Cut { cause: Cause::Refused(500), verdict });
     }
 
     /// The caller has given up already.
@@ -149,25 +135,25 @@ impl Call {
         }
         let from = invite.from;
         let Some((key, request)) = invite.server.take_proceeding() else { return };
-        let leg = &mut self.legs[from];
-        match (&mut invite.setup, &mut leg.dialog) {
-            (Some(setup), slot) => *slot = uas_dialog(setup.uas.take(), &request, leg.tag.text().as_str()),
+        let (initial, offer) = (invite.is_initial(), invite.offer);
+        match (initial, &mut self.legs[from].dialog) {
+            (true, _) => self.confirm_on_a(),
             //= RFC 3261 §12.2.2: an accepted re-INVITE may move its sender.
-            (None, Some(dialog)) => {
+            (false, Some(dialog)) => {
                 let _unreadable = dialog.refresh(&request);
             }
-            (None, None) => {}
+            (false, None) => {}
         }
+        let leg = &mut self.legs[from];
         let carried = Carried::new(message);
         let (status, phrase) = carried.status();
         let mut builder = Builder::response_to(&request, status, &phrase, Some(leg.tag.text().as_str()));
-        if invite.setup.is_some() {
+        if initial {
             builder = builder.copy(&request, Name::RecordRoute);
         }
         builder = leg.contact(ctx.config, builder);
         builder = self.session_id.write(builder, from);
         let (builder, sdp) = leg.carry(ctx.config, builder, carried, Sdp::Passes);
-        let offer = invite.offer;
         ctx.shared.servers.remove(&key);
         let sip = Sip { sdp, ..Sip::new(&Method::Invite, status) };
         if let Some(bytes) = ctx.respond(self.to(from), key, builder, sip) {
@@ -225,14 +211,4 @@ impl Call {
             None => self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict }),
         }
     }
-}
-
-/// A's dialog with the tag that won.
-fn uas_dialog(prepared: Option<Dialog>, request: &Message, tag: &str) -> Option<Dialog> {
-    let mut dialog = match prepared {
-        Some(dialog) if dialog.local_tag() == tag => dialog,
-        Some(_) | None => Dialog::uas(request, tag).ok()?,
-    };
-    dialog.confirm();
-    Some(dialog)
 }

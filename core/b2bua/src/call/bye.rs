@@ -3,19 +3,21 @@
 use sip::endpoint::ClientKey;
 use sip::message::{Builder, Message, Method};
 
+use super::early::Pair;
 use super::ending::{Asked, End, Farewell};
 use super::{Call, Request};
 use crate::context::Context;
 use crate::event::{Cause, Sip};
+use crate::failure::Reason;
 use crate::leg::Sdp;
 use crate::leg::carried::Carried;
 use crate::side::Side;
 
 impl Call {
     /// A side hangs up.
-    pub(super) fn on_bye(&mut self, ctx: &mut Context<'_>, from: Side, request: Request) {
+    pub(super) fn on_bye(&mut self, ctx: &mut Context<'_>, (from, pair): (Side, Pair), request: Request) {
         if self.legs[from].dialog.is_none() {
-            return self.on_early_bye(ctx, from, &request);
+            return self.on_early_bye(ctx, (from, pair), &request);
         }
         if self.ending.is_some() {
             return self.on_second_bye(ctx, from, request);
@@ -36,13 +38,18 @@ impl Call {
     }
 
     //= RFC 3261 §15: the caller may end an early dialog with BYE; the callee may not.
-    fn on_early_bye(&mut self, ctx: &mut Context<'_>, from: Side, request: &Request) {
-        match from {
-            Side::A => {
+    fn on_early_bye(&mut self, ctx: &mut Context<'_>, (from, pair): (Side, Pair), request: &Request) {
+        let others = self.setup().is_some_and(|setup| setup.winner.is_none() && setup.alive() > 1);
+        match (from, pair) {
+            (Side::A, Pair::Early(number)) if others => {
+                self.refuse_request(ctx, from, request, 200, &[]);
+                self.end_early(ctx, number, Reason::CANCELLED, Some(&request.message));
+            }
+            (Side::A, _) => {
                 self.refuse_request(ctx, from, request, 200, &[]);
                 self.give_up(ctx, Cause::Bye(from), &request.message);
             }
-            Side::B => self.refuse_request(ctx, from, request, 481, &[]),
+            (Side::B, _) => self.refuse_request(ctx, from, request, 481, &[]),
         }
     }
 

@@ -94,7 +94,7 @@ impl Call {
     fn deliver(&mut self, ctx: &mut Context<'_>, from: Side, signal: Signal) {
         match signal {
             Signal::Try => self.send_invite(ctx),
-            Signal::Ring { message, fork } => self.send_provisional(ctx, &message, fork),
+            Signal::Ring { message, pair } => self.send_provisional(ctx, &message, pair),
             Signal::Connect { message } => self.send_answer(ctx, &message),
             Signal::Confirm { message } => self.send_ack(ctx, Some(&message)),
             Signal::Ask { exchange } => self.send_exchange(ctx, from, exchange),
@@ -106,7 +106,7 @@ impl Call {
     fn refuse(&mut self, ctx: &mut Context<'_>, from: Side, signal: Signal, verdict: Verdict) {
         match signal {
             Signal::Try => self.refuse_try(ctx, verdict),
-            Signal::Ring { message, fork } => self.refuse_ring(ctx, &message, fork, verdict),
+            Signal::Ring { pair, .. } => self.refuse_ring(ctx, pair, verdict),
             Signal::Connect { .. } => self.refuse_connect(ctx, verdict),
             Signal::Confirm { .. } => self.refuse_confirm(ctx, verdict),
             Signal::Ask { exchange } => self.refuse_exchange(ctx, from, exchange, &verdict),

@@ -16,15 +16,15 @@ use sip::endpoint::{ClientKey, ServerKey};
 use sip::message::{Builder, Message, Method};
 use sip::transport::{Hop, ListenerId};
 
+use super::early::EarlyDialog;
 use super::restore::Restore;
 use super::{Call, Request};
 use crate::config::NextHop;
 use crate::context::Context;
 use crate::event::Sip;
-use crate::failure::{Reason, Verdict};
+use crate::failure::Verdict;
 use crate::leg::body::Body;
 use crate::side::Side;
-use crate::tag::Tag;
 
 /// An INVITE under way.
 #[derive(Debug, Clone)]
@@ -90,17 +90,10 @@ pub(super) struct Setup {
     pub(super) uas: Option<Dialog>,
     /// B's dialogs before they have a tag.
     pub(super) uac: Option<Initial>,
-    /// Early dialogs of B, each with a tag of its own on leg A.
-    pub(super) forks: Vec<Fork>,
-}
-
-/// An early dialog.
-#[derive(Debug, Clone)]
-pub(super) struct Fork {
-    pub(super) remote_tag: Box<str>,
-    pub(super) tag: Tag,
-    /// It was ended because its pinholes were refused; an answer of it is of no use any more.
-    pub(super) refused: Option<Reason>,
+    /// Early dialogs, in the order in which they were heard of.
+    pub(super) early: Vec<EarlyDialog>,
+    /// The one that answered with the first 2xx.
+    pub(super) winner: Option<u8>,
 }
 
 impl Server {
@@ -176,21 +169,6 @@ impl Invite {
     pub(super) fn is_done(&self) -> bool {
         matches!((&self.server, &self.client), (Server::Done, Client::Done))
     }
-
-    /// True if a request may belong to an early dialog of this INVITE. Its To tag is ours.
-    pub(super) fn is_early_request(&self, from: Side, request: &Message) -> bool {
-        match (from, &self.server, &self.setup) {
-            (Side::A, Server::Proceeding { request: invite, .. }, _) => {
-                let tag =
-                    |message: &Message| message.from().ok().and_then(|from| from.tag().map(str::to_owned));
-                invite.call_id() == request.call_id() && tag(invite) == tag(request)
-            }
-            (Side::B, _, Some(setup)) => {
-                setup.uac.as_ref().is_some_and(|uac| request.call_id() == Ok(uac.call_id()))
-            }
-            (Side::A | Side::B, _, _) => false,
-        }
-    }
 }
 
 impl Call {
@@ -210,10 +188,8 @@ impl Call {
     pub(super) fn settle_invite(&mut self, ctx: &mut Context<'_>) {
         let Some(mut invite) = self.invite.take_if(|invite| invite.is_done()) else { return };
         ctx.stop(&mut invite.timer);
-        for fork in invite.setup.iter().flat_map(|setup| &setup.forks) {
-            if fork.tag != self.legs.a.tag {
-                ctx.shared.tags.remove(&fork.tag);
-            }
+        if let Some(setup) = invite.setup {
+            self.drop_early(ctx, &setup);
         }
     }
 

@@ -14,6 +14,7 @@ mod ack;
 mod answer;
 mod bye;
 mod cancel;
+mod early;
 mod ending;
 mod failure;
 mod hold;
@@ -94,20 +95,21 @@ impl Call {
     pub(crate) fn on_request(&mut self, ctx: &mut Context<'_>, from: Side, request: Request) {
         self.received(ctx, from, &request.message);
         let realm = ctx.config.realm_of(request.hop.listener);
-        if !self.is_of(from, &request.message) || realm != Some(self.legs[from].realm) {
+        let pair = self.pair_of_request(from, &request.message);
+        let Some(pair) = pair.filter(|_| realm == Some(self.legs[from].realm)) else {
             //= RFC 3261 §12.2.2: no such dialog. Nor is there one for the other side of the border.
             return self.refuse_request(ctx, from, &request, 481, &[]);
-        }
+        };
         // The peer may have opened another connection.
         self.legs[from].hop = request.hop;
         self.session_id.learn(from, &request.message, &mut ctx.shared.rng);
-        if let Some(dialog) = &mut self.legs[from].dialog
+        if let Some(dialog) = self.dialog_mut(from, pair)
             && let Err(disorder) = dialog.receive(&request.message)
         {
             return self.refuse_request(ctx, from, &request, disorder.status(), &[]);
         }
         match request.message.method() {
-            Method::Bye => self.on_bye(ctx, from, request),
+            Method::Bye => self.on_bye(ctx, (from, pair), request),
             Method::Invite => self.on_reinvite(ctx, from, request),
             Method::Ack
             | Method::Cancel
@@ -121,16 +123,7 @@ impl Call {
             | Method::Subscribe
             | Method::Message
             | Method::Publish
-            | Method::Other(_) => self.on_other_request(ctx, from, request),
-        }
-    }
-
-    /// True if a request's Call-ID and tags are those of the side's dialog, or of the INVITE that may make one.
-    fn is_of(&self, from: Side, request: &Message) -> bool {
-        match (&self.legs[from].dialog, &self.invite) {
-            (Some(dialog), _) => dialog.is_of_request(request),
-            (None, Some(invite)) => invite.is_early_request(from, request),
-            (None, None) => false,
+            | Method::Other(_) => self.on_other_request(ctx, (from, pair), request),
         }
     }
 

@@ -5,6 +5,7 @@ use sdp::{Refusal, Session};
 use sip::message::Message;
 
 use super::Call;
+use super::early::Pair;
 use super::ending::Cut;
 use super::invite::Offer;
 use super::signal::Signal;
@@ -37,14 +38,13 @@ impl Call {
     /// Asks the ledger what a signal needs.
     pub(super) fn prepare(&mut self, ctx: &mut Context<'_>, from: Side, signal: &Signal) -> Prepared {
         let Some(invite) = &self.invite else { return Prepared::Ready };
-        let (initial, offer) = (invite.is_initial(), invite.offer);
-        match (signal, offer) {
+        match (signal, invite.offer) {
             (Signal::Try, _) => match invite.server.request().cloned() {
                 Some(request) => self.step(ctx, from, &request, Meaning::Offer),
                 None => Prepared::Ready,
             },
-            (Signal::Ring { message, fork }, Offer::InInvite) if initial => {
-                self.step(ctx, from, message, Meaning::Preview(*fork))
+            (Signal::Ring { message, pair: Pair::Early(number) }, Offer::InInvite) => {
+                self.step(ctx, from, message, Meaning::Preview(usize::from(*number)))
             }
             (Signal::Connect { message }, Offer::InInvite) if invite.restore.is_some() => {
                 match self.step(ctx, from, message, Meaning::Answer) {

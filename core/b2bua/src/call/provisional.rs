@@ -1,20 +1,18 @@
 //! Provisional responses: RFC 3261 §13.2.2.1, §13.3.1.1, §12.1, §16.7 step 2 (timer C).
 
-use sip::dialog::Dialog;
 use sip::endpoint::ClientKey;
 use sip::message::{Builder, Message, Method, Name};
 
 use super::Call;
+use super::early::Pair;
 use super::ending::Cut;
-use super::invite::{Client, Fork, Invite, Offer, Server};
+use super::invite::{Client, Offer, Server};
 use super::signal::Signal;
 use crate::context::{Context, Wake};
 use crate::event::{Cause, Sip};
-use crate::failure::{Reason, Verdict, write_reason};
+use crate::failure::Verdict;
 use crate::leg::Sdp;
 use crate::leg::carried::Carried;
-use crate::side::Side;
-use crate::tag::Tag;
 
 impl Call {
     pub(super) fn on_provisional(&mut self, ctx: &mut Context<'_>, key: ClientKey, message: Message) {
@@ -33,42 +31,18 @@ impl Call {
         ctx.stop(&mut invite.timer);
         //= RFC 3261 §16.7 step 2: timer C starts again with every provisional response but 100.
         invite.timer = Some(ctx.wake(self.id, limit, Wake::TimerC));
-        if self.refused_fork(remote_tag(&message)).is_some() {
-            return;
+        let Some(pair) = self.pair_of_response(ctx, &message, false) else { return };
+        if self.is_pair_alive(pair) {
+            self.submit(ctx, from, Signal::Ring { message, pair });
         }
-        if let Some(fork) = self.fork(ctx, remote_tag(&message)) {
-            self.submit(ctx, from, Signal::Ring { message, fork });
-        }
-    }
-
-    /// The early dialog of a To tag; `None` at the limit.
-    pub(super) fn fork(&mut self, ctx: &mut Context<'_>, remote_tag: &str) -> Option<usize> {
-        let Some(setup) = self.invite.as_deref_mut()?.setup.as_deref_mut() else { return Some(0) };
-        if let Some(known) = setup.forks.iter().position(|fork| *fork.remote_tag == *remote_tag) {
-            return Some(known);
-        }
-        if setup.forks.len() >= ctx.config.limits.forks {
-            return None;
-        }
-        let tag = if setup.forks.is_empty() {
-            self.legs.a.tag
-        } else {
-            // Each early dialog of B is one of A.
-            let tag = Tag::mint(ctx.config.shard, &mut ctx.shared.rng);
-            ctx.shared.tags.insert(tag, (self.id, Side::A));
-            tag
-        };
-        setup.forks.push(Fork { remote_tag: remote_tag.into(), tag, refused: None });
-        Some(setup.forks.len() - 1)
     }
 
     /// A provisional response goes on.
-    pub(super) fn send_provisional(&mut self, ctx: &mut Context<'_>, message: &Message, fork: usize) {
+    pub(super) fn send_provisional(&mut self, ctx: &mut Context<'_>, message: &Message, pair: Pair) {
         let Some(invite) = self.invite.as_deref() else { return };
         let Server::Proceeding { key, request } = &invite.server else { return };
         let (from, key) = (invite.from, *key);
-        let forked = invite.setup.as_ref().and_then(|setup| setup.forks.get(fork)).map(|fork| fork.tag);
-        let tag = forked.unwrap_or(self.legs[from].tag).text();
+        let tag = self.tag_of(from, pair).text();
         let carried = Carried::new(message);
         let (status, phrase) = carried.status();
         let sdp =
@@ -85,47 +59,12 @@ impl Call {
 
 impl Call {
     /// The description in a provisional response may not pass: as figure 7, unless other early dialogs are left.
-    pub(super) fn refuse_ring(
-        &mut self,
-        ctx: &mut Context<'_>,
-        message: &Message,
-        fork: usize,
-        verdict: Verdict,
-    ) {
-        let Some(setup) = self.invite.as_deref_mut().and_then(|invite| invite.setup.as_deref_mut()) else {
-            return;
-        };
-        let alive = setup.forks.iter().filter(|fork| fork.refused.is_none()).count();
-        let Some(fork) = setup.forks.get_mut(fork).filter(|_| alive > 1) else {
-            return self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict });
-        };
-        let reason = verdict.reason();
-        fork.refused = Some(reason);
-        //= RFC 3261 §15: the caller's side may end one early dialog with BYE; the INVITE goes on.
-        let dialog = setup.uac.as_ref().and_then(|initial| Dialog::uac(initial, message).ok());
-        let Some(mut dialog) = dialog else { return };
-        let builder = write_reason(dialog.request(&Method::Bye), Some(reason), None);
-        let sip = Sip { reason: reason.cause, ..Sip::new(&Method::Bye, 0) };
-        let key = ctx.request(self.to(Side::B), None, self.legs.b.hop, builder, sip);
-        // Nobody waits for the answer.
-        ctx.shared.clients.remove(&key);
-    }
-
-    /// Why an early dialog was ended before it answered.
-    pub(super) fn refused_fork(&self, remote_tag: &str) -> Option<Reason> {
-        let forks = &self.invite.as_deref()?.setup.as_deref()?.forks;
-        forks.iter().find(|fork| *fork.remote_tag == *remote_tag)?.refused
-    }
-}
-
-pub(super) fn remote_tag(message: &Message) -> &str {
-    message.to().ok().and_then(|to| to.tag()).unwrap_or_default()
-}
-
-impl Invite {
-    /// The tag on leg A of the early dialog with this To tag.
-    pub(super) fn tag_of(&self, remote_tag: &str) -> Option<Tag> {
-        let forks = &self.setup.as_ref()?.forks;
-        forks.iter().find(|fork| *fork.remote_tag == *remote_tag).map(|fork| fork.tag)
+    pub(super) fn refuse_ring(&mut self, ctx: &mut Context<'_>, pair: Pair, verdict: Verdict) {
+        match pair {
+            Pair::Early(number) if self.setup().is_some_and(|setup| setup.alive() > 1) => {
+                self.end_early(ctx, number, verdict.reason(), None);
+            }
+            Pair::Early(_) | Pair::Call => self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict }),
+        }
     }
 }

@@ -4,6 +4,7 @@
 use sip::endpoint::{ClientFailure, ClientKey};
 use sip::message::{Builder, Message, Method, Name};
 
+use super::early::Pair;
 use super::signal::Signal;
 use super::{Call, Request};
 use crate::context::Context;
@@ -18,13 +19,19 @@ use crate::side::Side;
 pub(super) struct Exchange {
     number: u32,
     from: Side,
+    pair: Pair,
     request: Request,
     client: Option<ClientKey>,
 }
 
 impl Call {
-    pub(super) fn on_other_request(&mut self, ctx: &mut Context<'_>, from: Side, request: Request) {
-        if self.ending.is_some() {
+    pub(super) fn on_other_request(
+        &mut self,
+        ctx: &mut Context<'_>,
+        (from, pair): (Side, Pair),
+        request: Request,
+    ) {
+        if self.ending.is_some() || !self.is_pair_alive(pair) {
             return self.refuse_request(ctx, from, &request, 481, &[]);
         }
         if matches!(
@@ -39,13 +46,11 @@ impl Call {
             let lines = [(Name::Unsupported, unsupported.as_str())];
             return self.refuse_request(ctx, from, &request, 420, &lines);
         }
-        // Before the answer there is no one dialog on the other leg to relay into.
-        let early = self.legs.a.dialog.is_none() || self.legs.b.dialog.is_none();
-        if early || self.exchanges.len() >= ctx.config.limits.exchanges {
+        if self.exchanges.len() >= ctx.config.limits.exchanges {
             return self.refuse_request(ctx, from, &request, 500, &[(Name::RetryAfter, "1")]);
         }
         let number = self.exchanges.last().map_or(0, |last| last.number.wrapping_add(1));
-        self.exchanges.push(Exchange { number, from, request, client: None });
+        self.exchanges.push(Exchange { number, from, pair, request, client: None });
         self.submit(ctx, from, Signal::Ask { exchange: number });
     }
 
@@ -61,21 +66,21 @@ impl Call {
     /// The request goes on.
     pub(super) fn send_exchange(&mut self, ctx: &mut Context<'_>, from: Side, number: u32) {
         let Some(position) = self.exchange(number) else { return };
-        let recipient = self.to(from.other());
-        let exchange = &mut self.exchanges[position];
-        let leg = &mut self.legs[from.other()];
-        let hop = leg.next_hop(ctx.config);
-        let message = &exchange.request.message;
+        let to = from.other();
+        let Exchange { pair, ref request, .. } = self.exchanges[position];
+        let (key, message) = (request.key, request.message.clone());
         let method = message.method().clone();
-        let Some(mut builder) = leg.request(&method, Some(message)) else { return };
+        let Some((mut builder, hop)) = self.request_in(ctx, (to, pair), &method, Some(&message)) else {
+            return self.refuse_exchange(ctx, from, number, &Verdict::plain(481, ""));
+        };
+        let leg = &mut self.legs[to];
         if matches!(method, Method::Subscribe | Method::Notify | Method::Refer) {
             //= RFC 6665 §4.1.2.1, RFC 3515 §2.2: these refresh the target, so they carry Contact.
             builder = leg.contact(ctx.config, builder);
         }
-        let builder = self.session_id.write(builder, from.other());
-        let (builder, _) = leg.carry(ctx.config, builder, Carried::new(message), Sdp::Stays);
-        let cause = Some(exchange.request.key);
-        exchange.client = Some(ctx.request(recipient, cause, hop, builder, Sip::new(&method, 0)));
+        let (builder, _) = leg.carry(ctx.config, builder, Carried::new(&message), Sdp::Stays);
+        let client = ctx.request(self.to(to), Some(key), hop, builder, Sip::new(&method, 0));
+        self.exchanges[position].client = Some(client);
     }
 
     pub(super) fn on_exchange_response(&mut self, ctx: &mut Context<'_>, number: u32, message: Message) {
@@ -92,7 +97,7 @@ impl Call {
 
     /// The final response goes back.
     pub(super) fn send_reply(&mut self, ctx: &mut Context<'_>, number: u32, message: &Message) {
-        let Some(Exchange { from, request, .. }) = self.take_exchange(number) else { return };
+        let Some(Exchange { from, pair, request, .. }) = self.take_exchange(number) else { return };
         let carried = Carried::new(message);
         let (status, words) = match carried.status() {
             (503, _) => (500, phrase(500).to_owned()),
@@ -107,7 +112,8 @@ impl Call {
         let builder = self.session_id.write(builder, from);
         let (builder, _) = leg.carry(ctx.config, builder, carried, Sdp::Stays);
         ctx.respond(self.to(from), request.key, builder, Sip::new(method, status));
-        if status == 481 {
+        // Before the answer the INVITE tells how the call goes on.
+        if status == 481 && pair == Pair::Call {
             self.on_peer_gone(ctx, from.other());
         }
     }
@@ -140,13 +146,31 @@ impl Call {
         }
     }
 
+    /// The early dialogs are gone: what was under way in the one that has won goes on, the rest has no answer any more.
+    pub(super) fn move_exchanges(&mut self, ctx: &mut Context<'_>, winner: Option<u8>) {
+        for exchange in &mut self.exchanges {
+            if exchange.pair == winner.map_or(Pair::Call, Pair::Early) {
+                exchange.pair = Pair::Call;
+            }
+        }
+        let lost: Vec<Exchange> =
+            self.exchanges.extract_if(.., |exchange| exchange.pair != Pair::Call).collect();
+        for exchange in lost {
+            self.drop_exchange(ctx, &exchange, 481);
+        }
+    }
+
+    fn drop_exchange(&mut self, ctx: &mut Context<'_>, exchange: &Exchange, status: u16) {
+        if let Some(client) = exchange.client {
+            ctx.shared.clients.remove(&client);
+        }
+        self.refuse_request(ctx, exchange.from, &exchange.request, status, &[]);
+    }
+
     //= RFC 3261 §15.1.2: requests still open when BYE comes get 487.
     pub(super) fn drop_exchanges(&mut self, ctx: &mut Context<'_>) {
         for exchange in std::mem::take(&mut self.exchanges) {
-            if let Some(client) = exchange.client {
-                ctx.shared.clients.remove(&client);
-            }
-            self.refuse_request(ctx, exchange.from, &exchange.request, 487, &[]);
+            self.drop_exchange(ctx, &exchange, 487);
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use sip::message::Message;
 
+use super::early::Pair;
+
 /// One thing one leg tells the other. A message in it is looked at only through [`crate::leg::carried::Carried`].
 #[derive(Debug, Clone)]
 pub(super) enum Signal {
     /// The INVITE under way shall go on.
     Try,
-    /// A provisional response to it, of the early dialog with this number.
-    Ring { message: Message, fork: usize },
+    /// A provisional response to it, in this pair of dialogs.
+    Ring { message: Message, pair: Pair },
     /// Its 2xx.
     Connect { message: Message },
     /// The ACK to that 2xx.

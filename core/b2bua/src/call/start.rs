@@ -61,7 +61,8 @@ impl Call {
             listener: plan.listener,
             uas: Some(uas),
             uac: None,
-            forks: Vec::new(),
+            early: Vec::new(),
+            winner: None,
         }));
         let terms = Terms {
             path: plan.path,

@@ -114,8 +114,12 @@ impl Leg {
     //= RFC 3261 §12.2.1.1: the first of the route set, or the remote target.
     //= exception RFC 3263 §4: a name there is not looked up again; the peer stays where it was found first.
     pub(crate) fn next_hop(&self, config: &Config) -> Hop {
-        let found = self.dialog.as_ref().and_then(|dialog| Uri::parse(dialog.next_hop()).ok());
-        let Some(uri) = found else { return self.hop };
+        self.dialog.as_ref().map_or(self.hop, |dialog| self.hop_of(config, dialog))
+    }
+
+    /// The same for any dialog on this leg.
+    pub(crate) fn hop_of(&self, config: &Config, dialog: &Dialog) -> Hop {
+        let Ok(uri) = Uri::parse(dialog.next_hop()) else { return self.hop };
         let Some(address) = uri.host().and_then(|host| host.address()) else { return self.hop };
         let remote = SocketAddr::new(address, uri.port().unwrap_or(route::PORT));
         let protocol = uri.param("transport").and_then(Protocol::from_token).unwrap_or(Protocol::Udp);

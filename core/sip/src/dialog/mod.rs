@@ -143,7 +143,7 @@ impl Dialog {
         let remote = (from.as_bytes(), within(from.as_bytes(), from.tag()));
         Ok(Self {
             names: Names::new(request.call_id()?, (&local, tag), remote)?,
-            target: contact(request)?.ok_or(Defect::Missing(Name::Contact))?,
+            target: contact(request)?.ok_or(Defect::Missing(Name::Contact))?.into(),
             //= RFC 3261 §12.1.1: Record-Route of the request, in its order.
             routes: RouteSet::of(request.values(Name::RecordRoute), Name::RecordRoute)?,
             local_cseq: 0,
@@ -167,7 +167,7 @@ impl Dialog {
         let remote = (to.as_bytes(), within(to.as_bytes(), to.tag()));
         Ok(Self {
             names: Names::new(before.call_id(), local, remote)?,
-            target: contact(response)?.unwrap_or_else(|| before.target.clone()),
+            target: contact(response)?.map_or_else(|| before.target.clone(), Box::from),
             //= RFC 3261 §12.1.2: Record-Route of the response, reversed; it replaces what was pre-loaded.
             routes: RouteSet::reversed(response.values(Name::RecordRoute))?,
             //= RFC 3261 §12.1.2: the number of the request that is answered.
@@ -200,8 +200,10 @@ impl Dialog {
     /// # Errors
     /// [`Defect::Malformed`] for a Contact that cannot be read; nothing changed.
     pub fn refresh(&mut self, message: &Message) -> Result<(), Defect> {
-        if let Some(target) = contact(message)? {
-            self.target = target;
+        match contact(message)? {
+            // Most often it stays where it was.
+            Some(target) if *target != *self.target => self.target = target.into(),
+            Some(_) | None => {}
         }
         Ok(())
     }
@@ -347,7 +349,7 @@ fn within(value: &[u8], tag: Option<&str>) -> Range<usize> {
     start..start + tag.len()
 }
 
-fn contact(message: &Message) -> Result<Option<Box<str>>, Defect> {
+fn contact(message: &Message) -> Result<Option<&str>, Defect> {
     let Some(contact) = message.contacts().next() else { return Ok(None) };
     let contact = contact?;
     let uri = contact.uri();
@@ -360,7 +362,7 @@ fn contact(message: &Message) -> Result<Option<Box<str>>, Defect> {
     if !is_sip {
         return Err(Defect::Malformed(Name::Contact));
     }
-    Ok(Some(uri.into()))
+    Ok(Some(uri))
 }
 
 #[cfg(test)]

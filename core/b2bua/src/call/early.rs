@@ -1,0 +1,250 @@
+//! Early dialogs: RFC 3261 §12.1, §13.2.2.4; `docs/calls.md` §4, "several early dialogs".
+//!
+//! ```text
+//!   18x with a new To tag --> on leg B a UAC's dialog, on leg A a UAS's with a tag of its own
+//!        its 2xx          --> the pair becomes the call's
+//!        its pinholes refused, or BYE from A --> ended; the others go on
+//! ```
+//!
+//! Everything that belongs to a dialog goes over with it: sequence numbers, remote target, route set.
+
+use sip::dialog::Dialog;
+use sip::message::{Builder, Message, Method};
+use sip::transport::Hop;
+
+use super::Call;
+use super::invite::{Server, Setup};
+use crate::context::Context;
+use crate::event::Sip;
+use crate::failure::{Reason, write_reason};
+use crate::leg::headers;
+use crate::side::{Side, Sides};
+use crate::tag::Tag;
+
+/// One early dialog of B, and the one on leg A that stands for it.
+#[derive(Debug, Clone)]
+pub(super) struct EarlyDialog {
+    /// Our tag on leg A.
+    pub(super) tag: Tag,
+    /// A side's is taken out when it has become the call's.
+    pub(super) dialogs: Sides<Option<Dialog>>,
+    /// Why it was ended before it answered; an answer of it is of no use any more.
+    pub(super) ended: Option<Reason>,
+}
+
+/// A pair of dialogs, one on each leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pair {
+    /// The call's own.
+    Call,
+    /// The early one with this number.
+    Early(u8),
+}
+
+impl EarlyDialog {
+    /// True while requests and responses in it matter.
+    pub(super) fn is_alive(&self) -> bool {
+        self.ended.is_none()
+    }
+
+    fn remote_tag(&self) -> Option<&str> {
+        self.dialogs.b.as_ref().map(Dialog::remote_tag)
+    }
+}
+
+impl Setup {
+    /// The early dialog a response of B belongs to.
+    pub(super) fn early_of(&self, response: &Message) -> Option<u8> {
+        let tag = remote_tag(response);
+        (0..).zip(&self.early).find(|(_, early)| early.remote_tag() == Some(tag)).map(|(number, _)| number)
+    }
+
+    /// How many early dialogs are alive.
+    pub(super) fn alive(&self) -> usize {
+        self.early.iter().filter(|early| early.is_alive()).count()
+    }
+}
+
+pub(super) fn remote_tag(message: &Message) -> &str {
+    message.to().ok().and_then(|to| to.tag()).unwrap_or_default()
+}
+
+impl Call {
+    pub(super) fn setup(&self) -> Option<&Setup> {
+        self.invite.as_deref()?.setup.as_deref()
+    }
+
+    pub(super) fn early(&self, number: u8) -> Option<&EarlyDialog> {
+        self.setup()?.early.get(usize::from(number))
+    }
+
+    pub(super) fn early_mut(&mut self, number: u8) -> Option<&mut EarlyDialog> {
+        self.invite.as_deref_mut()?.setup.as_deref_mut()?.early.get_mut(usize::from(number))
+    }
+
+    /// The pair of dialogs a response to our INVITE belongs to. One that is not known yet is made, unless there are too many;
+    /// then there is room only for the one that `wins`.
+    pub(super) fn pair_of_response(
+        &mut self,
+        ctx: &mut Context<'_>,
+        response: &Message,
+        wins: bool,
+    ) -> Option<Pair> {
+        let Some(setup) = self.setup() else { return Some(Pair::Call) };
+        if let Some(known) = setup.early_of(response) {
+            return Some(Pair::Early(known));
+        }
+        let full = setup.early.len() >= ctx.config.limits.forks.min(usize::from(u8::MAX));
+        if full && !wins { None } else { self.make_early(ctx, response).map(Pair::Early) }
+    }
+
+    fn make_early(&mut self, ctx: &mut Context<'_>, response: &Message) -> Option<u8> {
+        let invite = self.invite.as_deref_mut()?;
+        let setup = invite.setup.as_deref_mut()?;
+        let number = u8::try_from(setup.early.len()).ok()?;
+        let b = Dialog::uac(setup.uac.as_ref()?, response).ok()?;
+        let (tag, a) = match setup.uas.take() {
+            Some(prepared) => (self.legs.a.tag, prepared),
+            None => {
+                //= RFC 3261 §12.1.1: each early dialog of B is one of A, with a tag of its own.
+                let Server::Proceeding { request, .. } = &invite.server else { return None };
+                let tag = Tag::mint(ctx.config.shard, &mut ctx.shared.rng);
+                (tag, Dialog::uas(request, tag.text().as_str()).ok()?)
+            }
+        };
+        ctx.shared.tags.insert(tag, (self.id, Side::A));
+        setup.early.push(EarlyDialog { tag, dialogs: Sides { a: Some(a), b: Some(b) }, ended: None });
+        Some(number)
+    }
+
+    /// The first 2xx wins: on leg B its dialog is the call's, and on leg A its tag. A's dialog follows with the 2xx.
+    pub(super) fn win(&mut self, ctx: &mut Context<'_>, answer: &Message) -> bool {
+        let Some(Pair::Early(number)) = self.pair_of_response(ctx, answer, true) else { return false };
+        let Some(early) = self.early_mut(number) else { return false };
+        let (tag, Some(mut dialog)) = (early.tag, early.dialogs.b.take()) else { return false };
+        //= RFC 3261 §13.2.2.4: route set and target are those of the 2xx.
+        let usable = dialog.confirm_by(answer).is_ok();
+        self.legs.b.dialog = Some(dialog);
+        self.legs.a.tag = tag;
+        if let Some(setup) = self.invite.as_deref_mut().and_then(|invite| invite.setup.as_deref_mut()) {
+            setup.winner = Some(number);
+        }
+        self.ledger.won(usize::from(number));
+        usable
+    }
+
+    /// The 2xx goes to A: the dialog that has won is the call's there as well.
+    pub(super) fn confirm_on_a(&mut self) {
+        let Some(number) = self.setup().and_then(|setup| setup.winner) else { return };
+        let Some(mut dialog) = self.early_mut(number).and_then(|early| early.dialogs.a.take()) else {
+            return;
+        };
+        dialog.confirm();
+        self.legs.a.dialog = Some(dialog);
+    }
+
+    /// False if responses and requests in it are of no use any more.
+    pub(super) fn is_pair_alive(&self, pair: Pair) -> bool {
+        match pair {
+            Pair::Call => true,
+            Pair::Early(number) => self.early(number).is_some_and(EarlyDialog::is_alive),
+        }
+    }
+
+    /// Our tag in a pair of dialogs.
+    pub(super) fn tag_of(&self, side: Side, pair: Pair) -> Tag {
+        let early = match (side, pair) {
+            (Side::A, Pair::Early(number)) => self.early(number),
+            (Side::A | Side::B, _) => None,
+        };
+        early.map_or(self.legs[side].tag, |early| early.tag)
+    }
+
+    /// Ends one early dialog; the others and the INVITE go on.
+    //= RFC 3261 §15: the caller's side may end one early dialog with BYE.
+    pub(super) fn end_early(
+        &mut self,
+        ctx: &mut Context<'_>,
+        number: u8,
+        reason: Reason,
+        passed_on: Option<&Message>,
+    ) {
+        let Some(early) = self.early_mut(number) else { return };
+        early.ended = Some(reason);
+        let ours = passed_on.is_none().then_some(reason);
+        let side = (Side::B, Pair::Early(number));
+        let Some((builder, hop)) = self.request_in(ctx, side, &Method::Bye, passed_on) else { return };
+        let builder = write_reason(builder, ours, passed_on);
+        let sip = Sip { reason: ours.map_or(0, |reason| reason.cause), ..Sip::new(&Method::Bye, 0) };
+        let key = ctx.request(self.to(Side::B), None, hop, builder, sip);
+        // Nobody waits for the answer.
+        ctx.shared.clients.remove(&key);
+    }
+
+    /// Why the early dialog of a response was ended before it answered.
+    pub(super) fn why_ended(&self, response: &Message) -> Option<Reason> {
+        let setup = self.setup()?;
+        self.early(setup.early_of(response)?)?.ended
+    }
+
+    /// The early dialogs go with their INVITE: what was under way in the one that has won goes on in the call.
+    pub(super) fn drop_early(&mut self, ctx: &mut Context<'_>, setup: &Setup) {
+        for early in setup.early.iter().filter(|early| early.tag != self.legs.a.tag) {
+            ctx.shared.tags.remove(&early.tag);
+        }
+        self.move_exchanges(ctx, setup.winner);
+    }
+
+    /// The pair of dialogs that a request belongs to: Call-ID and both tags.
+    pub(super) fn pair_of_request(&self, from: Side, request: &Message) -> Option<Pair> {
+        let is_it = |dialog: &Option<Dialog>| dialog.as_ref().is_some_and(|one| one.is_of_request(request));
+        if is_it(&self.legs[from].dialog) {
+            return Some(self.setup().and_then(|setup| setup.winner).map_or(Pair::Call, Pair::Early));
+        }
+        let early = (0..).zip(&self.setup()?.early).find(|(_, early)| is_it(&early.dialogs[from]));
+        early.map(|(number, _)| Pair::Early(number))
+    }
+
+    /// The dialog of a side.
+    pub(super) fn dialog(&self, side: Side, pair: Pair) -> Option<&Dialog> {
+        match pair {
+            Pair::Call => self.legs[side].dialog.as_ref(),
+            Pair::Early(number) => {
+                let won = self.setup()?.winner == Some(number);
+                let early = self.early(number)?.dialogs[side].as_ref();
+                early.or_else(|| self.legs[side].dialog.as_ref().filter(|_| won))
+            }
+        }
+    }
+
+    pub(super) fn dialog_mut(&mut self, side: Side, pair: Pair) -> Option<&mut Dialog> {
+        let leg = &mut self.legs[side];
+        match pair {
+            Pair::Call => leg.dialog.as_mut(),
+            Pair::Early(number) => {
+                let setup = self.invite.as_deref_mut()?.setup.as_deref_mut()?;
+                let won = setup.winner == Some(number);
+                let early = setup.early.get_mut(usize::from(number))?.dialogs[side].as_mut();
+                early.or_else(|| leg.dialog.as_mut().filter(|_| won))
+            }
+        }
+    }
+
+    /// A request of ours in a dialog, and where it goes; `passed_on` is the one that it passes on.
+    pub(super) fn request_in(
+        &mut self,
+        ctx: &Context<'_>,
+        (side, pair): (Side, Pair),
+        method: &Method,
+        passed_on: Option<&Message>,
+    ) -> Option<(Builder, Hop)> {
+        let hop = self.legs[side].hop_of(ctx.config, self.dialog(side, pair)?);
+        let dialog = self.dialog_mut(side, pair)?;
+        //= RFC 7332 §5: hops are counted through a B2BUA for every request that it passes on.
+        let builder = match passed_on {
+            Some(request) => dialog.request_with_hops(method, headers::max_forwards(request)),
+            None => dialog.request(method),
+        };
+        Some((self.session_id.write(builder, side), hop))
+    }
+}
