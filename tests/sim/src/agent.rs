@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use b2bua::config::{
-    CallPolicy, Codes, Config, Host, Limits, Listener, Middlebox, NextHop, Realm, RealmId, RealmPolicy,
-    Route, Timers,
+    Codes, Config, Host, Limits, Listener, Middlebox, NextHop, Realm, RealmId, Route, Timers,
 };
 use b2bua::{B2bua, Input, Output, ledger};
 use machine::{Instant, Machine as _, Outbox, Rng};
@@ -169,7 +168,7 @@ fn config(house: &House) -> Config {
             source: house.sources[usize::from(!outside)],
             early_media: house.early_media,
         }),
-        policy: RealmPolicy::default(),
+        policy: house.realms[usize::from(!outside)],
     };
     let listener = |outside: bool| Listener {
         realm: RealmId(u16::from(!outside)),
@@ -202,6 +201,6 @@ fn config(house: &House) -> Config {
         codes: Codes::default(),
         pseudonym: "postern".to_owned(),
         shard: 0,
-        policy: CallPolicy { reserve: house.reserve, ..CallPolicy::default() },
+        policy: house.policy.clone(),
     }
 }

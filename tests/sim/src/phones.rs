@@ -1,7 +1,9 @@
 //! What phones do and say.
 
+use b2bua::config::OnHold;
 use machine::Outbox;
 use phone::{CallNumber, Event, Output};
+use sdp::Direction;
 
 use crate::model::{Farewell, index};
 use crate::plan::{End, Offer, place};
@@ -114,6 +116,9 @@ impl World {
             let view = &mut self.model.views[call];
             view.wanted[index(end)] = media;
             view.offering[index(end)] = true;
+            // Which way is closed depends on what both have said last: not worth a second ledger here.
+            let closes = self.plan.house.policy.hold == OnHold::Close;
+            view.unsure |= closes && offer.direction != Direction::SendRecv;
             self.model.names(call, end);
         }
         self.grant_phone(seat, out);

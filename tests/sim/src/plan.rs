@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use b2bua::config::{CallPolicy, Crucial, OnHold, PreconditionType, RealmPolicy, Redirect, SessionPolicy};
 use b2bua::ledger::SourcePolicy;
 use machine::{Instant, Rng};
 use phone::{Answer, Oddities};
@@ -72,8 +73,10 @@ pub struct House {
     pub control: Duration,
     /// How many calls the agent takes at a time.
     pub calls_max: usize,
-    /// Whether the agent reserves what the answer will need before it lets the INVITE go on.
-    pub reserve: bool,
+    /// What the agent does in all calls.
+    pub policy: CallPolicy,
+    /// What it does on the legs outside and inside.
+    pub realms: [RealmPolicy; 2],
 }
 
 /// The two ends of a call.
@@ -326,9 +329,23 @@ impl House {
             engine: millis(rng, 0, 20),
             control: millis(rng, 0, 20),
             calls_max: if rng.percent(10) { 6 } else { 10_000 },
-            reserve: rng.percent(50),
+            policy: CallPolicy {
+                reserve: rng.percent(50),
+                hold: if rng.percent(25) { OnHold::Close } else { OnHold::Keep },
+                crucial: if rng.percent(25) { Crucial::All } else { Crucial::FirstAudio },
+                redirect: if rng.percent(25) { Redirect::Follow { most: 3 } } else { Redirect::Relay },
+                media_timeout: None,
+            },
+            realms: [realm_policy(rng), realm_policy(rng)],
         }
     }
+}
+
+fn realm_policy(rng: &mut Rng) -> RealmPolicy {
+    let (minimum, longest) = (Duration::from_secs(90), pick(rng, &[90, 120, 1800]));
+    let interval = rng.percent(50).then_some(Duration::from_secs(longest));
+    let types = [None, None, Some(PreconditionType::Fw), Some(PreconditionType::Qos)];
+    RealmPolicy { precondition: pick(rng, &types), session: SessionPolicy { interval, minimum } }
 }
 
 impl Link {
