@@ -6,7 +6,7 @@
 //! spelling, encoding and line ends.
 //!
 //! What this crate does not look at yet: ICE candidates (a description with ICE is treated by its `c=` and `m=`
-//! lines alone), preconditions, and media over TCP, which is refused because nothing could be opened for it.
+//! lines alone), and media over TCP, which is refused because nothing could be opened for it.
 
 mod error;
 mod flows;
@@ -15,6 +15,7 @@ mod line;
 mod media;
 mod patch;
 mod policy;
+pub mod precondition;
 mod rtcp;
 mod session;
 

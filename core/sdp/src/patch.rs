@@ -100,7 +100,13 @@ impl<'s, 'a> Patch<'s, 'a> {
         self
     }
 
-    fn replace(mut self, position: usize, text: Vec<u8>) -> Self {
+    /// The description that is changed.
+    pub(crate) fn session(&self) -> &'s Session<'a> {
+        self.session
+    }
+
+    /// Replaces a line, given without its end.
+    pub(crate) fn replace(mut self, position: usize, text: Vec<u8>) -> Self {
         self.edits.push((position, Edit::Replace(text)));
         self
     }

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use crate::error::{Error, What};
 use crate::limits::{BYTES_MAX, LINES_MAX, STREAMS_MAX};
-use crate::line::{Line, Lines, Span, words};
+use crate::line::{Line, Lines, Span, number, words};
 use crate::patch::Patch;
 
 /// A session description (RFC 8866): the bytes as they came and where their lines are.
@@ -134,6 +134,14 @@ impl<'a> Session<'a> {
     #[must_use]
     pub fn stream_position(&self, stream: u16) -> Option<usize> {
         self.media.get(usize::from(stream)).map(|line| usize::from(*line))
+    }
+
+    /// True for a stream that exists and is not turned off by port 0 (RFC 3264 §6, §8.2).
+    #[must_use]
+    pub fn is_in_use(&self, stream: u16) -> bool {
+        let line = self.stream_lines(stream).next();
+        let port = line.and_then(|line| words(line.value).nth(1));
+        port.is_some_and(|port| port.split(|byte| *byte == b'/').next().and_then(number) != Some(0))
     }
 
     /// Starts a changed copy.

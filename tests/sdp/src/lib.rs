@@ -1,5 +1,5 @@
 //! Runs the text cases of this folder. A case is a description, a line of three dashes, and what came of it: the
-//! flows, one a line, or the refusal, or the error. Lines with `#` before the description are comments.
+//! flows, one a line, its preconditions, or the refusal, or the error. Lines with `#` before the description are comments.
 //!
 //! All cases are checked against one policy: media networks 10.0.0.0/24 and 2001:db8:40::/64, media ports
 //! 16384 to 32767, 10.0.0.1 and 2001:db8:40::1 are the firewall's own, at most eight flows.
@@ -8,6 +8,7 @@
 
 use std::fmt::Write as _;
 
+use sdp::precondition::{Place, Table, attributes};
 use sdp::{MediaPolicy, Session};
 
 /// One case as its file has it.
@@ -53,8 +54,43 @@ pub fn outcome(description: &[u8]) -> String {
     if let Err(refusal) = sdp::check(&flows, &policy()) {
         let _ = writeln!(out, "refused: {refusal}");
     }
+    for stream in 0..session.streams() {
+        write_preconditions(&session, stream, &mut out);
+    }
     out
 }
+
+/// `stream 1 fw: e2e send no mandatory, e2e recv yes mandatory confirm; not met`, a line for each type.
+fn write_preconditions(session: &Session<'_>, stream: u16, out: &mut String) {
+    let mut types = Vec::new();
+    for attribute in attributes(session, stream) {
+        if !types.contains(&attribute.of) {
+            types.push(attribute.of);
+        }
+    }
+    for (of, table) in types.into_iter().filter_map(|of| Some((of, Table::of(session, stream, of)?))) {
+        let rows = ROWS.iter().filter_map(|(place, name)| {
+            let row = table.row(*place);
+            let strength =
+                row.desired.map_or(String::new(), |desired| format!(" {desired:?}").to_lowercase());
+            let confirm = if row.confirm { " confirm" } else { "" };
+            let is_said = row.current || row.desired.is_some() || row.confirm;
+            is_said.then(|| format!("{name} {}{strength}{confirm}", if row.current { "yes" } else { "no" }))
+        });
+        let rows = rows.collect::<Vec<_>>().join(", ");
+        let met = if table.is_met() { "met" } else { "not met" };
+        let _ = writeln!(out, "stream {} {of}: {rows}; {met}", stream + 1);
+    }
+}
+
+const ROWS: [(Place, &str); 6] = [
+    (Place::E2eSend, "e2e send"),
+    (Place::E2eRecv, "e2e recv"),
+    (Place::LocalSend, "local send"),
+    (Place::LocalRecv, "local recv"),
+    (Place::RemoteSend, "remote send"),
+    (Place::RemoteRecv, "remote recv"),
+];
 
 fn policy() -> MediaPolicy {
     let parse = |networks: &[&str]| networks.iter().filter_map(|network| network.parse().ok()).collect();
