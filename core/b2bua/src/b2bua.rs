@@ -157,7 +157,8 @@ impl B2bua {
         for event in incoming.drain() {
             match event {
                 Incoming::Request { key, hop, message } => {
-                    self.on_request(now, Request { key, hop, message }, out);
+                    let refer_to = self.refer_to(&message);
+                    self.on_request(now, Request { key, hop, message, refer_to }, out);
                 }
                 Incoming::Ack { message, .. } => {
                     if let Some((id, side)) = self.dialog_of(&message) {
@@ -184,7 +185,7 @@ impl B2bua {
     }
 
     /// The call and side whose tag of ours stands in To.
-    fn dialog_of(&self, request: &Message) -> Option<(CallId, Side)> {
+    pub(crate) fn dialog_of(&self, request: &Message) -> Option<(CallId, Side)> {
         let tag = Tag::parse(request.to().ok()?.tag()?)?;
         self.shared.tags.get(&tag).copied()
     }

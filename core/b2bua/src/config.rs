@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use midcom::{Lifetime, MiddleboxId};
-use sip::transport::{ListenerId, Protocol};
+use sip::transport::{Hop, ListenerId, Protocol};
 
 use crate::ledger;
 
@@ -93,6 +93,12 @@ pub struct NextHop {
     pub port: Option<u16>,
     /// UDP or TCP; the realm must have a listener of this protocol.
     pub protocol: Protocol,
+}
+
+impl From<Hop> for NextHop {
+    fn from(hop: Hop) -> Self {
+        Self { host: Host::Address(hop.remote.ip()), port: Some(hop.remote.port()), protocol: hop.protocol }
+    }
 }
 
 /// An address or a name.

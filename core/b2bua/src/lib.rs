@@ -17,6 +17,7 @@ mod io;
 pub mod ledger;
 mod leg;
 mod limits;
+mod named;
 mod outside;
 mod route;
 pub mod side;

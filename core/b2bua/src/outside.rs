@@ -8,6 +8,7 @@ use sip::message::{Builder, Message, Method, Name};
 
 use crate::b2bua::{B2bua, Service};
 use crate::call::{Call, Plan, Request};
+use crate::config::NextHop;
 use crate::context::Context;
 use crate::event::{CallId, Event, Sip};
 use crate::failure::{Verdict, phrase};
@@ -87,11 +88,15 @@ impl B2bua {
         let config = &self.config;
         let nowhere = || Verdict::plain(404, "no route leads out of this realm");
         let from = config.realm_of(request.hop.listener).ok_or_else(nowhere)?;
-        let chosen = route::choose(config, from).ok_or_else(nowhere)?;
-        let (to, next_hop) = (chosen.to, chosen.next_hop.clone());
-        let listener = config
-            .listener_in(to, next_hop.protocol)
-            .ok_or_else(|| Verdict::plain(500, "no listener towards the next hop"))?;
+        let replaces = self.replacement(&request.message, from).map(Box::new);
+        let (to, next_hop, listener) = match replaces.as_ref().and_then(|it| it.target.as_ref()) {
+            Some(target) => (target.realm, NextHop::from(target.hop), Some(target.hop.listener)),
+            None => {
+                let route = route::choose(config, from).ok_or_else(nowhere)?;
+                (route.to, route.next_hop.clone(), config.listener_in(route.to, route.next_hop.protocol))
+            }
+        };
+        let listener = listener.ok_or_else(|| Verdict::plain(500, "no listener towards the next hop"))?;
         let pinholes = |realm| config.realm(realm).map(|realm| realm.pinholes.clone()).ok_or_else(nowhere);
         let mut path = MediaPath::new();
         for (middlebox, a_inside) in config.path(from, to) {
@@ -108,6 +113,7 @@ impl B2bua {
             listener,
             path,
             pinholes: Sides { a: pinholes(from)?, b: pinholes(to)? },
+            replaces,
         })
     }
 }

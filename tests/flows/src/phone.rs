@@ -88,6 +88,22 @@ impl Phone {
         }
     }
 
+    /// The letter that stands for it.
+    #[must_use]
+    pub fn letter(&self) -> char {
+        self.letter
+    }
+
+    /// What its last dialog is called in flows: `$CALL-A` its Call-ID, `$OURS-A` the B2BUA's tag, `$THEIRS-A` its own.
+    #[must_use]
+    pub fn names(&self) -> Vec<(String, String)> {
+        let Some(dialog) = &self.dialog else { return Vec::new() };
+        let name = |kind: &str| format!("${kind}-{}", self.letter);
+        let mut names = vec![(name("CALL"), dialog.call_id.clone()), (name("THEIRS"), dialog.local.clone())];
+        names.extend(dialog.remote_tag.clone().map(|tag| (name("OURS"), tag)));
+        names
+    }
+
     /// What it sends for these words.
     ///
     /// # Errors

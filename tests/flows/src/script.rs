@@ -120,7 +120,7 @@ fn split_steps(line: &str) -> Vec<&str> {
     let is_start = |text: &str| {
         let mut chars = text.chars();
         match (chars.next(), chars.next(), chars.next()) {
-            (Some('A' | 'B' | 'M' | 'R'), Some(' '), Some('<' | '>')) => true,
+            (Some('A' | 'B' | 'C' | 'D' | 'M' | 'R'), Some(' '), Some('<' | '>')) => true,
             (Some('+'), Some(digit), _) => digit.is_ascii_digit(),
             (Some('='), Some(' '), _) => true,
             _ => false,
@@ -147,8 +147,10 @@ fn step(text: &str) -> Result<Step, String> {
     }
     let words = || text[3..].split_whitespace().collect::<Vec<_>>().join(" ");
     match (text.chars().next(), text.get(1..3)) {
-        (Some(who @ ('A' | 'B' | 'M' | 'R')), Some(" >")) => Ok(Step::Sent { who, words: words() }),
-        (Some(who @ ('A' | 'B' | 'M' | 'R')), Some(" <")) => {
+        (Some(who @ ('A' | 'B' | 'C' | 'D' | 'M' | 'R')), Some(" >")) => {
+            Ok(Step::Sent { who, words: words() })
+        }
+        (Some(who @ ('A' | 'B' | 'C' | 'D' | 'M' | 'R')), Some(" <")) => {
             Ok(Step::Received(format!("{who} < {}", words())))
         }
         _ => Err(format!("neither `A > …`, `A < …`, `+2s` nor `= …`: {text}")),

@@ -12,6 +12,7 @@
 //! | `rule-lifetime` | what is asked for, in seconds | 600 |
 //! | `inside-networks`, `outside-networks` | media networks, with commas | `10.0.40.0/24`; everything |
 //! | `next-hop` | `address`, `name` | `address` |
+//! | `inside-next-hop`, `outside-next-hop` | an address, instead | `10.0.0.5`; `192.0.2.10` |
 //! | `calls`, `rules`, `forks`, `exchanges`, `held` | limits | 100, else those of the program |
 //! | `reserve` | `yes`, `no` | `no` |
 //! | `crucial` | `first-audio`, `all`, media types with commas | `first-audio` |
@@ -50,6 +51,8 @@ const KNOWN: &[&str] = &[
     "inside-networks",
     "outside-networks",
     "next-hop",
+    "inside-next-hop",
+    "outside-next-hop",
     "calls",
     "rules",
     "forks",
@@ -142,8 +145,16 @@ impl<'s> Settings<'s> {
             ],
             listeners: vec![listener(outside, "203.0.113.1:5060")?, listener(inside, "10.0.0.1:5060")?],
             routes: vec![
-                Route { from: None, to: inside, next_hop: self.hop("10.0.0.5")? },
-                Route { from: None, to: outside, next_hop: self.hop("192.0.2.10")? },
+                Route {
+                    from: None,
+                    to: inside,
+                    next_hop: self.hop(self.value("inside-next-hop", "10.0.0.5"))?,
+                },
+                Route {
+                    from: None,
+                    to: outside,
+                    next_hop: self.hop(self.value("outside-next-hop", "192.0.2.10"))?,
+                },
             ],
             middleboxes: (0..self.number("middleboxes", 1)?).map(middlebox).collect(),
             timers: Timers::default(),

@@ -1,12 +1,14 @@
-//! The world of a flow: two phones, one B2BUA, its middleboxes.
+//! The world of a flow: two phones and two more, one B2BUA, its middleboxes.
 //!
 //! ```text
 //!  outside realm                                   inside realm
 //!  phone 192.0.2.10:5060 -- 203.0.113.1:5060 B2BUA 10.0.0.1:5060 -- phone 10.0.0.5:5060
+//!  C     192.0.2.11:5060 --'                                    '-- D     10.0.0.6:5060
 //!  media anywhere                                  media 10.0.40.0/24, ports 16384-32767
 //! ```
 //!
-//! What can be set stands in `settings.rs`.
+//! C and D take part in transfers; calls are routed to them only by `outside-next-hop` and `inside-next-hop`. What else can
+//! be set stands in `settings.rs`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -24,6 +26,8 @@ use crate::settings::Settings;
 
 const OUTSIDE: &str = "192.0.2.10:5060";
 const INSIDE: &str = "10.0.0.5:5060";
+const SECOND_OUTSIDE: &str = "192.0.2.11:5060";
+const SECOND_INSIDE: &str = "10.0.0.6:5060";
 /// Enough for anything that becomes quiet at all.
 const ROUNDS_MAX: u32 = 10_000;
 /// Longer than any timer of a call that is over.
@@ -34,9 +38,8 @@ const REST: Duration = Duration::from_secs(600);
 pub struct World {
     now: Instant,
     b2bua: B2bua,
-    a: Phone,
-    b: Phone,
-    a_inside: bool,
+    /// A, B, C and D, each with whether it is inside.
+    phones: [(Phone, bool); 4],
     firewalls: Vec<Firewall>,
     capabilities: Capabilities,
     lookups: Vec<LookupId>,
@@ -59,7 +62,7 @@ impl World {
         let address = |text: &str| text.parse::<SocketAddr>().map_err(|error| error.to_string());
         let (outside, inside) = (address(OUTSIDE)?, address(INSIDE)?);
         let (a, b) = if a_inside { (inside, outside) } else { (outside, inside) };
-        let target = if a_inside { "sip:b@10.0.0.1" } else { "sip:b@203.0.113.1" };
+        let target = |inside| if inside { "sip:b@10.0.0.1" } else { "sip:b@203.0.113.1" };
         let config = settings.config()?;
         let (capabilities, granted) = (settings.capabilities()?, settings.granted()?);
         let firewalls = config.middleboxes.iter().map(|_| Firewall::new(granted)).collect();
@@ -67,9 +70,12 @@ impl World {
         let mut world = Self {
             now: Instant::ZERO,
             b2bua: B2bua::new(config, Rng::from_number(1)),
-            a: Phone::new('A', a, target.into()),
-            b: Phone::new('B', b, "sip:a@203.0.113.1".into()),
-            a_inside,
+            phones: [
+                (Phone::new('A', a, target(a_inside).into()), a_inside),
+                (Phone::new('B', b, "sip:a@203.0.113.1".into()), !a_inside),
+                (Phone::new('C', address(SECOND_OUTSIDE)?, target(false).into()), false),
+                (Phone::new('D', address(SECOND_INSIDE)?, target(true).into()), true),
+            ],
             firewalls,
             capabilities,
             lookups: Vec::new(),
@@ -97,16 +103,14 @@ impl World {
     /// It cannot happen, or what it says does not hold.
     pub fn apply(&mut self, step: &Step) -> Result<(), String> {
         match step {
-            Step::Sent { who: 'A', words } => {
-                let bytes = self.a.send(words)?;
-                self.handle_from('A', bytes);
-            }
-            Step::Sent { who: 'B', words } => {
-                let bytes = self.b.send(words)?;
-                self.handle_from('B', bytes);
-            }
             Step::Sent { who: 'M', words } => self.apply_firewall(words)?,
-            Step::Sent { words, .. } => self.apply_runtime(words)?,
+            Step::Sent { who: 'R', words } => self.apply_runtime(words)?,
+            Step::Sent { who, words } => {
+                let words = self.with_names(words)?;
+                let number = self.phone(*who)?;
+                let bytes = self.phones[number].0.send(&words)?;
+                self.handle_from(number, bytes);
+            }
             Step::Received(_) => {}
             Step::Passes(time) => self.pass(self.now + *time),
             Step::Holds(what) => self.check(what)?,
@@ -114,12 +118,39 @@ impl World {
         Ok(())
     }
 
-    fn handle_from(&mut self, letter: char, bytes: bytes::Bytes) {
-        let phone = if letter == 'A' { &self.a } else { &self.b };
-        let inside = (letter == 'A') == self.a_inside;
-        let listener = ListenerId(u16::from(inside));
-        let hop = Hop { listener, protocol: Protocol::Udp, remote: phone.address, connection: None };
+    fn phone(&self, letter: char) -> Result<usize, String> {
+        let found = self.phones.iter().position(|(phone, _)| phone.letter() == letter);
+        found.ok_or_else(|| format!("who is {letter}?"))
+    }
+
+    fn hop(&self, number: usize) -> Hop {
+        let (phone, inside) = &self.phones[number];
+        let listener = ListenerId(u16::from(*inside));
+        Hop { listener, protocol: Protocol::Udp, remote: phone.address, connection: None }
+    }
+
+    fn handle_from(&mut self, number: usize, bytes: bytes::Bytes) {
+        let hop = self.hop(number);
         self.handle(Input::Message { hop, bytes });
+    }
+
+    /// `$CALL-A`, `$OURS-A`, `$THEIRS-A` in words: Call-ID, our tag and the phone's of its last dialog.
+    fn with_names(&self, words: &str) -> Result<String, String> {
+        let mut text = words.to_owned();
+        for (name, value) in self.phones.iter().flat_map(|(phone, _)| phone.names()) {
+            text = text.replace(&name, &value);
+        }
+        if text.contains('$') { Err(format!("no such dialog yet: {text}")) } else { Ok(text) }
+    }
+
+    /// The reverse, where a dialog is named and its names are random.
+    fn named(&self, text: String) -> String {
+        if !text.contains("Replaces") {
+            return text;
+        }
+        let names = self.phones.iter().flat_map(|(phone, _)| phone.names());
+        let random = names.filter(|(_, value)| value.len() >= 16);
+        random.fold(text, |text, (name, value)| text.replace(&value, &name))
     }
 
     fn handle(&mut self, input: Input) {
@@ -165,17 +196,16 @@ impl World {
     }
 
     fn transmit(&mut self, hop: Hop, bytes: &bytes::Bytes) {
-        let (letter, phone) = if hop.remote == self.a.address {
-            ('A', &mut self.a)
-        } else if hop.remote == self.b.address {
-            ('B', &mut self.b)
-        } else {
+        let Some(number) = self.phones.iter().position(|(phone, _)| phone.address == hop.remote) else {
             self.outputs.push(format!("? < {} {}", hop.remote, render::sip(bytes, &self.show)));
             return;
         };
-        self.outputs.push(format!("{letter} < {}", render::sip(bytes, &self.show)));
-        if let Some(ack) = phone.receive(bytes) {
-            self.handle_from(letter, ack);
+        let phone = &mut self.phones[number].0;
+        let (letter, ack) = (phone.letter(), phone.receive(bytes));
+        let text = self.named(render::sip(bytes, &self.show));
+        self.outputs.push(format!("{letter} < {text}"));
+        if let Some(ack) = ack {
+            self.handle_from(number, ack);
         }
     }
 
@@ -271,11 +301,8 @@ impl World {
                 Input::Resolved { id: self.lookups.pop().ok_or("nothing to resolve")?, addresses: Vec::new() }
             }
             ["unreachable", letter] => {
-                let is_a = *letter == "A";
-                let remote = if is_a { self.a.address } else { self.b.address };
-                let listener = ListenerId(u16::from(is_a == self.a_inside));
-                let hop = Hop { listener, protocol: Protocol::Udp, remote, connection: None };
-                Input::TransportFailed { hop }
+                let number = self.phone(letter.chars().next().unwrap_or_default())?;
+                Input::TransportFailed { hop: self.hop(number) }
             }
             _ => return Err(format!("what shall the runtime do: {words:?}?")),
         };

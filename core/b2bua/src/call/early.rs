@@ -197,7 +197,12 @@ impl Call {
 
     /// The pair of dialogs that a request belongs to: Call-ID and both tags.
     pub(super) fn pair_of_request(&self, from: Side, request: &Message) -> Option<Pair> {
-        let is_it = |dialog: &Option<Dialog>| dialog.as_ref().is_some_and(|one| one.is_of_request(request));
+        self.pair_where(from, |dialog| dialog.is_of_request(request))
+    }
+
+    /// The pair of dialogs whose dialog on this side is such.
+    pub(super) fn pair_where(&self, from: Side, is: impl Fn(&Dialog) -> bool) -> Option<Pair> {
+        let is_it = |dialog: &Option<Dialog>| dialog.as_ref().is_some_and(&is);
         if is_it(&self.legs[from].dialog) {
             return Some(self.setup().and_then(|setup| setup.winner).map_or(Pair::Call, Pair::Early));
         }

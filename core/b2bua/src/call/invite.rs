@@ -24,6 +24,7 @@ use crate::context::Context;
 use crate::event::Sip;
 use crate::failure::Verdict;
 use crate::leg::body::Body;
+use crate::named::{Replacement, Target};
 use crate::side::Side;
 
 /// An INVITE under way.
@@ -90,6 +91,8 @@ pub(super) struct Setup {
     pub(super) uas: Option<Dialog>,
     /// B's dialogs before they have a tag.
     pub(super) uac: Option<Initial>,
+    /// What the INVITE replaces.
+    pub(super) replaces: Option<Box<Replacement>>,
     /// Early dialogs, in the order in which they were heard of.
     pub(super) early: Vec<EarlyDialog>,
     /// The one that answered with the first 2xx.
@@ -113,6 +116,13 @@ impl Server {
                 None
             }
         }
+    }
+}
+
+impl Setup {
+    /// Whom the INVITE is for, if it replaces a dialog of ours.
+    pub(super) fn target(&self) -> Option<&Target> {
+        self.replaces.as_ref()?.target.as_ref()
     }
 }
 

@@ -32,16 +32,19 @@ mod timeout;
 
 use machine::{Instant, TimerId};
 use midcom::{MiddleboxId, Prid};
+use sip::dialog::Dialog;
 use sip::endpoint::{ClientFailure, ClientKey, ServerKey};
-use sip::message::{Message, Method, Name};
+use sip::message::{Message, Method, Name, Replaces};
 use sip::transport::Hop;
 
+use crate::config::{Config, RealmId};
 use crate::context::{Context, Recipient};
 use crate::event::{CallId, Event, Sip};
 use crate::info::{CallDetail, CallInfo, CallState, LegInfo};
 use crate::ledger::Ledger;
 use crate::leg::Leg;
 use crate::leg::session_id::SessionId;
+use crate::named::OtherLeg;
 use crate::side::{Side, Sides};
 
 use ending::Ending;
@@ -80,6 +83,8 @@ pub(crate) struct Request {
     pub(crate) key: ServerKey,
     pub(crate) hop: Hop,
     pub(crate) message: Message,
+    /// Refer-To as it goes on, if not as it came.
+    pub(crate) refer_to: Option<Box<str>>,
 }
 
 impl Call {
@@ -190,6 +195,26 @@ impl Call {
         ctx.shared.forget_rules(self.id, self.rules.drain(..));
         ctx.stop(&mut self.ledger_timer);
         ctx.event(Event::Ended { call: self.id });
+    }
+
+    /// The realms of a side and of the other.
+    pub(crate) fn realms(&self, side: Side) -> (RealmId, RealmId) {
+        (self.legs[side].realm, self.legs[side.other()].realm)
+    }
+
+    /// The other leg, if `replaces` names a dialog of `side`.
+    pub(crate) fn other_leg(
+        &self,
+        config: &Config,
+        side: Side,
+        replaces: &Replaces<'_>,
+    ) -> Option<OtherLeg<'_>> {
+        let named = (replaces.call_id, replaces.to_tag, replaces.from_tag);
+        let is_named = |dialog: &Dialog| (dialog.call_id(), dialog.local_tag(), dialog.remote_tag()) == named;
+        let pair = self.pair_where(side, is_named).filter(|_| self.ending.is_none())?;
+        let dialog = self.dialog(side.other(), pair)?;
+        let ((named_in, realm), hop) = (self.realms(side), self.legs[side.other()].hop_of(config, dialog));
+        Some(OtherLeg { named_in, realm, dialog, hop })
     }
 
     pub(crate) fn info(&self) -> CallInfo {

@@ -28,6 +28,10 @@ impl Call {
         let Some(invite) = &self.invite else { return };
         let Some(setup) = &invite.setup else { return self.send_reinvite(ctx) };
         let (next_hop, listener) = (setup.next_hop.clone(), setup.listener);
+        if let Some(target) = setup.target() {
+            let hop = target.hop;
+            return self.call_out(ctx, hop);
+        }
         match (route::hop(&next_hop, listener), &next_hop.host) {
             (Some(hop), _) => self.call_out(ctx, hop),
             (None, Host::Name(name)) if ctx.resolve(self.id, &next_hop, name) => {}
@@ -60,7 +64,10 @@ impl Call {
         let (Server::Proceeding { key, request }, Some(setup)) = (&invite.server, &mut invite.setup) else {
             return;
         };
-        let uri = route::request_uri(ctx.config, request, &setup.next_hop);
+        let uri = match setup.target() {
+            Some(target) => target.uri.to_string(),
+            None => route::request_uri(ctx.config, request, &setup.next_hop),
+        };
         let id = call_id(ctx.config.shard, &mut ctx.shared.rng);
         let mut initial = match first_request(request, &id, self.legs.b.tag, &uri) {
             Ok(initial) => initial,
@@ -74,6 +81,10 @@ impl Call {
             //= RFC 7332 §6: written if it did not come.
             builder = builder.header(Name::MaxBreadth, MAX_BREADTH);
         }
+        builder = match &setup.replaces {
+            Some(replacement) => builder.header(Name::Replaces, replacement.value.as_bytes()),
+            None => builder.copy(request, Name::Replaces),
+        };
         builder = self.legs.b.contact(ctx.config, builder);
         builder = self.session_id.write(builder, Side::B);
         let (builder, sdp) = self.legs.b.carry(ctx.config, builder, Carried::new(request), Sdp::Passes);

@@ -78,6 +78,11 @@ impl Call {
             //= RFC 6665 §4.1.2.1, RFC 3515 §2.2: these refresh the target, so they carry Contact.
             builder = leg.contact(ctx.config, builder);
         }
+        builder = match &self.exchanges[position].request.refer_to {
+            Some(refer_to) => builder.header(Name::ReferTo, refer_to.as_bytes()),
+            None if method == Method::Refer => builder.copy(&message, Name::ReferTo),
+            None => builder,
+        };
         let (builder, _) = leg.carry(ctx.config, builder, Carried::new(&message), Sdp::Stays);
         let client = ctx.request(self.to(to), Some(key), hop, builder, Sip::new(&method, 0));
         self.exchanges[position].client = Some(client);
@@ -112,8 +117,10 @@ impl Call {
         let builder = self.session_id.write(builder, from);
         let (builder, _) = leg.carry(ctx.config, builder, carried, Sdp::Stays);
         ctx.respond(self.to(from), request.key, builder, Sip::new(method, status));
+        //= RFC 6665 §4.1.3: 481 to these says that there is no such subscription; the call has nothing to do with it.
+        let subscription = matches!(method, Method::Notify | Method::Subscribe);
         // Before the answer the INVITE tells how the call goes on.
-        if status == 481 && pair == Pair::Call {
+        if status == 481 && pair == Pair::Call && !subscription {
             self.on_peer_gone(ctx, from.other());
         }
     }

@@ -17,6 +17,7 @@ use crate::ledger::{Ledger, MediaPath, Realm, Terms};
 use crate::leg::Leg;
 use crate::leg::description::Description;
 use crate::leg::session_id::SessionId;
+use crate::named::Replacement;
 use crate::side::{Side, Sides};
 use crate::tag::Tag;
 
@@ -29,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) listener: ListenerId,
     pub(crate) path: MediaPath,
     pub(crate) pinholes: Sides<Arc<Realm>>,
+    /// The dialog of ours that it takes the place of.
+    pub(crate) replaces: Option<Box<Replacement>>,
 }
 
 impl Call {
@@ -61,6 +64,7 @@ impl Call {
             listener: plan.listener,
             uas: Some(uas),
             uac: None,
+            replaces: plan.replaces,
             early: Vec::new(),
             winner: None,
         }));

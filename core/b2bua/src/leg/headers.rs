@@ -22,8 +22,8 @@ enum Author {
 /// Extensions that two peers may agree on through us: they need nothing from elements in between.
 ///
 /// Everything else is taken out of Supported, so that no peer answers in a way we cannot finish: `100rel`, `timer`,
-/// `path`, `outbound`, `precondition`, `replaces`, `gruu` and whatever we have not heard of.
-const PASSED: [&str; 10] = [
+/// `path`, `outbound`, `precondition`, `gruu` and whatever we have not heard of.
+const PASSED: [&str; 11] = [
     "answermode",
     "eventlist",
     "explicitsub",
@@ -31,6 +31,7 @@ const PASSED: [&str; 10] = [
     "norefersub",
     "nosub",
     "privacy",
+    "replaces",
     "resource-priority",
     "tdialog",
     "uui",
@@ -38,7 +39,7 @@ const PASSED: [&str; 10] = [
 
 /// The same as a header value, for answers of our own.
 pub(crate) const SUPPORTED: &str = "answermode, eventlist, explicitsub, histinfo, norefersub, nosub, privacy, \
-                                    resource-priority, tdialog, uui";
+                                    replaces, resource-priority, tdialog, uui";
 
 /// True if an option tag may stand in Supported and Require on the other leg.
 pub(crate) fn is_passed(option: &str) -> bool {
@@ -131,6 +132,8 @@ fn author(name: Name, message: &Message) -> Author {
         Name::Contact if (300..400).contains(&status) || status == 485 => Author::Peer,
         // Written by `failure::write_reason`, because ours may replace the peer's.
         Name::Reason if matches!(message.method(), Method::Bye | Method::Cancel) => Author::Us,
+        // Written by `Call::send_exchange`, because it may name a dialog of one leg.
+        Name::ReferTo if *message.method() == Method::Refer => Author::Us,
         _ if PER_LEG.contains(&name) || ENDS_HERE.contains(&name) => Author::Us,
         //= RFC 7332 §6: Max-Breadth is one of those that are copied.
         _ => Author::Peer,
@@ -152,7 +155,8 @@ const PER_LEG: [Name; 11] = [
     Name::Via,
 ];
 
-/// Header fields of extensions that end here, and that name dialogs of one leg only.
+/// Header fields of extensions that end here, and that name dialogs of one leg only. Replaces of an INVITE that makes a
+/// call is written when it leaves, translated if need be.
 const ENDS_HERE: [Name; 8] = [
     Name::Join,
     Name::MinSe,
