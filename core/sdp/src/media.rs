@@ -24,7 +24,8 @@ pub enum Media {
 
 impl Media {
     /// The kind an m-line's first word names.
-    pub(crate) fn from_word(word: &[u8]) -> Self {
+    #[must_use]
+    pub fn from_word(word: &[u8]) -> Self {
         match word {
             b"audio" => Self::Audio,
             b"video" => Self::Video,
@@ -86,6 +87,20 @@ impl Direction {
     }
 }
 
+impl Direction {
+    /// True if the writer may send.
+    #[must_use]
+    pub fn sends(self) -> bool {
+        matches!(self, Self::SendRecv | Self::SendOnly)
+    }
+
+    /// True if the writer wants to receive.
+    #[must_use]
+    pub fn receives(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+}
+
 impl fmt::Display for Direction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -141,6 +156,12 @@ impl MediaFlow {
     #[must_use]
     pub fn destination(&self) -> SocketAddr {
         SocketAddr::new(self.address, self.rtp)
+    }
+
+    /// The stream without the port for media: RTCP alone. `None` where RTCP has no port of its own.
+    #[must_use]
+    pub fn rtcp_alone(&self) -> Option<Self> {
+        self.rtcp.map(|Rtcp { address, port }| Self { address, rtp: port, rtcp: None, ..*self })
     }
 
     /// True if RTP and RTCP are an even port and the next, so that one rule of range 2 covers both.

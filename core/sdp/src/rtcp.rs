@@ -22,8 +22,10 @@ impl Attributes {
     pub(crate) fn parse(lines: Lines<'_>) -> Result<Self, Why> {
         let mut found = Self { explicit: None, mux: false, only_mux: false };
         for line in lines {
-            found.mux |= line.attribute("rtcp-mux").is_some();
-            found.only_mux |= line.attribute("rtcp-mux-only").is_some();
+            let only = line.attribute("rtcp-mux-only").is_some();
+            found.only_mux |= only;
+            // Who can do nothing else says rtcp-mux too, or means it.
+            found.mux |= only || line.attribute("rtcp-mux").is_some();
             if let Some(value) = line.attribute("rtcp") {
                 let explicit = explicit(value)?;
                 if found.explicit.replace(explicit).is_some() {

@@ -74,6 +74,8 @@ impl Call {
             rule_lifetime: ctx.config.rule_lifetime,
             rules_max: ctx.config.limits.rules,
             reserve: ctx.config.policy.reserve,
+            crucial: (&ctx.config.policy.crucial).into(),
+            hold: ctx.config.policy.hold,
         };
         for side in [Side::A, Side::B] {
             ctx.shared.tags.insert(tags[side], (id, side));

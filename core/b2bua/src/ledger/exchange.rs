@@ -1,13 +1,14 @@
 //! Offers and answers as they pass: which rules they need, and which they no longer need.
 
 use machine::Instant;
-use sdp::{Flows, MediaFlow, Refusal, Session, Why};
+use sdp::{Direction, Flows, MediaFlow, Refusal, Session, Why};
 use smallvec::SmallVec;
 
 use super::pinhole::Pinhole;
-use super::plan::{Pinholes, agree, counterparts, desired, from_networks, is_supported, places};
+use super::plan::{Pinholes, agree, counterparts, desired, from_networks, heard, is_supported, places};
 use super::rule::{Dialogs, Marks, Rule, State};
 use super::{Ledger, Out, RequestIds, Step};
+use crate::config::OnHold;
 use crate::side::{Side, Sides};
 
 /// An exchange under way.
@@ -75,7 +76,9 @@ impl Ledger {
         let mut needed = Missing::new();
         for crossing in 0..self.terms.path.len() as u8 {
             for flow in offer.iter().filter(|flow| !flow.is_held()) {
-                for place in places(&self.as_agreed_before(by, *flow)) {
+                let flow = self.as_agreed_before(by, *flow);
+                let Some((flow, _)) = heard(self.terms.hold, &flow, None) else { continue };
+                for place in places(&flow) {
                     let wide = from_networks(flow.stream, by, place, networks);
                     needed.extend(wide.map(|pinhole| (crossing, pinhole)));
                 }
@@ -110,7 +113,7 @@ impl Ledger {
             // An answer that nobody asked for speaks of the other side's last description.
             Some(_) | None => self.agreed[by.other()].clone(),
         };
-        let agreed = agree(by.other(), &offer, &answer);
+        let agreed = self.agree(by.other(), &offer, &answer);
         one_version(&agreed[by], &agreed[by.other()])?;
         let desired = self.all_desired(&agreed);
         let missing: Missing = desired
@@ -150,7 +153,7 @@ impl Ledger {
         let Exchange { by, offer, answer: Some(answer) } = *exchange else {
             return self.close_where(now, |rule| !rule.marks.current, ids, out);
         };
-        self.agreed = agree(by, &offer, &answer);
+        self.agreed = self.agree(by, &offer, &answer);
         let desired = self.all_desired(&self.agreed);
         let agreed = std::mem::take(&mut self.agreed);
         for rule in self.rules.iter_mut().filter(|rule| rule.is_wanted()) {
@@ -188,7 +191,7 @@ impl Ledger {
         }
     }
 
-    /// Closes what is wider than needed beside a pinhole, once every exact rule there is confirmed.
+    /// Closes what is not needed, or wider than needed, beside a pinhole, once every exact rule there is confirmed.
     pub(super) fn settle(
         &mut self,
         now: Instant,
@@ -217,14 +220,34 @@ impl Ledger {
         if needed.is_empty() || !needed.iter().all(confirmed) {
             return;
         }
-        let too_wide = |rule: &Rule| {
+        let superfluous = |rule: &Rule| {
             rule.crossing == crossing
                 && rule.marks.current
                 && rule.marks.preview.is_empty()
                 && rule.pinhole.is_beside(beside)
-                && needed.iter().any(|pinhole| rule.pinhole.covers(pinhole) && rule.pinhole != *pinhole)
+                && !needed.contains(&rule.pinhole)
         };
-        self.close_where(now, too_wide, ids, out);
+        self.close_where(now, superfluous, ids, out);
+    }
+
+    /// What offer and answer have agreed on. With `hold = close` a stream that its receiver has put on hold by an
+    /// unspecified address is silent at the place where it was before.
+    fn agree(&self, by: Side, offer: &Flows, answer: &Flows) -> Sides<Flows> {
+        let mut agreed = agree(by, offer, answer);
+        if self.terms.hold == OnHold::Keep {
+            return agreed;
+        }
+        for side in [Side::A, Side::B] {
+            for flow in agreed[side].iter_mut().filter(|flow| flow.is_held()) {
+                let same = |old: &&MediaFlow| old.stream == flow.stream && !old.is_held();
+                if let Some(old) = self.agreed[side].iter().find(same) {
+                    let direction =
+                        if flow.direction.sends() { Direction::SendOnly } else { Direction::Inactive };
+                    *flow = MediaFlow { direction, ..*old };
+                }
+            }
+        }
+        agreed
     }
 
     /// Everything two agreed descriptions need, at every middlebox.
@@ -254,7 +277,7 @@ impl Ledger {
     /// The flow a pinhole serves and its counterpart, as far as they are known.
     pub(super) fn flows_of(&self, pinhole: &Pinhole) -> Option<(MediaFlow, MediaFlow)> {
         let agreed = match self.exchange.as_deref() {
-            Some(Exchange { by, offer, answer: Some(answer) }) => &agree(*by, offer, answer),
+            Some(Exchange { by, offer, answer: Some(answer) }) => &self.agree(*by, offer, answer),
             Some(Exchange { answer: None, .. }) | None => &self.agreed,
         };
         let serves = |flow: &MediaFlow| {
@@ -265,7 +288,7 @@ impl Ledger {
     }
 
     /// True if no rule lets the pinhole's packets pass, or will.
-    fn is_missing(&self, crossing: u8, pinhole: &Pinhole) -> bool {
+    pub(super) fn is_missing(&self, crossing: u8, pinhole: &Pinhole) -> bool {
         !self.rules.iter().any(|rule| rule.serves(crossing, pinhole))
     }
 

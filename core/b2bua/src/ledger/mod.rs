@@ -33,14 +33,16 @@ use std::time::Duration;
 
 use machine::{Instant, Outbox};
 use midcom::{Direction, Failure, Gid, Lifetime, MiddleboxId, Prid, Reply, RequestId, Tuple};
-use sdp::{Flows, Media, MediaFlow, Refusal, Session};
+use sdp::{Flows, Media, Refusal, Session};
 use smallvec::SmallVec;
 
 use self::exchange::Exchange;
 use self::rule::{Dialogs, Rule, State};
 use crate::side::{Side, Sides};
 
-pub use terms::{Crossing, LedgerRequest, MediaPath, Realm, RequestIds, SourcePolicy, Terms};
+pub use terms::{
+    Crossing, Crucial, LedgerRequest, MediaPath, MediaTypes, Realm, RequestIds, SourcePolicy, Terms,
+};
 
 /// Where requests go.
 type Out<'o> = &'o mut Outbox<LedgerRequest>;
@@ -79,7 +81,7 @@ pub enum Progress {
 pub struct Loss {
     /// The m-line.
     pub stream: u16,
-    /// True if the call ends with it: the first audio m-line; any m-line where there is no audio.
+    /// True if the call ends with it ([`Terms::crucial`]).
     pub crucial: bool,
     /// Why it could not be had again; `None` if the middlebox ended it (ARE).
     pub failure: Option<Failure>,
@@ -341,6 +343,18 @@ impl Ledger {
         self.terms.reserve
     }
 
+    /// The streams that both sides have agreed on and that have lost a rule they need, ascending: what must be offered
+    /// again with port 0. Empty as soon as an exchange has been completed without them.
+    #[must_use]
+    pub fn lost_streams(&self) -> SmallVec<[u16; 4]> {
+        let needed = self.all_desired(&self.agreed);
+        let missing = needed.iter().filter(|(crossing, pinhole)| self.is_missing(*crossing, pinhole));
+        let mut lost: SmallVec<_> = missing.map(|(_, pinhole)| pinhole.stream).collect();
+        lost.sort_unstable();
+        lost.dedup();
+        lost
+    }
+
     /// How many rules are or may be alive, reservations and those being closed included.
     #[must_use]
     pub fn open_rules(&self) -> usize {
@@ -370,16 +384,22 @@ impl Ledger {
         &self.terms.path[usize::from(position)]
     }
 
-    /// True if the call ends with this stream: the first audio m-line, or any where there is no audio.
+    /// True if the call ends with this stream.
     fn is_crucial(&self, stream: u16) -> bool {
         let offer = self.exchange.iter().flat_map(|exchange| &exchange.offer);
-        let mut audio = offer.chain(&self.agreed.a).chain(&self.agreed.b).filter(is_audio);
-        audio.next().is_none_or(|flow| flow.stream == stream)
+        let mut flows = offer.chain(&self.agreed.a).chain(&self.agreed.b);
+        match self.terms.crucial {
+            Crucial::FirstAudio => {
+                let audio = flows.find(|flow| flow.media == Media::Audio);
+                audio.is_none_or(|flow| flow.stream == stream)
+            }
+            Crucial::Media(types) => {
+                let mut listed = flows.filter(|flow| types.contains(flow.media)).peekable();
+                listed.peek().is_none() || listed.any(|flow| flow.stream == stream)
+            }
+            Crucial::All => true,
+        }
     }
-}
-
-fn is_audio(flow: &&MediaFlow) -> bool {
-    flow.media == Media::Audio
 }
 
 /// When a lifetime that begins now ends.

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::pinhole::{Pinhole, Place};
 use super::terms::{Crossing, SourcePolicy, Terms};
+use crate::config::OnHold;
 use crate::side::{Side, Sides};
 
 /// The pinholes of one flow: rarely more than two.
@@ -70,10 +71,11 @@ pub(super) fn desired(
     peer: Option<&MediaFlow>,
     policy: SourcePolicy,
 ) -> Pinholes {
+    let Some((flow, peer)) = &heard(terms.hold, flow, peer) else { return Pinholes::new() };
     let networks = &terms.realms[toward.other()].media.networks;
     let of_realm =
         || places(flow).into_iter().flat_map(|place| from_networks(flow.stream, toward, place, networks));
-    let Some(peer) = peer.filter(|peer| !peer.is_held()) else {
+    let Some(peer) = peer.as_ref().filter(|peer| !peer.is_held()) else {
         return of_realm().collect();
     };
     let can = |pinholes: &Pinholes| pinholes.iter().all(|pinhole| is_supported(crossing, pinhole));
@@ -88,6 +90,22 @@ pub(super) fn desired(
         true => by_address,
         false => from_peer(toward, flow, peer, true),
     }
+}
+
+/// What of a flow is to be let through: all, or RTCP alone where `hold = close` and its media are silent; `None` if
+/// nothing is left. The peer's flow is cut down alike, for its ports.
+//= RFC 3264 §8.4: RTCP goes on in both directions while a stream is on hold.
+pub(super) fn heard(
+    hold: OnHold,
+    flow: &MediaFlow,
+    peer: Option<&MediaFlow>,
+) -> Option<(MediaFlow, Option<MediaFlow>)> {
+    let silent = !flow.direction.receives() || peer.is_some_and(|peer| !peer.direction.sends());
+    // With one port for both nobody can tell RTP from RTCP by it.
+    if hold == OnHold::Keep || !silent || (flow.rtcp_mux && flow.rtcp.is_none()) {
+        return Some((*flow, peer.copied()));
+    }
+    flow.rtcp_alone().map(|flow| (flow, peer.map(|peer| peer.rtcp_alone().unwrap_or(*peer))))
 }
 
 /// Whether a middlebox can express the wildcards of a pinhole (RFC 4540 §4.3.4, bits I, E and P).

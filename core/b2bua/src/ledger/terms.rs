@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use midcom::{Capabilities, Lifetime, MiddleboxId, Request, RequestId};
-use sdp::MediaPolicy;
+use sdp::{Media, MediaPolicy};
 use smallvec::SmallVec;
 
+use crate::config::{self, OnHold};
 use crate::side::{Side, Sides};
 
 /// From where a realm's phones may receive media, as soon as the peer's description is known
@@ -59,6 +60,53 @@ pub struct Terms {
     pub rules_max: u16,
     /// Whether every middlebox reserves what the answer will need before the INVITE goes on.
     pub reserve: bool,
+    /// Without which streams the call ends.
+    pub crucial: Crucial,
+    /// What happens to the rules of a silent direction.
+    pub hold: OnHold,
+}
+
+/// The streams a call cannot live without: [`config::Crucial`] in few octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crucial {
+    /// The first audio m-line; without audio every m-line.
+    FirstAudio,
+    /// Every m-line of these media types; without any of them every m-line.
+    Media(MediaTypes),
+    /// Every m-line.
+    All,
+}
+
+/// A set of media types. All that have no name of their own in [`Media`] are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MediaTypes(u8);
+
+impl MediaTypes {
+    fn bit(media: Media) -> u8 {
+        1 << media as u8
+    }
+
+    pub(super) fn contains(self, media: Media) -> bool {
+        self.0 & Self::bit(media) != 0
+    }
+}
+
+impl FromIterator<Media> for MediaTypes {
+    fn from_iter<I: IntoIterator<Item = Media>>(all: I) -> Self {
+        Self(all.into_iter().fold(0, |set, media| set | Self::bit(media)))
+    }
+}
+
+impl From<&config::Crucial> for Crucial {
+    fn from(crucial: &config::Crucial) -> Self {
+        match crucial {
+            config::Crucial::FirstAudio => Self::FirstAudio,
+            config::Crucial::Media(names) => {
+                Self::Media(names.iter().map(|name| Media::from_word(name.as_bytes())).collect())
+            }
+            config::Crucial::All => Self::All,
+        }
+    }
 }
 
 /// Numbers for requests, one counter for all ledgers of a machine, so that a reply finds its call.

@@ -214,3 +214,29 @@ fn a_strict_rule_for_a_port_that_the_peer_has_left_is_closed() {
     assert_eq!(bench.toy.rules.len(), 2, "{:?}", bench.ledger.rules().collect::<Vec<_>>());
     assert_eq!(sources, [30004, 30004]);
 }
+
+#[test]
+fn a_lost_stream_is_named_until_an_exchange_leaves_it_out() {
+    let mut bench = Bench::new(SourcePolicy::Realm);
+    assert!(bench.ledger.lost_streams().is_empty());
+    bench.exchange(Side::A, (A, "20000 video:20002"), (B, "30000 video:30002"));
+    assert!(bench.ledger.lost_streams().is_empty());
+    let loss = Loss { stream: 1, crucial: false, failure: None };
+    assert_eq!(bench.event(4, 0), EventEffect::Lost(loss));
+    bench.settle();
+    assert_eq!(bench.ledger.lost_streams().as_slice(), [1]);
+    bench.exchange(Side::A, (A, "20000 video:0"), (B, "30000 video:0"));
+    assert!(bench.ledger.lost_streams().is_empty());
+    assert_eq!(bench.toy.rules.len(), 2);
+}
+
+#[test]
+fn a_lost_stream_that_is_opened_again_is_no_longer_lost() {
+    let mut bench = Bench::new(SourcePolicy::Realm);
+    bench.exchange(Side::A, (A, "20000 video:20002"), (B, "30000 video:30002"));
+    assert!(matches!(bench.event(2, 0), EventEffect::Lost(Loss { crucial: false, .. })));
+    bench.settle();
+    bench.exchange(Side::B, (B, "30000 video:30002"), (A, "20000 video:20002"));
+    assert!(bench.ledger.lost_streams().is_empty());
+    assert_eq!(bench.toy.rules.len(), 4);
+}

@@ -16,6 +16,7 @@ use midcom::{Capabilities, Failure, IpVersions, Lifetime, MiddleboxId, Reply, Re
 use sdp::{MediaPolicy, Refusal, Session};
 
 use super::*;
+use crate::config::OnHold;
 use toy::Toy;
 
 /// One ledger, one middlebox with side B inside: A calls from outside, unless a test says otherwise.
@@ -65,10 +66,12 @@ fn terms(source: SourcePolicy) -> Terms {
         rule_lifetime: Lifetime(600),
         rules_max: 64,
         reserve: false,
+        crucial: Crucial::FirstAudio,
+        hold: OnHold::Keep,
     }
 }
 
-/// One m-line a word: `20000`, `20000@10.0.0.8`, `video:20002`, with `,mux` or `,rtcp=20009` behind.
+/// One m-line a word: `20000`, `20000@10.0.0.8`, `video:20002`, with `,mux`, `,rtcp=20009` or `,sendonly` behind.
 fn description(address: &str, streams: &str) -> Vec<u8> {
     let mut text = format!("v=0\r\no=- 1 1 IN IP4 {address}\r\ns=-\r\nc=IN IP4 {address}\r\nt=0 0\r\n");
     for stream in streams.split_whitespace() {
@@ -87,7 +90,8 @@ fn description(address: &str, streams: &str) -> Vec<u8> {
         for attribute in parts {
             text += &match attribute.split_once('=') {
                 Some((name, value)) => format!("a={name}:{value}\r\n"),
-                None => format!("a=rtcp-{attribute}\r\n"),
+                None if attribute == "mux" => "a=rtcp-mux\r\n".to_owned(),
+                None => format!("a={attribute}\r\n"),
             };
         }
     }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use ipnet::IpNet;
 use machine::Rng;
 use midcom::RequestId;
+use sdp::MediaFlow;
 
 use super::*;
 
@@ -68,6 +69,7 @@ impl Run {
         can.internal_wildcards = rng.percent(80);
         can.port_wildcards = rng.percent(90);
         terms.reserve = rng.percent(50);
+        terms.hold = if rng.percent(50) { OnHold::Close } else { OnHold::Keep };
         Self {
             bench: Bench::with(terms),
             rng,
@@ -169,21 +171,33 @@ impl Run {
         }
         for flow in flows.iter().filter(|flow| !flow.is_held()) {
             let Some(peers) = &peers else {
-                assert!(self.leads_to(by, flow.destination(), None) || self.is_reserved(by, flow.stream));
+                assert!(
+                    self.is_silent(flow, None)
+                        || self.leads_to(by, flow.destination(), None)
+                        || self.is_reserved(by, flow.stream)
+                );
                 continue;
             };
             let mut same = peers.iter().filter(|peer| peer.stream == flow.stream && !peer.is_held());
             if let Some(peer) = same.next() {
                 assert!(
-                    self.leads_to(by, flow.destination(), Some(peer.address.into())),
+                    self.is_silent(flow, Some(peer))
+                        || self.leads_to(by, flow.destination(), Some(peer.address.into())),
                     "{flow} from {peer}"
                 );
                 assert!(
-                    self.leads_to(by.other(), peer.destination(), Some(flow.address.into())),
+                    self.is_silent(peer, Some(flow))
+                        || self.leads_to(by.other(), peer.destination(), Some(flow.address.into())),
                     "{peer} from {flow}"
                 );
             }
         }
+    }
+
+    /// True if the rule for the media that `to` would receive may be closed.
+    fn is_silent(&self, to: &MediaFlow, from: Option<&MediaFlow>) -> bool {
+        let silent = !to.direction.receives() || from.is_some_and(|from| !from.direction.sends());
+        silent && self.bench.ledger.terms.hold == OnHold::Close
     }
 
     fn is_reserved(&self, toward: Side, stream: u16) -> bool {
@@ -249,7 +263,7 @@ impl Run {
                 _ => base + 2 * stream,
             };
             let media = if stream == 0 { "audio" } else { "video" };
-            let extra = ["", "", ",mux", ",rtcp=20900"][self.rng.below(4) as usize];
+            let extra = ["", "", ",mux", ",rtcp=20900", ",sendonly", ",inactive"][self.rng.below(6) as usize];
             text += &format!("{media}:{port}{extra} ");
         }
         text
