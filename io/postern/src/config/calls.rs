@@ -52,8 +52,8 @@ const MEDIA: &[&str] = &["audio", "video", "text", "application", "message", "im
 static RESERVE: Key<Bool> = Key {
     name: "reserve",
     kind: Bool,
-    absent: Absent::Literal("false"),
-    text: "Not in effect yet. Whether the middlebox must set aside what the answer will need before the callee hears \
+    absent: Absent::Literal("true"),
+    text: "Whether the middlebox must set aside what the answer will need before the callee hears \
            of the call, so that no telephone rings for a call that the firewall will not let through.",
 };
 static CRUCIAL: Key<Either<OneOf<CommonCrucial>, List<Word>>> = Key {

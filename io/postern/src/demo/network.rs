@@ -169,6 +169,10 @@ next-hop = "sip:{INSIDE}"
 to = "outside"
 next-hop = "sip:{OUTSIDE}"
 
+# As the draft draws its figures.
+[calls]
+reserve = false
+
 [middlebox]
 deny = ["{DENIED}"]
 ports = "16384-{LAST_PORT}"
