@@ -24,12 +24,13 @@ fn described(media: &str) -> String {
 
 fn table(lines: &str) -> Table {
     let text = described(&format!("m=audio 20000 RTP/AVP 0|{lines}|"));
-    Table::of(&Session::parse(text.as_bytes()).unwrap(), 0, Type::Fw).unwrap()
+    let session = Session::parse(text.as_bytes()).expect("a description");
+    Table::of(&session, 0, Type::Fw).expect("lines of this type")
 }
 
 fn patched(text: &str, patch: impl for<'s, 'a> FnOnce(sdp::Patch<'s, 'a>) -> sdp::Patch<'s, 'a>) -> String {
-    let session = Session::parse(text.as_bytes()).unwrap();
-    String::from_utf8(patch(session.patch()).finish()).unwrap()
+    let session = Session::parse(text.as_bytes()).expect("a description");
+    String::from_utf8(patch(session.patch()).finish()).expect("text")
 }
 
 #[test]
