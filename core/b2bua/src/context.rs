@@ -279,7 +279,7 @@ impl Context<'_> {
         message: Sip,
     ) -> bool {
         let Shared { endpoint, transmits, .. } = &mut *self.shared;
-        let sent = endpoint.cancel(self.now, invite, reasons, transmits).is_some();
+        let sent = endpoint.cancel(self.now, invite, reasons, b"", transmits).is_some();
         if sent {
             self.sent(to, message);
         }

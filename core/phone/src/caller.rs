@@ -60,7 +60,7 @@ impl Phone {
         let Some(invite) = call.invite.filter(|_| call.state == State::Calling) else { return };
         call.wants_cancel = true;
         //= RFC 3261 §9.1: only after a provisional response.
-        if self.endpoint.cancel(out.now, invite, &[], &mut out.transmit).is_some() {
+        if self.endpoint.cancel(out.now, invite, &[], b"", &mut out.transmit).is_some() {
             self.timers.set(out.now + self.config.timers.t1_64(), (number, Tick::Abandon));
         }
     }

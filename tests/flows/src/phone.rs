@@ -9,6 +9,7 @@
 //! | `c=ADDR m=KIND PORT … a=TEXT` | session description; `o=N` its version |
 //! | `m=KIND:PROTO PORT …` | another protocol than RTP/AVP |
 //! | `m=KIND*N PORT …` | the m-line N times |
+//! | `a=curr:…`, `a=des:…`, `a=conf:…` | with the words that belong to it (RFC 3312 §4) |
 //! | `body=TYPE:TEXT` | another body, `~` is a space and `|` the end of a line |
 //! | `{Name: value}` | one more header field, or in place of the one that the phone writes |
 //! | `{-Name}` | without that header field |
@@ -327,7 +328,11 @@ impl Words {
                     let (kind, text) = body.split_once(':').ok_or("a body without a type")?;
                     words.body = Some((kind.to_owned(), text.replace('~', " ").replace('|', "\r\n")));
                 }
-                Some(("a", value)) => words.sdp.push(format!("a={value}")),
+                Some(("a", value)) => {
+                    let (value, behind) = attribute(value, rest);
+                    words.sdp.push(format!("a={value}"));
+                    rest = behind;
+                }
                 Some(("o", version)) => words.version = version.parse().map_err(|_| word.to_owned())?,
                 Some(("tag", tag)) => words.tag = Some(tag.to_owned()),
                 Some(("to", tag)) => words.to = Some(tag.to_owned()),
@@ -390,6 +395,22 @@ impl Words {
             let _written = write!(text, "{header}\r\n");
         }
     }
+}
+
+/// The value of an attribute: one word, and those that belong to a precondition (RFC 3312 §4) behind it.
+fn attribute<'t>(word: &'t str, mut rest: &'t str) -> (String, &'t str) {
+    let more = match word.split_once(':') {
+        Some(("curr" | "conf", _)) => 2,
+        Some(("des", _)) => 3,
+        Some(_) | None => 0,
+    };
+    let mut value = word.to_owned();
+    for _ in 0..more {
+        let (next, behind) = rest.split_once(' ').unwrap_or((rest, ""));
+        value = value + " " + next;
+        rest = behind.trim_start();
+    }
+    (value, rest)
 }
 
 /// What a phone writes by itself and may stand only once.

@@ -10,13 +10,14 @@ pub(super) fn ack(invite: &Message, response: &Message) -> Bytes {
     same_hop(invite, &Method::Ack).copy(response, Name::To).finish()
 }
 
-/// The CANCEL of `invite`.
-pub(super) fn cancel(invite: &Message, extra: &[(Name, &[u8])]) -> Bytes {
+/// The CANCEL of `invite`. Its header fields label the body.
+pub(super) fn cancel(invite: &Message, extra: &[(Name, &[u8])], body: &[u8]) -> Bytes {
     //= RFC 3261 §9.1: To as in the INVITE, without the tag of any response; no Require, no Proxy-Require.
     let mut builder = same_hop(invite, &Method::Cancel).copy(invite, Name::To);
     for (name, value) in extra {
         builder = builder.header(*name, value);
     }
+    let builder = if body.is_empty() { builder } else { builder.body("", body) };
     builder.finish()
 }
 

@@ -154,6 +154,7 @@ impl Endpoint {
         now: Instant,
         key: ClientKey,
         extra: &[(Name, &[u8])],
+        body: &[u8],
         out: &mut Outbox<Transmit>,
     ) -> Option<ClientKey> {
         let client = self.clients.at(key.0)?;
@@ -166,7 +167,7 @@ impl Endpoint {
             return None;
         }
         let invite = Message::parse(client.bytes.clone()).ok()?;
-        let bytes = build::cancel(&invite, extra);
+        let bytes = build::cancel(&invite, extra, body);
         Some(self.add_client(now, hop, number, Method::Cancel, bytes, out))
     }
 

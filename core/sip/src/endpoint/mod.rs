@@ -196,16 +196,17 @@ impl Endpoint {
         bytes
     }
 
-    /// Sends a CANCEL for an INVITE of ours, with `extra` header fields (Reason), as a transaction of its own.
-    /// `None` if no provisional response came yet or a final one did: then nothing is sent.
+    /// Sends a CANCEL for an INVITE of ours, with `extra` header fields (Reason) and a body that these label, empty for
+    /// none, as a transaction of its own. `None` if no provisional response came yet or a final one did: then nothing is sent.
     pub fn cancel(
         &mut self,
         now: Instant,
         key: ClientKey,
         extra: &[(Name, &[u8])],
+        body: &[u8],
         out: &mut Outbox<Transmit>,
     ) -> Option<ClientKey> {
-        self.start_cancel(now, key, extra, out)
+        self.start_cancel(now, key, extra, body, out)
     }
 
     /// Forgets a client transaction: RFC 3261 §9.1, 64*T1 after CANCEL without a final response. A 2xx that comes

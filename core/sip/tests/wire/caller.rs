@@ -111,7 +111,7 @@ impl Caller {
         }
         self.must_cancel = false;
         let reason: (Name, &[u8]) = (Name::Reason, b"SIP;cause=487");
-        if endpoint.cancel(now, self.invite.unwrap(), &[reason], out).is_some() {
+        if endpoint.cancel(now, self.invite.unwrap(), &[reason], b"", out).is_some() {
             self.timers.set(now + endpoint.timer_values().t1_64(), Tick::Abandon);
         }
     }

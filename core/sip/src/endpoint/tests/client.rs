@@ -106,7 +106,7 @@ fn a_cancel_waits_for_a_provisional_response() {
     let (key, invite) = subject.ask(&Method::Invite);
     let cancel = |subject: &mut Subject| {
         let reason: (Name, &[u8]) = (Name::Reason, b"SIP;cause=504");
-        subject.endpoint.cancel(subject.now, key, &[reason], &mut subject.out)
+        subject.endpoint.cancel(subject.now, key, &[reason], b"", &mut subject.out)
     };
     assert_eq!(cancel(&mut subject), None);
     subject.answer(&invite, 180, "b1");
@@ -135,7 +135,7 @@ fn a_cancel_waits_for_a_provisional_response() {
         })
         .collect();
     assert_eq!(keys, [(cancel_key, 200), (key, 487)]);
-    assert_eq!(subject.endpoint.cancel(subject.now, key, &[], &mut subject.out), None);
+    assert_eq!(subject.endpoint.cancel(subject.now, key, &[], b"", &mut subject.out), None);
 }
 
 #[test]
@@ -186,4 +186,17 @@ fn an_ack_to_a_2xx_has_a_branch_of_its_own() {
     subject.sent();
     subject.endpoint.repeat(hop(PEER), bytes.clone(), &mut subject.out);
     assert_eq!(subject.transmits(), [Transmit { hop: hop(PEER), bytes }]);
+}
+
+#[test]
+fn a_cancel_may_say_with_a_body_what_failed() {
+    //= test RFC 3312 §8: a CANCEL because of a precondition carries a description.
+    let mut subject = Subject::new();
+    let (key, invite) = subject.ask(&Method::Invite);
+    subject.answer(&invite, 183, "b1");
+    subject.sent();
+    let label: (Name, &[u8]) = (Name::ContentType, b"application/sdp");
+    subject.endpoint.cancel(subject.now, key, &[label], b"v=0\r\n", &mut subject.out);
+    let sent = text(&subject.transmits()[0]);
+    assert!(sent.ends_with("Content-Type: application/sdp\nContent-Length: 5\n\nv=0\n"), "{sent}");
 }
