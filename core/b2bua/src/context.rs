@@ -13,6 +13,7 @@ use sip::transport::Hop;
 
 use crate::acks::{Ack, Acks};
 use crate::agents::{Again, Agents, Asker};
+use crate::call::Pair;
 use crate::config::{Config, NextHop};
 use crate::event::{CallId, Event, Sip};
 use crate::io::{LookupId, Output};
@@ -59,6 +60,10 @@ pub(crate) enum Wake {
     RepeatAnswer,
     /// RFC 3261 §13.3.1.4: no ACK after 64*T1.
     AckMissing,
+    /// RFC 3262 §3: a reliable provisional response is due again.
+    RepeatProvisional(Pair),
+    /// RFC 3262 §3: no PRACK after 64*T1.
+    PrackMissing(Pair),
     /// `docs/calls.md` §4: the callee's offer is not answered.
     AnswerMissing,
     /// RFC 3261 §14.1: a re-INVITE of our own is due again after 491.
@@ -77,6 +82,8 @@ impl Wake {
             Self::CancelUnanswered => "CANCEL without effect",
             Self::RepeatAnswer => "2xx repeated until ACK",
             Self::AckMissing => "no ACK",
+            Self::RepeatProvisional(_) => "18x repeated until PRACK",
+            Self::PrackMissing(_) => "no PRACK",
             Self::OfferAgain => "re-INVITE again after 491",
             Self::AnswerMissing => "offer in 2xx unanswered",
             Self::Ending => "call takes too long to end",

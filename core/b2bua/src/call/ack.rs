@@ -4,7 +4,8 @@ use sip::message::{Message, Method};
 
 use super::Call;
 use super::ending::Cut;
-use super::invite::{Client, Offer, Server};
+use super::invite::{Client, Server};
+use super::offer::Stage;
 use super::signal::Signal;
 use crate::context::Context;
 use crate::event::{Cause, Event, Sip};
@@ -29,7 +30,7 @@ impl Call {
             ctx.shared.timers.stop(timer);
         }
         invite.server = Server::Done;
-        let (initial, offer) = (invite.is_initial(), invite.offer);
+        let initial = invite.is_initial();
         self.received(ctx, from, &message);
         self.session_id.learn(from, &message, &mut ctx.shared.rng);
         if initial {
@@ -41,14 +42,16 @@ impl Call {
             self.send_delayed_bye(ctx, from);
             return self.settle_invite(ctx);
         }
-        match offer {
-            Offer::InInvite => self.send_ack(ctx, Some(&message)),
-            Offer::InAnswer => self.submit(ctx, from, Signal::Confirm { message }),
+        match self.stage(self.answered_pair()) {
+            Some(Stage::Returned) => self.submit(ctx, from, Signal::Confirm { message }),
+            Some(Stage::Offered | Stage::Wanted | Stage::Agreed) | None => self.send_ack(ctx, Some(&message)),
         }
     }
 
     /// The ACK goes on, or one of our own.
     pub(super) fn send_ack(&mut self, ctx: &mut Context<'_>, message: Option<&Message>) {
+        let pair = self.answered_pair();
+        let returned = self.stage(pair) == Some(Stage::Returned);
         let Some(invite) = self.invite.as_deref_mut() else { return };
         let to = invite.from.other();
         let Client::Accepted { key, cseq, offer } = std::mem::replace(&mut invite.client, Client::Done)
@@ -56,7 +59,7 @@ impl Call {
             return;
         };
         ctx.stop(&mut invite.timer);
-        let sdp = if invite.offer == Offer::InAnswer { Sdp::Passes } else { Sdp::Stays };
+        let sdp = if returned { Sdp::Passes } else { Sdp::Stays };
         let leg = &mut self.legs[to];
         let hop = leg.next_hop(ctx.config);
         let Some(dialog) = &leg.dialog else { return };
@@ -72,6 +75,7 @@ impl Call {
         let sip = Sip { sdp, ..Sip::new(&Method::Ack, 0) };
         ctx.ack(self.to(to), key, &remote_tag, hop, builder, sip);
         if sdp && message.is_some() {
+            self.set_stage(pair, Stage::Agreed);
             self.complete_exchange(ctx);
         }
         self.settle_invite(ctx);

@@ -7,14 +7,16 @@ use sip::endpoint::ClientKey;
 use sip::message::{Builder, Message, Method, Name};
 
 use super::Call;
-use super::early::remote_tag;
+use super::early::{Pair, remote_tag};
 use super::invite::{Client, Invite, Offer, Server};
+use super::offer::Stage;
 use super::signal::Signal;
 use super::{ending::Cut, stray};
 use crate::context::{Context, Wake};
 use crate::event::{Cause, Sip};
 use crate::failure::{Reason, Verdict};
 use crate::leg::Sdp;
+use crate::leg::body::Body;
 use crate::leg::carried::Carried;
 use crate::side::Side;
 
@@ -71,11 +73,13 @@ impl Call {
     }
 
     fn accept_answer(&mut self, ctx: &mut Context<'_>, key: ClientKey, message: Message) {
+        let initial = self.setup().map(|setup| setup.early_of(&message).map(Pair::Early));
+        let stage = self.stage(initial.flatten().unwrap_or(Pair::Call));
         let Some(invite) = self.invite.as_deref_mut() else { return };
         let by = invite.from.other();
         ctx.stop(&mut invite.timer);
         let cseq = message.cseq().map_or(0, |cseq| cseq.number);
-        let offer = (invite.offer == Offer::InAnswer).then(|| message.clone());
+        let offer = (stage == Some(Stage::Wanted)).then(|| message.clone());
         if offer.is_some() {
             invite.timer = Some(ctx.wake(self.id, ANSWER_DELAY_MAX, Wake::AnswerMissing));
         }
@@ -128,14 +132,22 @@ impl Call {
     }
 
     /// The answer goes on.
-    pub(super) fn send_answer(&mut self, ctx: &mut Context<'_>, message: &Message) {
+    pub(super) fn send_answer(&mut self, ctx: &mut Context<'_>, message: Message) {
+        let pair = self.answered_pair();
+        let stage = self.stage(pair);
+        let waits = self.awaits_prack(pair) || stage == Some(Stage::Returned);
         let Some(invite) = self.invite.as_deref_mut() else { return };
         if invite.restore.is_some() {
             return self.restored(ctx);
         }
+        if waits {
+            invite.answer = Some(Box::new(message));
+            return;
+        }
         let from = invite.from;
         let Some((key, request)) = invite.server.take_proceeding() else { return };
-        let (initial, offer) = (invite.is_initial(), invite.offer);
+        let initial = invite.is_initial();
+        self.stop_provisional(ctx);
         match (initial, &mut self.legs[from].dialog) {
             (true, _) => self.confirm_on_a(),
             //= RFC 3261 §12.2.2: an accepted re-INVITE may move its sender.
@@ -144,8 +156,8 @@ impl Call {
             }
             (false, None) => {}
         }
-        let leg = &mut self.legs[from];
-        let carried = Carried::new(message);
+        let leg = &self.legs[from];
+        let carried = Carried::new(&message);
         let (status, phrase) = carried.status();
         let mut builder = Builder::response_to(&request, status, &phrase, Some(leg.tag.text().as_str()));
         if initial {
@@ -153,14 +165,62 @@ impl Call {
         }
         builder = leg.contact(ctx.config, builder);
         builder = self.session_id.write(builder, from);
-        let (builder, sdp) = leg.carry(ctx.config, builder, carried, Sdp::Passes);
+        let (builder, sdp) = self.write_answer(ctx, (from, pair), builder, carried);
         ctx.shared.servers.remove(&key);
         let sip = Sip { sdp, ..Sip::new(&Method::Invite, status) };
         if let Some(bytes) = ctx.respond(self.to(from), key, builder, sip) {
             self.await_ack(ctx, &request, key, &bytes);
         }
-        if offer == Offer::InInvite {
-            self.complete_exchange(ctx);
+        self.answered(ctx, pair);
+    }
+
+    /// The description of a 2xx: the answer, or the offer, or neither, because that was in a provisional response.
+    fn write_answer(
+        &mut self,
+        ctx: &Context<'_>,
+        (from, pair): (Side, Pair),
+        builder: Builder,
+        carried: Carried<'_>,
+    ) -> (Builder, bool) {
+        let Some(agreement) = self.agreement(pair) else { return (builder, false) };
+        let shown = agreement.texts.as_deref().map(|texts| texts[from.other()].clone());
+        match (agreement.stage, carried.body(), shown) {
+            // It answered in a response that its peer has not seen as an answer.
+            (Stage::Offered, Body::None | Body::Opaque(_), Some(shown)) => {
+                self.legs[from].describe(ctx.config, carried.relay(builder, false), &shown)
+            }
+            (Stage::Offered | Stage::Wanted, _, _) => {
+                self.legs[from].carry(ctx.config, builder, carried, Sdp::Passes)
+            }
+            //= RFC 6337 §3.1.1: after the answer a description in a response says nothing; it may be the same once more.
+            (Stage::Returned | Stage::Agreed, _, _) => {
+                self.legs[from].carry(ctx.config, builder, carried, Sdp::Same)
+            }
+        }
+    }
+
+    /// The 2xx has left.
+    fn answered(&mut self, ctx: &mut Context<'_>, pair: Pair) {
+        match self.stage(pair) {
+            Some(Stage::Offered) => {
+                self.set_stage(pair, Stage::Agreed);
+                self.complete_exchange(ctx);
+            }
+            Some(Stage::Wanted) => self.set_stage(pair, Stage::Returned),
+            Some(Stage::Agreed) if self.has_rivals() => self.complete_exchange(ctx),
+            Some(Stage::Returned | Stage::Agreed) | None => {}
+        }
+    }
+
+    /// True if there were several early dialogs, so that the ledger may have seen another one's description last.
+    pub(super) fn has_rivals(&self) -> bool {
+        self.setup().is_some_and(|setup| setup.early.len() > 1)
+    }
+
+    /// A 2xx that waited for PRACK goes on.
+    pub(super) fn send_waiting_answer(&mut self, ctx: &mut Context<'_>) {
+        if let Some(answer) = self.invite.as_deref_mut().and_then(|invite| invite.answer.take()) {
+            self.send_answer(ctx, *answer);
         }
     }
 

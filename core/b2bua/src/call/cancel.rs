@@ -26,7 +26,7 @@ impl Call {
         }
         match &invite.client {
             Client::Idle => {
-                self.drop_held(ctx);
+                self.drop_held_invite(ctx);
                 self.fail_invite(ctx, &Verdict::terminated());
                 self.abandon_invite(ctx);
             }

@@ -14,6 +14,7 @@ use sip::transport::Hop;
 
 use super::Call;
 use super::invite::{Server, Setup};
+use super::offer::Agreement;
 use crate::context::Context;
 use crate::event::Sip;
 use crate::failure::{Reason, write_reason};
@@ -30,6 +31,7 @@ pub(super) struct EarlyDialog {
     pub(super) dialogs: Sides<Option<Dialog>>,
     /// Why it was ended before it answered; an answer of it is of no use any more.
     pub(super) ended: Option<Reason>,
+    pub(super) agreement: Agreement,
 }
 
 /// A pair of dialogs, one on each leg.
@@ -113,7 +115,8 @@ impl Call {
             }
         };
         ctx.shared.tags.insert(tag, (self.id, Side::A));
-        setup.early.push(EarlyDialog { tag, dialogs: Sides { a: Some(a), b: Some(b) }, ended: None });
+        let (dialogs, agreement) = (Sides { a: Some(a), b: Some(b) }, Agreement::new(invite.offer));
+        setup.early.push(EarlyDialog { tag, dialogs, ended: None, agreement });
         Some(number)
     }
 
@@ -171,6 +174,7 @@ impl Call {
     ) {
         let Some(early) = self.early_mut(number) else { return };
         early.ended = Some(reason);
+        early.agreement.stop(ctx);
         let ours = passed_on.is_none().then_some(reason);
         let side = (Side::B, Pair::Early(number));
         let Some((builder, hop)) = self.request_in(ctx, side, &Method::Bye, passed_on) else { return };

@@ -133,6 +133,7 @@ impl Call {
         self.drop_held(ctx);
         self.fail_invite(ctx, &Verdict::terminated());
         self.drop_exchanges(ctx);
+        self.drop_own(ctx);
         self.end_client(ctx, &end);
         for side in [Side::A, Side::B] {
             if end.spared != Some(side) && self.legs[side].dialog.is_some() {

@@ -4,8 +4,10 @@ use sip::endpoint::ClientFailure;
 use sip::message::{Builder, Message, Method};
 
 use super::Call;
+use super::early::Pair;
 use super::ending::{Cut, End};
 use super::invite::Client;
+use super::offer::Stage;
 use crate::context::Context;
 use crate::event::{Cause, Sip};
 use crate::failure::{Verdict, phrase};
@@ -42,7 +44,8 @@ impl Call {
         let Some(invite) = self.invite.as_deref_mut() else { return 0 };
         let from = invite.from;
         let Some((key, request)) = invite.server.take_proceeding() else { return 0 };
-        self.drop_held(ctx);
+        self.drop_held_invite(ctx);
+        self.stop_provisional(ctx);
         let carried = Carried::new(message);
         let (status, words) = match carried.status() {
             //= RFC 3261 §16.7 step 6: a 503 of one server is not a 503 of ours.
@@ -97,7 +100,7 @@ impl Call {
         }
         self.fail_invite(ctx, &verdict);
         self.cancel_client(ctx, Some(verdict.reason()), None);
-        self.abandon_exchange(ctx);
+        self.abandon_invite(ctx);
     }
 
     /// The offer may not pass: figure 4, or the call goes on as before.
@@ -118,7 +121,10 @@ impl Call {
         {
             invite.client = Client::Done;
         }
-        self.abandon_exchange(ctx);
+        //= RFC 6141 §3.3: what was agreed on inside the INVITE stays.
+        if matches!(self.stage(Pair::Call), Some(Stage::Offered | Stage::Returned)) {
+            self.abandon_exchange(ctx);
+        }
         self.settle_invite(ctx);
     }
 

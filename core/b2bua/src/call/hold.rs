@@ -29,7 +29,7 @@ impl Call {
     pub(super) fn submit(&mut self, ctx: &mut Context<'_>, from: Side, signal: Signal) {
         let (waiting, limit) = (self.hold.waiting[from].len(), ctx.config.limits.held);
         let rings = matches!(signal, Signal::Ring { .. });
-        if waiting == 0 {
+        if waiting == 0 && !(self.hold.held.is_some() && self.asks_ledger(&signal)) {
             self.pass(ctx, from, signal);
         } else if rings && waiting + 1 >= limit {
             // Nobody misses one of many 18x; the last place is kept for the answer.
@@ -57,7 +57,7 @@ impl Call {
     pub(super) fn release(&mut self, ctx: &mut Context<'_>) {
         if let Some((from, signal)) = self.take_held(ctx) {
             self.deliver(ctx, from, signal);
-            self.pass_waiting(ctx, from);
+            self.pass_all_waiting(ctx, from);
         }
     }
 
@@ -65,8 +65,14 @@ impl Call {
     pub(super) fn refuse_held(&mut self, ctx: &mut Context<'_>, verdict: Verdict) {
         if let Some((from, signal)) = self.take_held(ctx) {
             self.refuse(ctx, from, signal, verdict);
-            self.pass_waiting(ctx, from);
+            self.pass_all_waiting(ctx, from);
         }
+    }
+
+    /// What waited behind a signal of `from` goes on, and what waited because the ledger does one thing at a time.
+    fn pass_all_waiting(&mut self, ctx: &mut Context<'_>, from: Side) {
+        self.pass_waiting(ctx, from);
+        self.pass_waiting(ctx, from.other());
     }
 
     fn take_held(&mut self, ctx: &mut Context<'_>) -> Option<(Side, Signal)> {
@@ -82,6 +88,22 @@ impl Call {
         }
     }
 
+    /// The INVITE under way is over: what waited for it is forgotten, everything else goes on.
+    pub(super) fn drop_held_invite(&mut self, ctx: &mut Context<'_>) {
+        let Some(from) = self.invite.as_deref().map(|invite| invite.from) else { return };
+        let first = |side: Side| self.hold.waiting[side].front();
+        if let Some((side, timer)) = self.hold.held
+            && first(side).is_some_and(Signal::is_of_invite)
+        {
+            ctx.shared.timers.stop(timer);
+            self.hold.held = None;
+        }
+        for side in [Side::A, Side::B] {
+            self.hold.waiting[side].retain(|signal| !signal.is_of_invite());
+        }
+        self.pass_all_waiting(ctx, from);
+    }
+
     /// Nothing waits any more: what did is forgotten.
     pub(super) fn drop_held(&mut self, ctx: &mut Context<'_>) {
         if let Some((_, timer)) = self.hold.held.take() {
@@ -94,8 +116,8 @@ impl Call {
     fn deliver(&mut self, ctx: &mut Context<'_>, from: Side, signal: Signal) {
         match signal {
             Signal::Try => self.send_invite(ctx),
-            Signal::Ring { message, pair } => self.send_provisional(ctx, &message, pair),
-            Signal::Connect { message } => self.send_answer(ctx, &message),
+            Signal::Ring { message, pair } => self.send_provisional(ctx, message, pair),
+            Signal::Connect { message } => self.send_answer(ctx, message),
             Signal::Confirm { message } => self.send_ack(ctx, Some(&message)),
             Signal::Ask { exchange } => self.send_exchange(ctx, from, exchange),
             Signal::Reply { exchange, message } => self.send_reply(ctx, exchange, &message),
@@ -110,7 +132,7 @@ impl Call {
             Signal::Connect { .. } => self.refuse_connect(ctx, verdict),
             Signal::Confirm { .. } => self.refuse_confirm(ctx, verdict),
             Signal::Ask { exchange } => self.refuse_exchange(ctx, from, exchange, &verdict),
-            Signal::Reply { exchange, message } => self.send_reply(ctx, exchange, &message),
+            Signal::Reply { exchange, message } => self.refuse_reply(ctx, exchange, &message, verdict),
         }
     }
 }

@@ -17,6 +17,7 @@ use sip::message::{Builder, Message, Method};
 use sip::transport::{Hop, ListenerId};
 
 use super::early::EarlyDialog;
+use super::offer::Agreement;
 use super::restore::Restore;
 use super::{Call, Request};
 use crate::config::NextHop;
@@ -24,6 +25,7 @@ use crate::context::Context;
 use crate::event::Sip;
 use crate::failure::Verdict;
 use crate::leg::body::Body;
+use crate::leg::headers;
 use crate::named::{Replacement, Target};
 use crate::side::Side;
 
@@ -33,6 +35,12 @@ pub(super) struct Invite {
     /// Who sent it.
     pub(super) from: Side,
     pub(super) offer: Offer,
+    /// True if its sender can acknowledge provisional responses (RFC 3262).
+    pub(super) acknowledges: bool,
+    /// What has been agreed on, inside a call; before it each early dialog has its own.
+    pub(super) agreement: Agreement,
+    /// The 2xx that waits for a PRACK.
+    pub(super) answer: Option<Box<Message>>,
     pub(super) server: Server,
     pub(super) client: Client,
     /// Timer C; after CANCEL the wait for the final response.
@@ -158,10 +166,18 @@ impl Invite {
         } else {
             Offer::InAnswer
         };
-        let server = Server::Proceeding { key, request: message };
+        let acknowledges = headers::supports_100rel(&message);
+        Self::with(from, (offer, acknowledges), Server::Proceeding { key, request: message })
+    }
+
+    /// An INVITE of which nothing has been sent yet.
+    pub(super) fn with(from: Side, (offer, acknowledges): (Offer, bool), server: Server) -> Self {
         Self {
             from,
             offer,
+            acknowledges,
+            agreement: Agreement::new(offer),
+            answer: None,
             server,
             client: Client::Idle,
             timer: None,
@@ -208,6 +224,7 @@ impl Call {
         let Some(invite) = self.invite.as_deref_mut() else { return };
         let from = invite.from;
         let Some((key, request)) = invite.server.take_proceeding() else { return };
+        self.stop_provisional(ctx);
         let tag = self.legs[from].tag.text();
         let builder = Builder::response_to(&request, verdict.code, verdict.phrase, Some(tag.as_str()));
         let builder = verdict.explain(builder, &ctx.config.pseudonym);

@@ -19,22 +19,27 @@ mod ending;
 mod failure;
 mod hold;
 mod invite;
+mod offer;
 mod out;
+mod own;
 mod pinholes;
+mod prack;
 mod provisional;
 mod reinvite;
 mod relay;
+mod reliable;
 mod restore;
 mod signal;
 mod start;
 pub(crate) mod stray;
 mod timeout;
+mod update;
 
 use machine::{Instant, TimerId};
 use midcom::{MiddleboxId, Prid};
 use sip::dialog::Dialog;
 use sip::endpoint::{ClientFailure, ClientKey, ServerKey};
-use sip::message::{Message, Method, Name, Replaces};
+use sip::message::{Builder, Message, Method, Name, Replaces};
 use sip::transport::Hop;
 
 use crate::config::{Config, RealmId};
@@ -50,8 +55,10 @@ use crate::side::{Side, Sides};
 use ending::Ending;
 use hold::Hold;
 use invite::Invite;
+use own::OwnRequest;
 use relay::Exchange;
 
+pub(crate) use early::Pair;
 pub(crate) use ending::Cut;
 pub(crate) use start::Plan;
 
@@ -70,6 +77,8 @@ pub(crate) struct Call {
     hold: Hold,
     /// Other requests under way inside the call.
     exchanges: Vec<Exchange>,
+    /// Requests of our own under way.
+    own: Vec<OwnRequest>,
     ending: Option<Box<Ending>>,
     from: Box<str>,
     to: Box<str>,
@@ -115,7 +124,7 @@ impl Call {
         }
         match request.message.method() {
             Method::Bye => self.on_bye(ctx, (from, pair), request),
-            Method::Invite => self.on_reinvite(ctx, from, request),
+            Method::Invite => self.on_reinvite(ctx, (from, pair), request),
             Method::Ack
             | Method::Cancel
             | Method::Options
@@ -141,6 +150,9 @@ impl Call {
             self.received(ctx, from, &message);
             return self.on_bye_response(ctx, from, Some(message));
         }
+        if self.owns(key) {
+            return self.on_own_response(ctx, key, message);
+        }
         if let Some(number) = self.exchange_of(key) {
             self.on_exchange_response(ctx, number, message);
         }
@@ -153,6 +165,9 @@ impl Call {
         }
         if let Some(side) = self.bye_side(key) {
             return self.on_bye_response(ctx, side, None);
+        }
+        if self.owns(key) {
+            return self.on_own_outcome(ctx, key, Err(why));
         }
         if let Some(number) = self.exchange_of(key) {
             self.on_exchange_unanswered(ctx, number, why);
@@ -168,16 +183,19 @@ impl Call {
         status: u16,
         lines: &[(Name, &str)],
     ) {
-        let tag = self.legs[side].tag.text();
-        let phrase = crate::failure::phrase(status);
-        let mut builder =
-            sip::message::Builder::response_to(&request.message, status, phrase, Some(tag.as_str()));
+        let mut builder = self.response_in(side, &request.message, status);
         for (name, value) in lines {
             builder = builder.header(*name, value);
         }
-        let builder = self.session_id.write(builder, side);
         let sip = Sip::new(request.message.method(), status);
         ctx.respond(self.to(side), request.key, builder, sip);
+    }
+
+    /// The start of a response of our own.
+    pub(super) fn response_in(&self, side: Side, request: &Message, status: u16) -> Builder {
+        let (tag, phrase) = (self.legs[side].tag.text(), crate::failure::phrase(status));
+        let builder = Builder::response_to(request, status, phrase, Some(tag.as_str()));
+        self.session_id.write(builder, side)
     }
 
     /// True if nothing of the call is left.

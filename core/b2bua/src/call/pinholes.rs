@@ -7,7 +7,8 @@ use sip::message::Message;
 use super::Call;
 use super::early::Pair;
 use super::ending::Cut;
-use super::invite::Offer;
+use super::offer::Stage;
+use super::reliable::rseq;
 use super::signal::Signal;
 use crate::agents::Asker;
 use crate::context::{Context, Wake};
@@ -27,7 +28,7 @@ pub(super) enum Prepared {
 
 /// What a description is to the ledger.
 #[derive(Debug, Clone, Copy)]
-enum Meaning {
+pub(super) enum Meaning {
     Offer,
     /// By the early dialog with this number.
     Preview(usize),
@@ -37,28 +38,81 @@ enum Meaning {
 impl Call {
     /// Asks the ledger what a signal needs.
     pub(super) fn prepare(&mut self, ctx: &mut Context<'_>, from: Side, signal: &Signal) -> Prepared {
-        let Some(invite) = &self.invite else { return Prepared::Ready };
-        match (signal, invite.offer) {
-            (Signal::Try, _) => match invite.server.request().cloned() {
+        match signal {
+            Signal::Try => match self.invite.as_deref().and_then(|invite| invite.server.request()).cloned() {
                 Some(request) => self.step(ctx, from, &request, Meaning::Offer),
                 None => Prepared::Ready,
             },
-            (Signal::Ring { message, pair: Pair::Early(number) }, Offer::InInvite) => {
-                self.step(ctx, from, message, Meaning::Preview(usize::from(*number)))
-            }
-            (Signal::Connect { message }, Offer::InInvite) if invite.restore.is_some() => {
+            Signal::Ring { message, pair } => match self.meaning_of_ring(*pair, message) {
+                Some(meaning) => self.step(ctx, from, message, meaning),
+                None => Prepared::Ready,
+            },
+            Signal::Connect { message } => self.prepare_connect(ctx, from, message),
+            Signal::Confirm { message } => match self.stage(self.answered_pair()) {
+                Some(Stage::Returned) => self.step(ctx, from, message, Meaning::Answer),
+                Some(Stage::Offered | Stage::Wanted | Stage::Agreed) | None => Prepared::Ready,
+            },
+            Signal::Ask { exchange } => match self.asked_description(*exchange) {
+                Some((request, meaning)) => self.step(ctx, from, &request, meaning),
+                None => Prepared::Ready,
+            },
+            Signal::Reply { exchange, message } => match self.answers_offer(*exchange, message) {
+                true => self.step(ctx, from, message, Meaning::Answer),
+                false => Prepared::Ready,
+            },
+        }
+    }
+
+    /// What the description of a provisional response is.
+    fn meaning_of_ring(&self, pair: Pair, message: &Message) -> Option<Meaning> {
+        let reliably = rseq(message).is_some() && self.can_acknowledge();
+        let described = matches!(Body::of(message), Body::Description(_) | Body::Hidden);
+        let several = self.setup().is_some_and(|setup| setup.alive() > 1);
+        match (self.stage(pair)?, reliably, pair) {
+            // Of several early dialogs none has won yet: the exchange stays open.
+            (Stage::Offered, true, Pair::Early(number)) if several => Some(Meaning::Preview(number.into())),
+            (Stage::Offered, true, _) if described => Some(Meaning::Answer),
+            (Stage::Offered, false, Pair::Early(number)) => Some(Meaning::Preview(number.into())),
+            (Stage::Wanted, true, _) if described => Some(Meaning::Offer),
+            (Stage::Offered | Stage::Wanted | Stage::Returned | Stage::Agreed, _, _) => None,
+        }
+    }
+
+    fn prepare_connect(&mut self, ctx: &mut Context<'_>, from: Side, message: &Message) -> Prepared {
+        let pair = self.answered_pair();
+        let Some(agreement) = self.agreement(pair) else { return Prepared::Ready };
+        let texts = agreement.texts.clone();
+        let bare = matches!(Body::of(message), Body::None | Body::Opaque(_));
+        match (agreement.stage, texts) {
+            (Stage::Offered, Some(texts)) if bare => self.step_text(ctx, from, &texts[from], Meaning::Answer),
+            (Stage::Offered, _) if self.is_restoring() => {
                 match self.step(ctx, from, message, Meaning::Answer) {
                     // It has moved again: the other side does not know where to.
                     Prepared::Wait => Prepared::Refused(Verdict::terminated()),
                     other @ (Prepared::Ready | Prepared::Refused(_)) => other,
                 }
             }
-            (Signal::Connect { message }, Offer::InInvite) => self.step(ctx, from, message, Meaning::Answer),
-            (Signal::Connect { message }, Offer::InAnswer) => self.step(ctx, from, message, Meaning::Offer),
-            (Signal::Confirm { message }, Offer::InAnswer) => self.step(ctx, from, message, Meaning::Answer),
-            (Signal::Ring { .. } | Signal::Confirm { .. } | Signal::Ask { .. } | Signal::Reply { .. }, _) => {
-                Prepared::Ready
+            (Stage::Offered, _) => self.step(ctx, from, message, Meaning::Answer),
+            (Stage::Wanted, _) => self.step(ctx, from, message, Meaning::Offer),
+            // The ledger may have seen another early dialog's descriptions since.
+            (Stage::Agreed, Some(texts)) if self.has_rivals() => {
+                match self.step_text(ctx, from.other(), &texts[from.other()], Meaning::Offer) {
+                    Prepared::Ready | Prepared::Wait => {
+                        self.step_text(ctx, from, &texts[from], Meaning::Answer)
+                    }
+                    refused @ Prepared::Refused(_) => refused,
+                }
             }
+            (Stage::Returned | Stage::Agreed, _) => Prepared::Ready,
+        }
+    }
+
+    /// True if a signal may have to wait for pinholes.
+    pub(super) fn asks_ledger(&self, signal: &Signal) -> bool {
+        match signal {
+            Signal::Try | Signal::Ring { .. } | Signal::Connect { .. } | Signal::Confirm { .. } => true,
+            Signal::Ask { exchange } => self.asked_description(*exchange).is_some(),
+            Signal::Reply { exchange, message } => self.answers_offer(*exchange, message),
         }
     }
 
@@ -87,11 +141,34 @@ impl Call {
             //= RFC 3261 §21.4.1: a body that is not what its label says.
             Err(error) => return unusable(message, 400, error.to_string()),
         };
+        self.step_session(ctx, by, &session, meaning)
+    }
+
+    /// True if a response answers an offer of ours with nothing that would need another pinhole.
+    pub(super) fn answers_at_once(&mut self, ctx: &mut Context<'_>, by: Side, message: &Message) -> bool {
+        matches!(self.step(ctx, by, message, Meaning::Answer), Prepared::Ready)
+    }
+
+    /// A description that has been read before.
+    fn step_text(&mut self, ctx: &mut Context<'_>, by: Side, text: &[u8], meaning: Meaning) -> Prepared {
+        match Session::parse(text) {
+            Ok(session) => self.step_session(ctx, by, &session, meaning),
+            Err(error) => Prepared::Refused(Verdict::new(500, SDP_CLASS, error.to_string())),
+        }
+    }
+
+    fn step_session(
+        &mut self,
+        ctx: &mut Context<'_>,
+        by: Side,
+        session: &Session<'_>,
+        meaning: Meaning,
+    ) -> Prepared {
         let (ids, out) = (&mut ctx.shared.ids, &mut ctx.shared.requests);
         let step = match meaning {
-            Meaning::Offer => self.ledger.offered(ctx.now, by, &session, ids, out),
-            Meaning::Preview(fork) => self.ledger.preview(ctx.now, (by, fork), &session, ids, out),
-            Meaning::Answer => self.ledger.answered(ctx.now, by, &session, ids, out),
+            Meaning::Offer => self.ledger.offered(ctx.now, by, session, ids, out),
+            Meaning::Preview(fork) => self.ledger.preview(ctx.now, (by, fork), session, ids, out),
+            Meaning::Answer => self.ledger.answered(ctx.now, by, session, ids, out),
         };
         self.prepared(ctx, step)
     }
@@ -299,6 +376,14 @@ impl Call {
             && let Some(before) = invite.before.take()
         {
             self.legs[invite.from.other()].description.take_back(before);
+        }
+        self.abandon_offer(ctx, None);
+    }
+
+    /// An offer came to nothing; the side that got it has what it had before.
+    pub(super) fn abandon_offer(&mut self, ctx: &mut Context<'_>, told: Option<(Side, Box<[u8]>)>) {
+        if let Some((side, before)) = told {
+            self.legs[side].description.take_back(before);
         }
         self.ledger.abandoned(ctx.now, &mut ctx.shared.ids, &mut ctx.shared.requests);
         self.ask(ctx);

@@ -1,18 +1,21 @@
 //! Provisional responses: RFC 3261 §13.2.2.1, §13.3.1.1, §12.1, §16.7 step 2 (timer C).
 
+use bytes::Bytes;
 use sip::endpoint::ClientKey;
 use sip::message::{Builder, Message, Method, Name};
 
 use super::Call;
 use super::early::Pair;
 use super::ending::Cut;
-use super::invite::{Client, Offer, Server};
+use super::invite::{Client, Server};
+use super::offer::Stage;
+use super::reliable::{Description, rseq};
 use super::signal::Signal;
 use crate::context::{Context, Wake};
 use crate::event::{Cause, Sip};
 use crate::failure::Verdict;
-use crate::leg::Sdp;
 use crate::leg::carried::Carried;
+use crate::leg::{Sdp, headers};
 
 impl Call {
     pub(super) fn on_provisional(&mut self, ctx: &mut Context<'_>, key: ClientKey, message: Message) {
@@ -32,28 +35,63 @@ impl Call {
         //= RFC 3261 §16.7 step 2: timer C starts again with every provisional response but 100.
         invite.timer = Some(ctx.wake(self.id, limit, Wake::TimerC));
         let Some(pair) = self.pair_of_response(ctx, &message, false) else { return };
-        if self.is_pair_alive(pair) {
+        if self.is_pair_alive(pair) && self.is_in_order(pair, &message) {
             self.submit(ctx, from, Signal::Ring { message, pair });
         }
     }
 
     /// A provisional response goes on.
-    pub(super) fn send_provisional(&mut self, ctx: &mut Context<'_>, message: &Message, pair: Pair) {
-        let Some(invite) = self.invite.as_deref() else { return };
-        let Server::Proceeding { key, request } = &invite.server else { return };
+    pub(super) fn send_provisional(&mut self, ctx: &mut Context<'_>, message: Message, pair: Pair) {
+        let reliable = rseq(&message).is_some();
+        if reliable && self.can_acknowledge() {
+            return self.send_reliable(ctx, message, pair);
+        }
+        if reliable {
+            self.end_reliable(ctx, &message, pair);
+        }
+        let _sent = self.respond_provisional(ctx, &message, pair, None);
+    }
+
+    /// Sends a provisional response, with an RSeq if it is reliable, and says what its description was.
+    pub(super) fn respond_provisional(
+        &mut self,
+        ctx: &mut Context<'_>,
+        message: &Message,
+        pair: Pair,
+        rseq: Option<u32>,
+    ) -> Option<(Description, Bytes)> {
+        let sdp = self.may_describe(pair, rseq.is_some());
+        let invite = self.invite.as_deref()?;
+        let Server::Proceeding { key, request } = &invite.server else { return None };
         let (from, key) = (invite.from, *key);
-        let tag = self.tag_of(from, pair).text();
         let carried = Carried::new(message);
         let (status, phrase) = carried.status();
-        let sdp =
-            if invite.is_initial() && invite.offer == Offer::InInvite { Sdp::Passes } else { Sdp::Stays };
+        let tag = self.tag_of(from, pair).text();
         let mut builder = Builder::response_to(request, status, &phrase, Some(tag.as_str()));
         //= RFC 3261 §12.1.1: a response that makes a dialog copies Record-Route.
         builder = builder.copy(request, Name::RecordRoute);
         builder = self.legs[from].contact(ctx.config, builder);
         builder = self.session_id.write(builder, from);
-        let (builder, sdp) = self.legs[from].carry(ctx.config, builder, carried, sdp);
-        ctx.respond(self.to(from), key, builder, Sip { sdp, ..Sip::new(&Method::Invite, status) });
+        if let Some(number) = rseq {
+            //= RFC 3262 §3: Require and RSeq make it reliable.
+            builder = builder.header(Name::Require, headers::REL100);
+            builder = builder.header_fmt(Name::RSeq, format_args!("{number}"));
+        }
+        let (builder, described) = self.legs[from].carry(ctx.config, builder, carried, sdp);
+        let sip = Sip { sdp: described, ..Sip::new(&Method::Invite, status) };
+        let bytes = ctx.respond(self.to(from), key, builder, sip)?;
+        let agreed = described && rseq.is_some();
+        Some((if agreed { self.agreed_early(ctx, pair, message) } else { Description::None }, bytes))
+    }
+
+    /// Whether the description of a provisional response may pass.
+    fn may_describe(&self, pair: Pair, reliably: bool) -> Sdp {
+        match (self.stage(pair), reliably, pair) {
+            (Some(Stage::Offered), true, _) | (Some(Stage::Offered), false, Pair::Early(_)) => Sdp::Passes,
+            (Some(Stage::Wanted), true, _) => Sdp::Passes,
+            (Some(Stage::Agreed | Stage::Returned), _, _) => Sdp::Same,
+            (Some(Stage::Offered | Stage::Wanted), false, _) | (None, _, _) => Sdp::Stays,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use sip::message::{Method, Name};
 
+use super::early::Pair;
 use super::invite::{Client, Invite, Offer, Server};
 use super::signal::Signal;
 use super::{Call, Request};
@@ -12,11 +13,16 @@ use crate::leg::{Sdp, headers};
 use crate::side::Side;
 
 /// Bound of the seconds after which a second INVITE of the same side may be tried again (RFC 3261 §14.2: 0 to 10).
-const RETRY_AFTER_BOUND_S: u64 = 11;
+pub(super) const RETRY_AFTER_BOUND_S: u64 = 11;
 
 impl Call {
-    pub(super) fn on_reinvite(&mut self, ctx: &mut Context<'_>, from: Side, request: Request) {
-        if self.ending.is_some() || self.legs[from].dialog.is_none() {
+    pub(super) fn on_reinvite(
+        &mut self,
+        ctx: &mut Context<'_>,
+        (from, pair): (Side, Pair),
+        request: Request,
+    ) {
+        if self.ending.is_some() || !self.is_pair_alive(pair) {
             return self.refuse_request(ctx, from, &request, 481, &[]);
         }
         let unsupported = headers::unsupported(&request.message).collect::<Vec<_>>().join(", ");
@@ -24,13 +30,11 @@ impl Call {
             let lines = [(Name::Unsupported, unsupported.as_str())];
             return self.refuse_request(ctx, from, &request, 420, &lines);
         }
-        match self.invite.as_deref().map(|invite| invite.from) {
+        let invited = self.invite.as_deref().map(|invite| invite.from);
+        match invited.or_else(|| self.open_offer(from, pair)) {
             //= RFC 3261 §14.2: a second INVITE before the first is finished: 500 and a random Retry-After.
-            Some(other) if other == from => {
-                let seconds = ctx.shared.rng.below(RETRY_AFTER_BOUND_S).to_string();
-                self.refuse_request(ctx, from, &request, 500, &[(Name::RetryAfter, &seconds)]);
-            }
-            //= RFC 3261 §14.2: an INVITE while one of ours is open: 491.
+            Some(other) if other == from => self.refuse_for_now(ctx, from, &request),
+            //= RFC 3261 §14.2: an INVITE while one of ours is open: 491. RFC 6337 §4: so it is with any other offer.
             Some(_) => self.refuse_request(ctx, from, &request, 491, &[]),
             None => {
                 ctx.sent(self.to(from), Sip::new(&Method::Invite, 100));

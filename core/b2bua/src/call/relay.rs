@@ -1,10 +1,12 @@
-//! All other requests inside a call, relayed as transactions: RFC 3261 §12.2, RFC 6086 (INFO), RFC 3515 (REFER) …
-//! and methods we have never heard of. UPDATE and PRACK are not taken part in yet: 405.
+//! Requests inside a call but INVITE and BYE, relayed as transactions: RFC 3261 §12.2, RFC 6086 (INFO), RFC 3515 (REFER) …
+//! and methods we have never heard of. PRACK and UPDATE may carry descriptions: [`Role`].
 
 use sip::endpoint::{ClientFailure, ClientKey};
-use sip::message::{Builder, Message, Method, Name};
+use sip::message::{Builder, Message, Method, Name, RAck};
 
 use super::early::Pair;
+use super::pinholes::Meaning;
+use super::prack::write_rack;
 use super::signal::Signal;
 use super::{Call, Request};
 use crate::context::Context;
@@ -22,6 +24,20 @@ pub(super) struct Exchange {
     pair: Pair,
     request: Request,
     client: Option<ClientKey>,
+    role: Role,
+    /// RAck of a PRACK, as it is on the other leg.
+    rack: Option<Box<RAck>>,
+}
+
+/// What the description in a request is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Nothing: it does not travel.
+    Plain,
+    /// An offer; the answer is in the 2xx. `before` is what the other side had until it was sent on.
+    Offer { before: Option<Box<[u8]>> },
+    /// The answer to the offer of the response that a PRACK acknowledges.
+    Answer,
 }
 
 impl Call {
@@ -34,10 +50,7 @@ impl Call {
         if self.ending.is_some() || !self.is_pair_alive(pair) {
             return self.refuse_request(ctx, from, &request, 481, &[]);
         }
-        if matches!(
-            request.message.method(),
-            Method::Prack | Method::Update | Method::Register | Method::Publish
-        ) {
+        if matches!(request.message.method(), Method::Register | Method::Publish) {
             //= RFC 3261 §8.2.1: a method we know but do not take part in: 405 with Allow.
             return self.refuse_request(ctx, from, &request, 405, &[(Name::Allow, headers::ALLOW)]);
         }
@@ -49,8 +62,24 @@ impl Call {
         if self.exchanges.len() >= ctx.config.limits.exchanges {
             return self.refuse_request(ctx, from, &request, 500, &[(Name::RetryAfter, "1")]);
         }
+        match request.message.method() {
+            Method::Prack => self.on_prack(ctx, (from, pair), request),
+            Method::Update => self.on_update(ctx, (from, pair), request),
+            _ => self.pass_exchange(ctx, (from, pair), request, (Role::Plain, None)),
+        }
+    }
+
+    /// A request goes on as soon as what it says about media may pass.
+    pub(super) fn pass_exchange(
+        &mut self,
+        ctx: &mut Context<'_>,
+        (from, pair): (Side, Pair),
+        request: Request,
+        (role, rack): (Role, Option<RAck>),
+    ) {
         let number = self.exchanges.last().map_or(0, |last| last.number.wrapping_add(1));
-        self.exchanges.push(Exchange { number, from, pair, request, client: None });
+        let rack = rack.map(Box::new);
+        self.exchanges.push(Exchange { number, from, pair, request, client: None, role, rack });
         self.submit(ctx, from, Signal::Ask { exchange: number });
     }
 
@@ -63,29 +92,69 @@ impl Call {
         self.exchanges.iter().find(|exchange| exchange.client == Some(key)).map(|exchange| exchange.number)
     }
 
+    /// True if a side has a request of this method open in a pair of dialogs.
+    pub(super) fn asks(&self, from: (Side, Pair), method: &Method) -> bool {
+        let is_it = |exchange: &Exchange| {
+            (exchange.from, exchange.pair) == from && exchange.request.message.method() == *method
+        };
+        self.exchanges.iter().any(is_it)
+    }
+
+    /// Who has an offer open in a request.
+    pub(super) fn offer_in_exchange(&self) -> Option<Side> {
+        let offers = |exchange: &&Exchange| matches!(exchange.role, Role::Offer { .. });
+        self.exchanges.iter().find(offers).map(|exchange| exchange.from)
+    }
+
+    /// The request, if what it says about media matters.
+    pub(super) fn asked_description(&self, number: u32) -> Option<(Message, Meaning)> {
+        let exchange = &self.exchanges[self.exchange(number)?];
+        let meaning = match exchange.role {
+            Role::Plain => return None,
+            Role::Offer { .. } => Meaning::Offer,
+            Role::Answer => Meaning::Answer,
+        };
+        Some((exchange.request.message.clone(), meaning))
+    }
+
+    /// True if a response must have the answer to the request's offer.
+    pub(super) fn answers_offer(&self, number: u32, message: &Message) -> bool {
+        let exchange = self.exchange(number).map(|position| &self.exchanges[position]);
+        let offers = exchange.is_some_and(|exchange| matches!(exchange.role, Role::Offer { .. }));
+        offers && message.status() < 300
+    }
+
     /// The request goes on.
     pub(super) fn send_exchange(&mut self, ctx: &mut Context<'_>, from: Side, number: u32) {
         let Some(position) = self.exchange(number) else { return };
         let to = from.other();
-        let Exchange { pair, ref request, .. } = self.exchanges[position];
-        let (key, message) = (request.key, request.message.clone());
+        let Exchange { pair, ref request, ref rack, .. } = self.exchanges[position];
+        let (key, message, rack) = (request.key, request.message.clone(), rack.clone());
         let method = message.method().clone();
         let Some((mut builder, hop)) = self.request_in(ctx, (to, pair), &method, Some(&message)) else {
             return self.refuse_exchange(ctx, from, number, &Verdict::plain(481, ""));
         };
         let leg = &mut self.legs[to];
-        if matches!(method, Method::Subscribe | Method::Notify | Method::Refer) {
-            //= RFC 6665 §4.1.2.1, RFC 3515 §2.2: these refresh the target, so they carry Contact.
+        if has_contact(&method) {
             builder = leg.contact(ctx.config, builder);
         }
+        builder = write_rack(builder, rack.as_deref());
         builder = match &self.exchanges[position].request.refer_to {
             Some(refer_to) => builder.header(Name::ReferTo, refer_to.as_bytes()),
             None if method == Method::Refer => builder.copy(&message, Name::ReferTo),
             None => builder,
         };
-        let (builder, _) = leg.carry(ctx.config, builder, Carried::new(&message), Sdp::Stays);
-        let client = ctx.request(self.to(to), Some(key), hop, builder, Sip::new(&method, 0));
+        let role = &mut self.exchanges[position].role;
+        let sdp = if *role == Role::Plain { Sdp::Stays } else { Sdp::Passes };
+        if let Role::Offer { before } = role {
+            *before = leg.description.sent();
+        }
+        let (builder, sdp) = leg.carry(ctx.config, builder, Carried::new(&message), sdp);
+        let client = ctx.request(self.to(to), Some(key), hop, builder, Sip { sdp, ..Sip::new(&method, 0) });
         self.exchanges[position].client = Some(client);
+        if self.exchanges[position].role == Role::Answer {
+            self.agree_by_prack(ctx, pair);
+        }
     }
 
     pub(super) fn on_exchange_response(&mut self, ctx: &mut Context<'_>, number: u32, message: Message) {
@@ -102,26 +171,61 @@ impl Call {
 
     /// The final response goes back.
     pub(super) fn send_reply(&mut self, ctx: &mut Context<'_>, number: u32, message: &Message) {
-        let Some(Exchange { from, pair, request, .. }) = self.take_exchange(number) else { return };
+        let Some(exchange) = self.take_exchange(number) else { return };
+        let (from, pair, method) = (exchange.from, exchange.pair, exchange.request.message.method().clone());
         let carried = Carried::new(message);
         let (status, words) = match carried.status() {
             (503, _) => (500, phrase(500).to_owned()),
             other => other,
         };
+        let accepted = status < 300;
+        if accepted && method == Method::Update {
+            self.refresh_targets(&exchange, message);
+        }
         let leg = &mut self.legs[from];
-        let method = request.message.method();
-        let mut builder = Builder::response_to(&request.message, status, &words, None);
-        if matches!(method, Method::Subscribe | Method::Notify | Method::Refer) && status < 300 {
+        let mut builder = Builder::response_to(&exchange.request.message, status, &words, None);
+        if has_contact(&method) && accepted {
             builder = leg.contact(ctx.config, builder);
         }
         let builder = self.session_id.write(builder, from);
-        let (builder, _) = leg.carry(ctx.config, builder, carried, Sdp::Stays);
-        ctx.respond(self.to(from), request.key, builder, Sip::new(method, status));
-        //= RFC 6665 §4.1.3: 481 to these says that there is no such subscription; the call has nothing to do with it.
-        let subscription = matches!(method, Method::Notify | Method::Subscribe);
+        let answers = accepted && matches!(exchange.role, Role::Offer { .. });
+        let sdp = if answers { Sdp::Passes } else { Sdp::Stays };
+        let (builder, sdp) = leg.carry(ctx.config, builder, carried, sdp);
+        ctx.respond(self.to(from), exchange.request.key, builder, Sip { sdp, ..Sip::new(&method, status) });
+        self.settle_offer(ctx, &exchange, accepted.then_some(message));
+        if method == Method::Prack && !accepted {
+            self.may_acknowledge_again(pair);
+        }
+        //= RFC 6665 §4.1.3: 481 to these says that there is no such subscription; the call has nothing to do with it. A
+        // PRACK may have come too late for its response.
+        let local = matches!(method, Method::Notify | Method::Subscribe | Method::Prack);
         // Before the answer the INVITE tells how the call goes on.
-        if status == 481 && pair == Pair::Call && !subscription {
+        if status == 481 && pair == Pair::Call && !local {
             self.on_peer_gone(ctx, from.other());
+        }
+    }
+
+    //= RFC 3311 §5.1: UPDATE and its 2xx may move the peers.
+    fn refresh_targets(&mut self, exchange: &Exchange, answer: &Message) {
+        let (from, pair) = (exchange.from, exchange.pair);
+        for (side, message) in [(from, &exchange.request.message), (from.other(), answer)] {
+            if let Some(dialog) = self.dialog_mut(side, pair) {
+                // A Contact that cannot be read leaves the peer where it was.
+                let _unreadable = dialog.refresh(message);
+            }
+        }
+    }
+
+    /// The offer of a request is answered, or came to nothing.
+    fn settle_offer(&mut self, ctx: &mut Context<'_>, exchange: &Exchange, answer: Option<&Message>) {
+        let Role::Offer { before } = &exchange.role else { return };
+        let (from, pair) = (exchange.from, exchange.pair);
+        match answer {
+            Some(answer) => {
+                self.note_texts(pair, from, exchange.request.message.body().into(), answer.body().into());
+                self.complete_exchange(ctx);
+            }
+            None => self.abandon_offer(ctx, before.clone().map(|before| (from.other(), before))),
         }
     }
 
@@ -131,13 +235,14 @@ impl Call {
 
     /// Nobody answered, or the request could not be delivered.
     pub(super) fn on_exchange_unanswered(&mut self, ctx: &mut Context<'_>, number: u32, why: ClientFailure) {
-        let Some(Exchange { from, request, .. }) = self.take_exchange(number) else { return };
+        let Some(exchange) = self.take_exchange(number) else { return };
         //= RFC 4320 §4.2: never 408 to anything but INVITE; the sender has given up by itself, and 504 frees the rest.
         let status = match why {
             ClientFailure::Timeout => 504,
             ClientFailure::Transport => 500,
         };
-        self.refuse_request(ctx, from, &request, status, &[]);
+        self.refuse_request(ctx, exchange.from, &exchange.request, status, &[]);
+        self.settle_offer(ctx, &exchange, None);
     }
 
     /// The request may not go on.
@@ -148,9 +253,51 @@ impl Call {
         number: u32,
         verdict: &Verdict,
     ) {
-        if let Some(exchange) = self.take_exchange(number) {
-            self.refuse_request(ctx, from, &exchange.request, verdict.code, &[(Name::RetryAfter, "1")]);
+        let Some(exchange) = self.take_exchange(number) else { return };
+        let request = &exchange.request;
+        match (&exchange.role, request.message.method()) {
+            (Role::Plain, _) => {
+                self.refuse_request(ctx, from, request, verdict.code, &[(Name::RetryAfter, "1")]);
+            }
+            (role, Method::Prack) => {
+                self.refuse_prack(ctx, (from, role), request, verdict.clone());
+            }
+            (_, _) => {
+                self.refuse_with(ctx, from, request, verdict);
+                self.settle_offer(ctx, &exchange, None);
+            }
         }
+    }
+
+    /// The answer to the request's offer may not pass: its sender gets a failure, and the other side is brought back.
+    pub(super) fn refuse_reply(
+        &mut self,
+        ctx: &mut Context<'_>,
+        number: u32,
+        message: &Message,
+        verdict: Verdict,
+    ) {
+        if !self.answers_offer(number, message) {
+            return self.send_reply(ctx, number, message);
+        }
+        let Some(exchange) = self.take_exchange(number) else { return };
+        let (from, pair, request) = (exchange.from, exchange.pair, exchange.request);
+        if request.message.method() == Method::Prack {
+            return self.refuse_prack(ctx, (from, &exchange.role), &request, verdict);
+        }
+        self.refuse_with(ctx, from, &request, &verdict);
+        self.abandon_offer(ctx, None);
+        if let Role::Offer { before } = exchange.role {
+            self.undo(ctx, (from, pair), before, verdict);
+        }
+    }
+
+    /// A failure of ours, with what there is to say about it.
+    fn refuse_with(&mut self, ctx: &mut Context<'_>, side: Side, request: &Request, verdict: &Verdict) {
+        let builder = self.response_in(side, &request.message, verdict.code);
+        let builder = verdict.explain(builder, &ctx.config.pseudonym);
+        let sip = Sip::new(request.message.method(), verdict.code);
+        ctx.respond(self.to(side), request.key, builder, sip);
     }
 
     /// The early dialogs are gone: what was under way in the one that has won goes on, the rest has no answer any more.
@@ -180,4 +327,9 @@ impl Call {
             self.drop_exchange(ctx, &exchange, 487);
         }
     }
+}
+
+//= RFC 3311 §5.1, RFC 6665 §4.1.2.1, RFC 3515 §2.2: these refresh the target, so they carry Contact.
+fn has_contact(method: &Method) -> bool {
+    matches!(method, Method::Update | Method::Subscribe | Method::Notify | Method::Refer)
 }

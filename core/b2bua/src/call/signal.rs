@@ -20,3 +20,13 @@ pub(super) enum Signal {
     /// The final response to it.
     Reply { exchange: u32, message: Message },
 }
+
+impl Signal {
+    /// True for what belongs to the INVITE under way.
+    pub(super) fn is_of_invite(&self) -> bool {
+        match self {
+            Self::Try | Self::Ring { .. } | Self::Connect { .. } | Self::Confirm { .. } => true,
+            Self::Ask { .. } | Self::Reply { .. } => false,
+        }
+    }
+}

@@ -91,6 +91,7 @@ impl Call {
             invite: Some(Box::new(invite)),
             hold: Hold::default(),
             exchanges: Vec::new(),
+            own: Vec::new(),
             ending: None,
             from,
             to,

@@ -12,6 +12,8 @@ impl Call {
             Wake::CancelUnanswered => self.on_cancel_unanswered(ctx),
             Wake::RepeatAnswer => self.on_repeat_answer(ctx),
             Wake::AckMissing => self.on_ack_missing(ctx),
+            Wake::RepeatProvisional(pair) => self.on_repeat_provisional(ctx, pair),
+            Wake::PrackMissing(pair) => self.on_prack_missing(ctx, pair),
             Wake::OfferAgain => self.offer_again(ctx),
             Wake::AnswerMissing => self.on_answer_missing(ctx),
             Wake::Ending => self.on_ending_timeout(ctx),

@@ -43,6 +43,11 @@ impl Description {
         self.sent.insert(text.into_boxed_slice())
     }
 
+    /// True if this is what went out last.
+    pub(crate) fn is(&self, session: &Session<'_>, address: IpAddr) -> bool {
+        self.sent.as_deref().is_some_and(|sent| *sent == *self.text(session, address))
+    }
+
     /// What went out last was refused: what the peer has is this.
     pub(crate) fn take_back(&mut self, before: Box<[u8]>) {
         self.sent = Some(before);

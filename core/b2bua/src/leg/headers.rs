@@ -8,6 +8,8 @@ use std::fmt;
 
 use sip::message::{Builder, Message, Method, Name};
 
+use crate::leg::body::Body;
+
 /// Who writes a header field of the other leg's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Author {
@@ -21,7 +23,7 @@ enum Author {
 
 /// Extensions that two peers may agree on through us: they need nothing from elements in between.
 ///
-/// Everything else is taken out of Supported, so that no peer answers in a way we cannot finish: `100rel`, `timer`,
+/// Everything else is taken out of Supported, so that no peer answers in a way we cannot finish: `timer`,
 /// `path`, `outbound`, `precondition`, `gruu` and whatever we have not heard of.
 const PASSED: [&str; 11] = [
     "answermode",
@@ -38,7 +40,7 @@ const PASSED: [&str; 11] = [
 ];
 
 /// The same as a header value, for answers of our own.
-pub(crate) const SUPPORTED: &str = "answermode, eventlist, explicitsub, histinfo, norefersub, nosub, privacy, \
+pub(crate) const SUPPORTED: &str = "100rel, answermode, eventlist, explicitsub, histinfo, norefersub, nosub, privacy, \
                                     replaces, resource-priority, tdialog, uui";
 
 /// True if an option tag may stand in Supported and Require on the other leg.
@@ -47,53 +49,86 @@ pub(crate) fn is_passed(option: &str) -> bool {
 }
 
 /// The methods we take part in, for Allow in answers of our own.
-pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, NOTIFY, REFER, SUBSCRIBE";
+pub(crate) const ALLOW: &str =
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, NOTIFY, PRACK, REFER, SUBSCRIBE, UPDATE";
 
-/// True if a method may stand in Allow on the other leg.
-fn is_allowed(method: &str) -> bool {
-    //= RFC 3261 §20.5: Allow lists what works; we neither end nor relay these two.
-    method != Method::Prack.text() && method != Method::Update.text()
+/// Reliable provisional responses: passed on where both peers know them, ended by us where only one does.
+pub(crate) const REL100: &str = "100rel";
+
+fn is_rel100(option: &str) -> bool {
+    option.eq_ignore_ascii_case(REL100)
+}
+
+/// True if the sender of an INVITE can acknowledge provisional responses.
+pub(crate) fn supports_100rel(invite: &Message) -> bool {
+    //= RFC 3262 §3: in Supported or in Require.
+    invite.tokens(Name::Supported).chain(invite.tokens(Name::Require)).any(is_rel100)
+}
+
+/// True if a response is to be acknowledged.
+pub(crate) fn requires_100rel(response: &Message) -> bool {
+    response.tokens(Name::Require).any(is_rel100)
+}
+
+/// True if an option tag may stand in the other leg's Supported.
+fn is_offered(option: &str) -> bool {
+    is_passed(option) || is_rel100(option)
+}
+
+/// True if we say that we can acknowledge although the sender of the INVITE did not.
+fn adds_100rel(message: &Message) -> bool {
+    //= RFC 3262 §5: an offer in a provisional response is answered in PRACK, which only a sender that knows PRACK can do.
+    let has_offer = matches!(Body::of(message), Body::Description(_));
+    message.is_request() && *message.method() == Method::Invite && has_offer && !supports_100rel(message)
 }
 
 /// Copies to `builder` what belongs to the peers, and filters what they negotiate through us.
 pub(crate) fn relay(mut builder: Builder, message: &Message, with_body: bool) -> Builder {
-    let mut filtered = [false; 3];
+    let adds = adds_100rel(message);
+    let mut filtered = [false; 2];
     for header in message.headers() {
         match author(header.name, message) {
             Author::Peer if !with_body && is_about_body(header.name) => {}
             Author::Peer => builder = builder.copy_line(header),
             Author::Both => {
                 let (position, keep): (usize, fn(&str) -> bool) = match header.name {
-                    Name::Allow => (0, is_allowed),
-                    Name::Require => (1, is_passed),
-                    _ => (2, is_passed),
+                    //= RFC 3262 §4: only an INVITE requires it; in responses it belongs to a leg.
+                    Name::Require if *message.method() == Method::Invite && message.is_request() => {
+                        (0, is_offered)
+                    }
+                    Name::Require => (0, is_passed),
+                    _ => (1, is_offered),
                 };
+                let added = if adds && position == 1 { REL100 } else { "" };
                 if !std::mem::replace(&mut filtered[position], true) {
-                    builder = filter(builder, message, header.name, keep);
+                    builder = filter(builder, Kept { message, name: header.name, keep, added });
                 }
             }
             Author::Us => {}
         }
     }
-    builder
+    if adds && !filtered[1] { builder.header(Name::Supported, REL100) } else { builder }
 }
 
 /// One line with those values of all lines of that name that may pass; none if none may.
-fn filter(builder: Builder, message: &Message, name: Name, keep: fn(&str) -> bool) -> Builder {
-    let kept = Kept { message, name, keep };
-    if message.tokens(name).any(keep) { builder.header_fmt(name, format_args!("{kept}")) } else { builder }
+fn filter(builder: Builder, kept: Kept<'_>) -> Builder {
+    let some = !kept.added.is_empty() || kept.message.tokens(kept.name).any(kept.keep);
+    if some { builder.header_fmt(kept.name, format_args!("{kept}")) } else { builder }
 }
 
 struct Kept<'m> {
     message: &'m Message,
     name: Name,
     keep: fn(&str) -> bool,
+    /// One more value, of ours.
+    added: &'static str,
 }
 
 impl fmt::Display for Kept<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, token) in self.message.tokens(self.name).filter(|token| (self.keep)(token)).enumerate()
-        {
+        let added = Some(self.added).filter(|added| !added.is_empty());
+        let kept = self.message.tokens(self.name).filter(|token| (self.keep)(token)).chain(added);
+        for (position, token) in kept.enumerate() {
             f.write_str(if position == 0 { "" } else { ", " })?;
             f.write_str(token)?;
         }
@@ -103,7 +138,7 @@ impl fmt::Display for Kept<'_> {
 
 /// Option tags of Require that we cannot honour; RFC 3261 §8.2.2.3.
 pub(crate) fn unsupported(request: &Message) -> impl Iterator<Item = &str> {
-    request.tokens(Name::Require).filter(|option| !is_passed(option))
+    request.tokens(Name::Require).filter(|option| !is_offered(option))
 }
 
 /// One less than what came; 70 if nothing came (RFC 3261 §8.1.1.6). The endpoint has refused 0.
@@ -127,7 +162,7 @@ fn is_about_body(name: Name) -> bool {
 fn author(name: Name, message: &Message) -> Author {
     let status = message.status();
     match name {
-        Name::Allow | Name::Require | Name::Supported => Author::Both,
+        Name::Require | Name::Supported => Author::Both,
         //= RFC 3261 §8.1.3.4, §21.4.23: a redirection's or an ambiguity's Contact is for the caller, not for us.
         Name::Contact if (300..400).contains(&status) || status == 485 => Author::Peer,
         // Written by `failure::write_reason`, because ours may replace the peer's.
@@ -210,8 +245,10 @@ mod tests {
     fn only_what_we_can_keep_is_negotiated() {
         let lines =
             "Supported: 100rel, histinfo\r\nk: timer\r\nAllow: INVITE,PRACK,UPDATE\r\nAllow: INFO\r\n";
-        assert_eq!(travels(INVITE, lines), "Supported: histinfo\r\nAllow: INVITE, INFO\r\n");
-        assert_eq!(travels(INVITE, "Supported: 100rel\r\n"), "");
+        let kept = "Supported: 100rel, histinfo\r\nAllow: INVITE,PRACK,UPDATE\r\nAllow: INFO\r\n";
+        assert_eq!(travels(INVITE, lines), kept);
+        assert_eq!(travels(INVITE, "Supported: timer\r\n"), "");
+        assert_eq!(travels("SIP/2.0 183 Progress", "Require: 100rel\r\nRSeq: 7\r\n"), "");
         assert_eq!(unsupported(&message(INVITE, "Require: UUI, gruu\r\n")).collect::<Vec<_>>(), ["gruu"]);
     }
 
@@ -231,6 +268,7 @@ mod tests {
 
     #[test]
     fn the_answer_to_options_lists_what_is_passed() {
-        assert_eq!(SUPPORTED.split(", ").collect::<Vec<_>>(), PASSED);
+        assert_eq!(SUPPORTED.split(", ").skip(1).collect::<Vec<_>>(), PASSED);
+        assert!(SUPPORTED.starts_with(REL100));
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Leg {
 pub(crate) enum Sdp {
     /// Its pinholes are confirmed.
     Passes,
+    /// It has no meaning here, and passes only if the peer has just this already.
+    Same,
     /// It has no meaning here: the body is left out.
     Stays,
 }
@@ -78,8 +80,25 @@ impl Leg {
                 let text = self.description.write(&session, self.address(config));
                 (carried.relay(builder, true).body("", text), true)
             }
+            body::Body::Description(bytes) if sdp == Sdp::Same && self.has_sent(config, bytes) => {
+                let text = self.description.sent().unwrap_or_default();
+                (carried.relay(builder, true).body("", text), true)
+            }
             body::Body::Description(_) | body::Body::Hidden => (carried.relay(builder, false), false),
         }
+    }
+
+    /// True if the peer has been told just this last.
+    fn has_sent(&self, config: &Config, text: &[u8]) -> bool {
+        let session = Session::parse(text);
+        session.is_ok_and(|session| self.description.is(&session, self.address(config)))
+    }
+
+    /// Adds a description of the other peer that came in another message.
+    pub(crate) fn describe(&mut self, config: &Config, builder: Builder, text: &[u8]) -> (Builder, bool) {
+        let Ok(session) = Session::parse(text) else { return (builder, false) };
+        let text = self.description.write(&session, self.address(config));
+        (builder.body("application/sdp", text), true)
     }
 
     /// Adds a description of the other peer once more, as a new version.
