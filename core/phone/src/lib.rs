@@ -1,15 +1,35 @@
 //! A small SIP phone as a machine: the demo and the simulation make and take calls with it.
 //!
-//! It registers nowhere, sends everything to the hop it is given, speaks audio only and carries no media itself: its
-//! events say where RTP goes, the owner sends it. On request it misbehaves in ways real phones do ([`Oddities`]).
+//! It registers nowhere, sends everything to the hop it is given, speaks audio (and video, if told) and carries no
+//! media itself: its events say where RTP goes, the owner sends it. What it can beyond RFC 3261 is chosen by
+//! [`Extensions`]; on request it misbehaves in ways real phones do ([`Oddities`]).
 
+mod ack;
+mod answer;
+mod bye;
 mod call;
-mod callee;
-mod caller;
-mod media;
+mod cancel;
+mod change;
+mod config;
+mod dial;
+mod headers;
+mod invited;
+mod local;
+mod odd;
 mod phone;
+mod prack;
+mod progress;
+mod redirect;
+mod reinvite;
+mod reliable;
+mod remote;
+mod session;
+mod success;
+mod update;
 mod values;
 
-pub use media::Remote;
+pub use config::{Answer, Config, Extensions, MOVED, Progress, REDIRECTIONS_MAX, Reliable, SessionTimer};
+pub use odd::Oddities;
 pub use phone::Phone;
-pub use values::{Answer, CallNumber, Config, Event, Input, Oddities, Output};
+pub use remote::Remote;
+pub use values::{By, CallNumber, Event, Input, Offer, Output};

@@ -1,20 +1,19 @@
 //! The phone: gives messages to its endpoint and the endpoint's events to its calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use machine::{Instant, Machine, Outbox, Rng, Timers};
-use sdp::Direction;
-use sip::endpoint::{self, Endpoint, Incoming, Limits, Listener, ServerEnd, Transmit};
+use sip::endpoint::{self, ClientKey, Endpoint, Incoming, Limits, Listener, ServerEnd, ServerKey, Transmit};
 use sip::message::{Builder, Message, Method, Name};
-use sip::transport::{Hop, ListenerId, Protocol};
+use sip::transport::{Hop, ListenerId};
 
 use crate::call::{Call, State};
-use crate::media::Local;
-use crate::{CallNumber, Config, Event, Input, Output};
+use crate::local::Local;
+use crate::{CallNumber, Config, Event, Input, Oddities, Output};
 
-/// What it allows.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
+/// How many of its last messages a phone keeps that repeats them.
+const OLD_MAX: usize = 3;
 
 /// See the crate.
 #[derive(Debug, Clone)]
@@ -25,6 +24,8 @@ pub struct Phone {
     pub(crate) timers: Timers<(CallNumber, Tick)>,
     pub(crate) rng: Rng,
     last: u64,
+    /// The last messages, for a phone that repeats them.
+    old: VecDeque<Transmit>,
 }
 
 /// What time brings.
@@ -32,10 +33,24 @@ pub struct Phone {
 pub(crate) enum Tick {
     /// The phone has rung long enough.
     Answer,
-    /// The 2xx with the SDP of this version is repeated, after this interval.
+    /// The 2xx of this number is repeated, after this interval.
     Repeat(u64, Duration),
-    /// The ACK to the 2xx with the SDP of this version never came.
+    /// The ACK to the 2xx of this number never came.
     NoAck(u64),
+    /// The reliable response with this RSeq is repeated, after this interval.
+    Unheard(u32, Duration),
+    /// The PRACK for the response with this RSeq never came.
+    NoPrack(u32),
+    /// The re-INVITE that was to wait is answered.
+    Late,
+    /// What got 491 is tried again.
+    Retry,
+    /// Half of the session interval is over: RFC 4028 §7.2.
+    Refresh,
+    /// The session is about to expire: RFC 4028 §10.
+    Expire,
+    /// The power fails.
+    Reboot,
     /// No final response after CANCEL.
     Abandon,
     /// Repetitions of a 2xx cannot come any more.
@@ -47,9 +62,16 @@ pub(crate) struct Out<'a> {
     pub(crate) now: Instant,
     pub(crate) transmit: Outbox<Transmit>,
     pub(crate) outputs: &'a mut Outbox<Output>,
+    /// What was sent, if the phone repeats old messages.
+    sent: Vec<Transmit>,
+    remembers: bool,
 }
 
-impl Out<'_> {
+impl<'a> Out<'a> {
+    fn new(now: Instant, oddities: &Oddities, outputs: &'a mut Outbox<Output>) -> Self {
+        Self { now, transmit: Outbox::new(), outputs, sent: Vec::new(), remembers: oddities.repeats_old }
+    }
+
     /// What the transactions sent before an event stands before it.
     pub(crate) fn event(&mut self, event: Event) {
         self.flush();
@@ -57,7 +79,12 @@ impl Out<'_> {
     }
 
     fn flush(&mut self) {
-        self.outputs.extend(self.transmit.drain().map(Output::Transmit));
+        for transmit in self.transmit.drain() {
+            if self.remembers {
+                self.sent.push(transmit.clone());
+            }
+            self.outputs.push(Output::Transmit(transmit));
+        }
     }
 }
 
@@ -65,24 +92,13 @@ impl Phone {
     /// A phone without calls.
     #[must_use]
     pub fn new(config: Config, mut rng: Rng) -> Self {
-        let listener = Listener {
-            id: ListenerId(0),
-            protocol: config.protocol,
-            address: config.address,
-            sent_by: config.address.to_string(),
-        };
-        let endpoint = endpoint::Config {
-            timers: config.timers,
-            listeners: vec![listener],
-            branch_prefix: String::new(),
-            limits: Limits::default(),
-        };
         Self {
-            endpoint: Endpoint::new(endpoint, rng.fork()),
+            endpoint: endpoint_of(&config, rng.fork()),
             calls: BTreeMap::new(),
             timers: Timers::new(),
             rng,
             last: 0,
+            old: VecDeque::new(),
             config,
         }
     }
@@ -94,25 +110,22 @@ impl Phone {
     }
 
     pub(crate) fn local(&self) -> Local {
-        Local { media: self.config.media, direction: Direction::SendRecv, version: 1 }
-    }
-
-    pub(crate) fn contact(&self) -> String {
-        let transport = match self.config.protocol {
-            Protocol::Udp => "",
-            Protocol::Tcp => ";transport=tcp",
-        };
-        format!("<sip:{}@{}{transport}>", self.config.user, self.config.address)
+        let Config { user, media, extensions, oddities, .. } = &self.config;
+        Local::new(user, *media, extensions.video, oddities.odd_sdp)
     }
 
     pub(crate) fn tag(&mut self) -> String {
         format!("{:016x}", self.rng.bits())
     }
 
-    pub(crate) fn add(&mut self, call: Call) -> CallNumber {
+    pub(crate) fn add(&mut self, call: Call, out: &Out<'_>) -> CallNumber {
         self.last += 1;
-        self.calls.insert(CallNumber(self.last), call);
-        CallNumber(self.last)
+        let number = CallNumber(self.last);
+        self.calls.insert(number, call);
+        if let Some(after) = self.config.oddities.reboots_after {
+            self.timers.set(out.now + after, (number, Tick::Reboot));
+        }
+        number
     }
 
     fn on_input(&mut self, input: Input, tu: &mut Outbox<Incoming>, out: &mut Out<'_>) {
@@ -123,10 +136,12 @@ impl Phone {
             Input::TransportFailed { hop } => self.endpoint.transport_failed(out.now, hop, tu),
             Input::Call { to, next } => self.call(&to, next, out),
             Input::Cancel(call) => self.cancel(call, out),
-            Input::HangUp(call) => self.hang_up(call, out),
+            Input::HangUp(call) => self.hang_up(call, None, out),
             Input::Accept(call) => self.accept(call, out),
             Input::Reject { call, status } => self.reject(call, status, out),
-            Input::Offer { call, media, direction } => self.offer(call, media, direction, out),
+            Input::Offer { call, offer } => self.offer(call, offer, out),
+            Input::Ask(call) => self.ask(call, out),
+            Input::Reboot => self.reboot(),
         }
     }
 
@@ -135,12 +150,14 @@ impl Phone {
             Incoming::Request { key, hop, message } => match message.method() {
                 Method::Invite => self.on_invite(key, hop, message, out),
                 Method::Bye => self.on_bye(key, &message, out),
+                Method::Prack if self.is_reliable() => self.on_prack(key, &message, out),
+                Method::Update if self.config.extensions.update => self.on_update(key, &message, out),
                 method => {
                     let (status, phrase) = other(method);
                     let tag = self.tag();
                     let response = Builder::response_to(&message, status, phrase, Some(&tag));
                     let response =
-                        response.header(Name::Allow, ALLOW).header(Name::Accept, "application/sdp");
+                        response.header(Name::Allow, self.allow()).header(Name::Accept, "application/sdp");
                     self.endpoint.respond(out.now, key, response, &mut out.transmit);
                 }
             },
@@ -148,7 +165,7 @@ impl Phone {
             Incoming::Cancel { invite, message } => self.on_cancel(invite, &message, out),
             Incoming::Response { key, message } => self.on_response(key, &message, out),
             Incoming::Stray2xx { message, .. } => self.on_stray(&message, out),
-            Incoming::ClientFailed { key, why } => self.on_failure(key, why.status(), None, out),
+            Incoming::ClientFailed { key, why } => self.on_final(key, why.status(), None, out),
             Incoming::ServerGone {
                 why: ServerEnd::AckTimeout | ServerEnd::Ended | ServerEnd::Transport,
                 ..
@@ -156,13 +173,48 @@ impl Phone {
         }
     }
 
+    fn on_response(&mut self, key: ClientKey, message: &Message, out: &mut Out<'_>) {
+        let invited = self.find(|call| call.invite == Some(key));
+        match (invited, message.status()) {
+            (Some(number), 100..200) => self.on_progress(number, message, out),
+            (Some(number), 200..300) => self.on_success(number, message, out),
+            (None, 100..200) => {}
+            (Some(_) | None, status) => self.on_final(key, status, Some(message), out),
+        }
+    }
+
+    /// The end of a request of ours that is no 2xx to INVITE.
+    fn on_final(&mut self, key: ClientKey, status: u16, response: Option<&Message>, out: &mut Out<'_>) {
+        if let Some(number) = self.find(|call| call.bye == Some(key)) {
+            return self.end(number, status, response, out);
+        }
+        if let Some(number) = self.find(|call| call.invite == Some(key)) {
+            return self.on_refused(number, status, response, out);
+        }
+        let Some(number) = self.find(|call| call.open.iter().any(|open| open.key == key)) else { return };
+        let Some(call) = self.calls.get_mut(&number) else { return };
+        let Some(at) = call.open.iter().position(|open| open.key == key) else { return };
+        let open = call.open.remove(at);
+        match open.method {
+            Method::Prack => self.on_pracked(number, &open, status, response, out),
+            _ => self.on_updated(number, &open, status, response, out),
+        }
+    }
+
     fn on_tick(&mut self, number: CallNumber, tick: Tick, out: &mut Out<'_>) {
         match tick {
             Tick::Answer => self.answer_due(number, out),
-            Tick::Repeat(version, interval) => self.repeat_answer(number, version, interval, out),
-            Tick::NoAck(version) => self.no_ack(number, version, out),
+            Tick::Repeat(answer, interval) => self.repeat_answer(number, answer, interval, out),
+            Tick::NoAck(answer) => self.no_ack(number, answer, out),
+            Tick::Unheard(rseq, interval) => self.repeat_provisional(number, rseq, interval, out),
+            Tick::NoPrack(rseq) => self.no_prack(number, rseq, out),
+            Tick::Late => self.answer_reinvite(number, out),
+            Tick::Retry => self.retry(number, out),
+            Tick::Refresh => self.refresh(number, out),
+            Tick::Expire => self.expire(number, out),
             Tick::Abandon => self.abandon(number, out),
             Tick::Forget => self.forget(number),
+            Tick::Reboot => self.reboot(),
         }
     }
 
@@ -174,6 +226,14 @@ impl Phone {
         }
     }
 
+    /// Everything is forgotten but how many calls there were.
+    fn reboot(&mut self) {
+        self.calls.clear();
+        self.timers = Timers::new();
+        self.old.clear();
+        self.endpoint = endpoint_of(&self.config, self.rng.fork());
+    }
+
     /// Says that a call is over, once; what is left of it absorbs repetitions for 64*T1.
     pub(crate) fn end(&mut self, number: CallNumber, status: u16, last: Option<&Message>, out: &mut Out<'_>) {
         let Some(call) = self.calls.get_mut(&number) else { return };
@@ -181,7 +241,8 @@ impl Phone {
             return;
         }
         call.state = State::Over;
-        call.answer = None;
+        (call.answer, call.unacknowledged, call.wish) = (None, None, None);
+        call.session.stop(&mut self.timers);
         self.timers.set(out.now + self.config.timers.t1_64(), (number, Tick::Forget));
         out.event(Event::Ended {
             call: number,
@@ -195,17 +256,60 @@ impl Phone {
         self.calls.iter().find(|(_, call)| matches(call)).map(|(number, _)| *number)
     }
 
-    /// The call whose dialog a request is of.
-    pub(crate) fn find_dialog(&self, request: &Message) -> Option<CallNumber> {
-        self.find(|call| call.dialog.as_ref().is_some_and(|dialog| dialog.is_of_request(request)))
+    /// The call in one of whose dialogs a request is, and which.
+    pub(crate) fn find_dialog(&self, request: &Message) -> Option<(CallNumber, usize)> {
+        self.calls.iter().find_map(|(number, call)| {
+            let at = call.talks.iter().position(|talk| talk.dialog.is_of_request(request))?;
+            Some((*number, at))
+        })
     }
 
-    pub(crate) fn send(&mut self, hop: Hop, builder: Builder, out: &mut Out<'_>) -> endpoint::ClientKey {
+    pub(crate) fn send(&mut self, hop: Hop, builder: Builder, out: &mut Out<'_>) -> ClientKey {
         self.endpoint.request(out.now, hop, builder, &mut out.transmit)
+    }
+
+    pub(crate) fn respond(
+        &mut self,
+        key: ServerKey,
+        request: &Message,
+        (status, phrase): (u16, &str),
+        out: &mut Out<'_>,
+    ) {
+        let response = Builder::response_to(request, status, phrase, None);
+        self.endpoint.respond(out.now, key, response, &mut out.transmit);
+    }
+
+    /// What was sent now is remembered, and with each message an older one is sent again.
+    fn repeat_old(&mut self, out: &mut Out<'_>) {
+        out.flush();
+        for transmit in std::mem::take(&mut out.sent) {
+            self.old.push_back(transmit);
+            if self.old.len() > OLD_MAX
+                && let Some(old) = self.old.pop_front()
+            {
+                out.outputs.push(Output::Transmit(old));
+            }
+        }
     }
 }
 
-/// What a request gets that is neither INVITE nor BYE.
+fn endpoint_of(config: &Config, rng: Rng) -> Endpoint {
+    let listener = Listener {
+        id: ListenerId(0),
+        protocol: config.protocol,
+        address: config.address,
+        sent_by: config.address.to_string(),
+    };
+    let settings = endpoint::Config {
+        timers: config.timers,
+        listeners: vec![listener],
+        branch_prefix: String::new(),
+        limits: Limits::default(),
+    };
+    Endpoint::new(settings, rng)
+}
+
+/// What a request gets that the phone does not know.
 fn other(method: &Method) -> (u16, &'static str) {
     match method {
         Method::Options => (200, "OK"),
@@ -237,17 +341,17 @@ impl Machine for Phone {
     type Output = Output;
 
     fn handle(&mut self, now: Instant, input: Input, outputs: &mut Outbox<Output>) {
-        let mut out = Out { now, transmit: Outbox::new(), outputs };
+        let mut out = Out::new(now, &self.config.oddities, outputs);
         let mut tu = Outbox::new();
         self.on_input(input, &mut tu, &mut out);
         for event in tu {
             self.on_event(event, &mut out);
         }
-        out.flush();
+        self.repeat_old(&mut out);
     }
 
     fn handle_timeout(&mut self, now: Instant, outputs: &mut Outbox<Output>) {
-        let mut out = Out { now, transmit: Outbox::new(), outputs };
+        let mut out = Out::new(now, &self.config.oddities, outputs);
         let mut tu = Outbox::new();
         self.endpoint.handle_timeout(now, &mut out.transmit, &mut tu);
         for event in tu {
@@ -256,7 +360,7 @@ impl Machine for Phone {
         while let Some((number, tick)) = self.timers.pop(now) {
             self.on_tick(number, tick, &mut out);
         }
-        out.flush();
+        self.repeat_old(&mut out);
     }
 
     fn next_timeout(&self) -> Option<(Instant, &'static str)> {

@@ -1,66 +1,13 @@
 //! What the phone is told, and what it says.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::Bytes;
 use sdp::Direction;
 use sip::endpoint::Transmit;
-use sip::transaction::TimerValues;
-use sip::transport::{Hop, Protocol};
+use sip::transport::Hop;
 
 use crate::Remote;
-
-/// What a phone is.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The user part of its address, also its user name in SDP: letters and digits.
-    pub user: String,
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// What it speaks.
-    pub protocol: Protocol,
-    /// Where it wants RTP; RTCP is one port above.
-    pub media: SocketAddr,
-    /// What it does when it is called.
-    pub answer: Answer,
-    /// The timers of its transactions.
-    pub timers: TimerValues,
-    /// How it misbehaves.
-    pub oddities: Oddities,
-}
-
-/// What a phone does when it is called; 100 and, except before a refusal at once, 180 come first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// 200 after this time.
-    Accept {
-        /// How long it rings.
-        after: Duration,
-    },
-    /// A final failure after this time.
-    Reject {
-        /// 300 to 699.
-        status: u16,
-        /// How long it rings.
-        after: Duration,
-    },
-    /// Rings until [`Input::Accept`], [`Input::Reject`] or the caller ends it.
-    Ring,
-}
-
-/// What it does wrong.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Oddities {
-    /// Never acknowledges a 2xx.
-    pub never_acks: bool,
-    /// Sends each 2xx to INVITE twice at once.
-    pub answers_twice: bool,
-    /// Answers CANCEL but never the INVITE it cancels.
-    pub silent_after_cancel: bool,
-    /// Does not answer BYE.
-    pub ignores_bye: bool,
-}
 
 /// A call of one phone, by order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,15 +48,40 @@ pub enum Input {
         /// 300 to 699.
         status: u16,
     },
-    /// A re-INVITE: hold is [`Direction::SendOnly`] with the same address.
+    /// Change the session: hold is [`Direction::SendOnly`] with the same address. A no-op while the protocol does not
+    /// allow an offer.
     Offer {
-        /// Which.
+        /// Which call.
         call: CallNumber,
-        /// Where RTP is wanted from now on.
-        media: SocketAddr,
-        /// Who may send.
-        direction: Direction,
+        /// What is wanted.
+        offer: Offer,
     },
+    /// A re-INVITE without SDP: the other side shall offer.
+    Ask(CallNumber),
+    /// Forget everything, as after a loss of power.
+    Reboot,
+}
+
+/// A new offer in a dialog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// In which request.
+    pub by: By,
+    /// Where RTP is wanted from now on.
+    pub media: SocketAddr,
+    /// Who may send.
+    pub direction: Direction,
+    /// The port for video: a stream is added, moved or, with `None`, removed.
+    pub video: Option<u16>,
+}
+
+/// The request that carries an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// re-INVITE, in answered calls.
+    Invite,
+    /// UPDATE, also before the answer.
+    Update,
 }
 
 /// What a phone asks for and says.
@@ -131,7 +103,7 @@ pub enum Event {
         /// Its Call-ID.
         call_id: String,
     },
-    /// Somebody calls; the phone rings.
+    /// Somebody calls. The phone does not ring yet: that is [`Event::Alerting`].
     Called {
         /// The new call.
         call: CallNumber,
@@ -141,6 +113,11 @@ pub enum Event {
         from: String,
         /// The offer, unless it will come later.
         remote: Option<Remote>,
+    },
+    /// The phone rings: if the call fails from here on, it was a ghost ring.
+    Alerting {
+        /// The call.
+        call: CallNumber,
     },
     /// The callee rings, or makes progress.
     Ringing {
@@ -158,14 +135,19 @@ pub enum Event {
         /// Where the other side wants media.
         remote: Option<Remote>,
     },
-    /// A re-INVITE of either side succeeded, or an ACK brought the answer.
+    /// An offer of ours inside a dialog left.
+    Offered {
+        /// The call.
+        call: CallNumber,
+    },
+    /// A re-INVITE, UPDATE or PRACK of either side changed the session, or an ACK brought the answer.
     Changed {
         /// The call.
         call: CallNumber,
         /// Where the other side wants media now.
         remote: Option<Remote>,
     },
-    /// Our re-INVITE was refused; the call goes on as before.
+    /// Our change was refused; the call goes on as before.
     ChangeRefused {
         /// The call.
         call: CallNumber,
@@ -173,6 +155,25 @@ pub enum Event {
         status: u16,
         /// Its Warning.
         warning: Option<String>,
+    },
+    /// The phone itself names another address from now on ([`crate::Oddities::moves_in_answer`]).
+    Moved {
+        /// The call.
+        call: CallNumber,
+        /// Where it wants RTP now.
+        media: SocketAddr,
+    },
+    /// The session timer was started again by a request without SDP, or by one of ours that changed nothing.
+    Refreshed {
+        /// The call.
+        call: CallNumber,
+    },
+    /// A 3xx sends us elsewhere; [`Event::Ended`] follows unless the phone does.
+    Redirected {
+        /// The call.
+        call: CallNumber,
+        /// The URI of the first Contact.
+        to: String,
     },
     /// The call is over.
     Ended {

@@ -50,7 +50,12 @@ impl World {
             Event::Called { call: number, .. } => {
                 self.model.belief(call, end, number);
             }
-            Event::Ringing { .. } => {}
+            Event::Alerting { .. }
+            | Event::Ringing { .. }
+            | Event::Offered { .. }
+            | Event::Moved { .. }
+            | Event::Refreshed { .. }
+            | Event::Redirected { .. } => {}
             Event::Answered { call: number, remote } => {
                 self.model.names(call, end);
                 let now = self.now;
@@ -75,8 +80,11 @@ impl World {
                     self.model.names(call, end);
                 }
             }
-            Event::ChangeRefused { .. } => {
+            Event::ChangeRefused { call: number, .. } => {
+                // The phone goes back to where it was.
+                let local = self.model.belief(call, end, number).local;
                 let view = &mut self.model.views[call];
+                view.wanted[at] = local;
                 view.offering[at] = false;
                 view.unsure |= std::mem::take(&mut view.answering);
             }
@@ -109,7 +117,8 @@ impl World {
         let (call, end) = (self.handsets[seat].seat.call, self.handsets[seat].seat.end);
         let media = offer.media.unwrap_or_else(|| self.model.views[call].wanted[index(end)]);
         let mut out = Outbox::new();
-        let input = phone::Input::Offer { call: number, media, direction: offer.direction };
+        let wish = phone::Offer { by: phone::By::Invite, media, direction: offer.direction, video: None };
+        let input = phone::Input::Offer { call: number, offer: wish };
         machine::Machine::handle(&mut self.handsets[seat].machine, self.now, input, &mut out);
         if !out.is_empty() {
             self.tally.reoffers += 1;

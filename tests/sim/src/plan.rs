@@ -371,6 +371,7 @@ impl Party {
             answers_twice: odd(5),
             silent_after_cancel: odd(5),
             ignores_bye: odd(5),
+            ..Oddities::default()
         };
         let media = media(rng, host);
         // Now and then one names a port that no pinhole may lead to.

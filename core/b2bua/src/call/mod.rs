@@ -25,7 +25,6 @@ mod own;
 mod pinholes;
 mod prack;
 mod provisional;
-mod redirect;
 mod reinvite;
 mod relay;
 mod reliable;

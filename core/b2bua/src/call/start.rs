@@ -65,7 +65,6 @@ impl Call {
             uas: Some(uas),
             uac: None,
             replaces: plan.replaces,
-            redirected: None,
             early: Vec::new(),
             winner: None,
         }));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use machine::{Instant, Machine as _, Outbox};
 use netns::Host;
-use phone::{Answer, Config, Event, Input, Oddities, Output, Phone};
+use phone::{Answer, Config, Event, Extensions, Input, Oddities, Output, Phone};
 use sip::transaction::TimerValues;
 use sip::transport::{Hop, ListenerId, Protocol};
 
@@ -45,6 +45,7 @@ impl Handset {
             media,
             answer: Answer::Accept { after: RINGS },
             timers: TimerValues::default(),
+            extensions: Extensions::default(),
             oddities: Oddities::default(),
         };
         let phone = Phone::new(config, seed::rng()?);

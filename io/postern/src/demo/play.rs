@@ -101,9 +101,14 @@ impl<'a> Stage<'a> {
             Event::Answered { call, .. } => Some(*call),
             Event::Calling { .. }
             | Event::Called { .. }
+            | Event::Alerting { .. }
             | Event::Ringing { .. }
+            | Event::Offered { .. }
             | Event::Changed { .. }
             | Event::ChangeRefused { .. }
+            | Event::Moved { .. }
+            | Event::Refreshed { .. }
+            | Event::Redirected { .. }
             | Event::Ended { .. } => None,
         };
         let call = self.hear(true, answered)?;
@@ -224,10 +229,15 @@ impl<'a> Stage<'a> {
             Event::Ended { status, reason, warning, .. } => Some((*status, reason.clone(), warning.clone())),
             Event::Calling { .. }
             | Event::Called { .. }
+            | Event::Alerting { .. }
             | Event::Ringing { .. }
             | Event::Answered { .. }
+            | Event::Offered { .. }
             | Event::Changed { .. }
-            | Event::ChangeRefused { .. } => None,
+            | Event::ChangeRefused { .. }
+            | Event::Moved { .. }
+            | Event::Refreshed { .. }
+            | Event::Redirected { .. } => None,
         })
     }
 

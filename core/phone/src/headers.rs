@@ -1,0 +1,65 @@
+//! What the phone writes about itself, and what it insists to understand.
+
+use sip::message::{Builder, Message, Name};
+use sip::transport::Protocol;
+
+use crate::phone::Phone;
+use crate::{MOVED, Reliable};
+
+impl Phone {
+    /// Contact, Allow and Supported, as dialogs are made and refreshed with them.
+    pub(crate) fn introduce(&self, builder: Builder) -> Builder {
+        let builder = builder.header(Name::Contact, self.contact()).header(Name::Allow, self.allow());
+        match self.options().as_slice() {
+            [] => builder,
+            options => builder.header(Name::Supported, options.join(", ")),
+        }
+    }
+
+    pub(crate) fn contact(&self) -> String {
+        self.contact_of(&self.config.user)
+    }
+
+    /// Where a 3xx sends.
+    pub(crate) fn elsewhere(&self) -> String {
+        self.contact_of(MOVED)
+    }
+
+    fn contact_of(&self, user: &str) -> String {
+        let transport = match self.config.protocol {
+            Protocol::Udp => "",
+            Protocol::Tcp => ";transport=tcp",
+        };
+        format!("<sip:{user}@{}{transport}>", self.config.address)
+    }
+
+    pub(crate) fn allow(&self) -> String {
+        let mut allow = "INVITE, ACK, CANCEL, BYE, OPTIONS".to_owned();
+        for (method, is_allowed) in [("PRACK", self.is_reliable()), ("UPDATE", self.config.extensions.update)]
+        {
+            if is_allowed {
+                allow.push_str(", ");
+                allow.push_str(method);
+            }
+        }
+        allow
+    }
+
+    pub(crate) fn is_reliable(&self) -> bool {
+        self.config.extensions.reliable != Reliable::Unknown
+    }
+
+    /// The option tags we support.
+    fn options(&self) -> Vec<&'static str> {
+        let all = [("100rel", self.is_reliable()), ("timer", self.config.extensions.session.is_some())];
+        all.into_iter().filter(|(_, supported)| *supported).map(|(option, _)| option).collect()
+    }
+
+    //= RFC 3261 §8.2.2.3: what is required and not supported is listed in the 420.
+    pub(crate) fn unsupported(&self, request: &Message) -> Option<String> {
+        let known = self.options();
+        let is_known = |option: &str| known.iter().any(|known| known.eq_ignore_ascii_case(option));
+        let unknown: Vec<_> = request.require().filter(|option| !is_known(option)).collect();
+        (!unknown.is_empty()).then(|| unknown.join(", "))
+    }
+}

@@ -1,0 +1,246 @@
+//! The phone's own SDP: audio as PCM, now and then video, written as text.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use sdp::{Direction, Session};
+
+use crate::Offer;
+
+/// What we want to receive.
+#[derive(Debug, Clone)]
+pub(crate) struct Local {
+    user: String,
+    pub(crate) media: SocketAddr,
+    direction: Direction,
+    /// Of the `o=` line; counts up with each description that differs from the last.
+    version: u64,
+    /// Where video is taken.
+    video: Option<u16>,
+    /// The m-lines of the last exchange, or of our offer.
+    streams: Vec<Stream>,
+    /// The last description that was sent, to be sent unchanged.
+    last: String,
+    is_odd: bool,
+}
+
+/// An m-line.
+#[derive(Debug, Clone)]
+struct Stream {
+    media: String,
+    port: u16,
+    /// Transport and formats.
+    rest: String,
+    direction: Direction,
+}
+
+impl Stream {
+    fn audio(port: u16, direction: Direction) -> Self {
+        Self { media: "audio".to_owned(), port, rest: "RTP/AVP 0 8".to_owned(), direction }
+    }
+
+    fn video(port: u16, direction: Direction) -> Self {
+        Self { media: "video".to_owned(), port, rest: "RTP/AVP 31".to_owned(), direction }
+    }
+}
+
+impl Local {
+    pub(crate) fn new(user: &str, media: SocketAddr, video: Option<u16>, is_odd: bool) -> Self {
+        Self {
+            user: user.to_owned(),
+            media,
+            direction: Direction::SendRecv,
+            version: 0,
+            video,
+            streams: Vec::new(),
+            last: String::new(),
+            is_odd,
+        }
+    }
+
+    /// Takes what the user wants; [`Local::offer`] then says it.
+    pub(crate) fn set(&mut self, offer: &Offer) {
+        (self.media, self.direction, self.video) = (offer.media, offer.direction, offer.video);
+    }
+
+    /// Audio will be received at another port; the m-lines stay.
+    pub(crate) fn move_to(&mut self, media: SocketAddr) {
+        let before = std::mem::replace(&mut self.media, media).port();
+        for stream in
+            self.streams.iter_mut().filter(|stream| stream.media == "audio" && stream.port == before)
+        {
+            stream.port = media.port();
+        }
+    }
+
+    //= RFC 3264 §8: m-lines stay where they are; what is removed has port 0, what is new stands last.
+    pub(crate) fn offer(&mut self) -> String {
+        let (port, direction, video) = (self.media.port(), self.direction, self.video);
+        self.place("audio", Some(port), |port| Stream::audio(port, direction));
+        // Video is added by the user's wish only, not because it could be taken.
+        if self.version > 0 {
+            self.place("video", video, |port| Stream::video(port, direction));
+        }
+        self.text()
+    }
+
+    fn place(&mut self, media: &str, port: Option<u16>, new: impl Fn(u16) -> Stream) {
+        let found = self.streams.iter_mut().find(|stream| stream.media == media);
+        match (found, port) {
+            (Some(stream), Some(port)) => *stream = new(port),
+            (Some(stream), None) => stream.port = 0,
+            (None, Some(port)) => self.streams.push(new(port)),
+            (None, None) => {}
+        }
+    }
+
+    //= RFC 3264 §6: one m-line for each of the offer; those we do not want have port 0.
+    pub(crate) fn answer(&mut self, offer: &[u8]) -> String {
+        let Ok(session) = Session::parse(offer) else { return self.offer() };
+        let direction = answering(direction(&session));
+        let (mut audio, mut video) = (Some(self.media.port()), self.video);
+        self.streams.clear();
+        for stream in 0..session.streams() {
+            let Some(line) = session.stream_lines(stream).next() else { continue };
+            let value = String::from_utf8_lossy(line.value);
+            let mut words = value.splitn(3, ' ');
+            let (media, port) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            let rest = words.next().unwrap_or("RTP/AVP 0").to_owned();
+            let ours = match (media, port) {
+                (_, "0") => None,
+                ("audio", _) => audio.take(),
+                ("video", _) => video.take(),
+                (_, _) => None,
+            };
+            self.streams.push(match ours {
+                Some(port) if media == "audio" => Stream::audio(port, direction),
+                port => Stream { media: media.to_owned(), port: port.unwrap_or(0), rest, direction },
+            });
+        }
+        self.text()
+    }
+
+    /// What was sent last, unchanged: for a refresh (RFC 4028 §7.4).
+    pub(crate) fn repeat(&self) -> String {
+        self.last.clone()
+    }
+
+    //= RFC 3264 §8: the version counts up with each change, and only then.
+    fn text(&mut self) -> String {
+        if self.version > 0 && self.last == self.write() {
+            return self.last.clone();
+        }
+        self.version += 1;
+        self.last = self.write();
+        self.last.clone()
+    }
+
+    fn write(&self) -> String {
+        let (ip, user, version) = (self.media.ip(), &self.user, self.version);
+        let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
+        let mut text =
+            format!("v=0\r\no={user} 1 {version} IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n");
+        if self.is_odd {
+            text.push_str("a=x-session:\u{1F4DE} what nobody knows\r\n");
+        }
+        for stream in &self.streams {
+            let Stream { media, port, rest, direction } = stream;
+            // Writing into a String does not fail.
+            let _written = write!(text, "m={media} {port} {rest}\r\n");
+            if *port != 0 {
+                let _written = write!(text, "a={direction}\r\n");
+            }
+            if self.is_odd {
+                text.push_str("a=ptime:20\r\na=x-what:ever\r\na=fmtp:0 \t odd = 1;;\r\n");
+            }
+        }
+        text
+    }
+
+    /// Back to what was before an offer of ours was refused; its version is not used again.
+    pub(crate) fn restore(&mut self, before: Self) {
+        let version = self.version;
+        *self = before;
+        self.version = version;
+    }
+}
+
+fn direction(offer: &Session<'_>) -> Direction {
+    let flows = sdp::flows(offer).ok();
+    flows.and_then(|flows| flows.first().map(|flow| flow.direction)).unwrap_or(Direction::SendRecv)
+}
+
+//= RFC 3264 §6.1: sendonly is answered with recvonly and the other way round.
+fn answering(offered: Direction) -> Direction {
+    match offered {
+        Direction::SendRecv => Direction::SendRecv,
+        Direction::SendOnly => Direction::RecvOnly,
+        Direction::RecvOnly => Direction::SendOnly,
+        Direction::Inactive => Direction::Inactive,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::By;
+
+    const MEDIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 4000);
+
+    fn local(video: Option<u16>) -> Local {
+        Local::new("anna", MEDIA, video, false)
+    }
+
+    #[test]
+    fn an_offer_is_read_back_as_it_was_meant() {
+        for is_odd in [false, true] {
+            let offer = Local::new("anna", MEDIA, None, is_odd).offer();
+            let session = Session::parse(offer.as_bytes()).unwrap();
+            let flow = sdp::flows(&session).unwrap()[0];
+            assert_eq!((flow.destination(), flow.is_pair()), (MEDIA, true));
+        }
+    }
+
+    const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=video 9000 RTP/AVP 96\r\n\
+         a=sendonly\r\nm=audio 5000 RTP/AVP 0\r\n";
+
+    #[test]
+    fn an_answer_has_every_stream_of_the_offer_and_takes_the_first_audio() {
+        let answer = local(None).answer(OFFER.as_bytes());
+        let streams = "m=video 0 RTP/AVP 96\r\nm=audio 4000 RTP/AVP 0 8\r\na=recvonly\r\n";
+        assert!(answer.ends_with(streams), "{answer}");
+    }
+
+    #[test]
+    fn video_is_taken_by_who_can() {
+        let answer = local(Some(4010)).answer(OFFER.as_bytes());
+        assert!(answer.contains("m=video 4010 RTP/AVP 96\r\n"), "{answer}");
+    }
+
+    #[test]
+    fn a_stream_is_added_at_the_end_and_removed_in_place() {
+        let mut local = local(None);
+        let ports = |text: &str| -> Vec<String> {
+            text.lines()
+                .filter(|line| line.starts_with("m=") || line.starts_with("o="))
+                .map(str::to_owned)
+                .collect()
+        };
+        assert_eq!(ports(&local.offer()), ["o=anna 1 1 IN IP4 192.0.2.7", "m=audio 4000 RTP/AVP 0 8"]);
+        let mut wish =
+            Offer { by: By::Invite, media: MEDIA, direction: Direction::SendRecv, video: Some(4010) };
+        local.set(&wish);
+        let with = local.offer();
+        assert_eq!(ports(&with)[1..], ["m=audio 4000 RTP/AVP 0 8", "m=video 4010 RTP/AVP 31"]);
+        assert_eq!(local.repeat(), with);
+        assert_eq!(local.offer(), with, "the version of an unchanged description must stay");
+        wish.video = None;
+        local.set(&wish);
+        assert_eq!(
+            ports(&local.offer()),
+            ["o=anna 1 3 IN IP4 192.0.2.7", "m=audio 4000 RTP/AVP 0 8", "m=video 0 RTP/AVP 31"]
+        );
+    }
+}
