@@ -1,12 +1,12 @@
 //! Where a call goes: `docs/configuration.md`, routes.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use sip::message::{Message, Scheme, Uri};
 use sip::transport::{Hop, ListenerId};
 
-use crate::config::{Config, Host, NextHop, RealmId, Route};
+use crate::config::{Config, Host, Listener, NextHop, Realm, RealmId, Route};
 
 /// The first route that leads out of `from` into another realm.
 pub(crate) fn choose(config: &Config, from: RealmId) -> Option<&Route> {
@@ -57,6 +57,50 @@ pub(crate) fn is_us(config: &Config, uri: &Uri<'_>) -> bool {
     })
 }
 
+/// True if an address lies in a realm, so that it may be called because somebody there names it.
+///
+/// It is that of the realm whose media networks are closest around it, or of a next hop there. Where a realm's networks are
+/// the whole Internet, that does not make private addresses its own: nobody outside shall have the inside called.
+pub(crate) fn is_in(config: &Config, realm: RealmId, address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let ours = |own: &Listener| own.address.ip() == address;
+    let own = config.realms.iter().any(|realm| realm.pinholes.media.own_addresses.contains(&address));
+    if own || config.listeners.iter().any(ours) || !is_unicast(address) {
+        return false;
+    }
+    let hop = |route: &Route| route.next_hop.host == Host::Address(address);
+    if let Some(route) = config.routes.iter().find(|route| hop(route)) {
+        return route.to == realm;
+    }
+    let around = |realm: &Realm| {
+        let networks = realm.pinholes.media.networks.iter();
+        networks.filter(|network| network.contains(&address)).map(|network| network.prefix_len()).max()
+    };
+    let Some(here) = config.realm(realm).and_then(around) else { return false };
+    let elsewhere = (0..).map(RealmId).zip(&config.realms).filter(|(id, _)| *id != realm);
+    let closest = elsewhere.filter_map(|(_, other)| around(other)).all(|there| there < here);
+    closest && (here > 0 || !is_private(address))
+}
+
+fn is_unicast(address: IpAddr) -> bool {
+    let everybody = match address {
+        IpAddr::V4(address) => address.is_broadcast() || address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    !(everybody || address.is_unspecified() || address.is_loopback() || address.is_multicast())
+}
+
+/// Addresses that mean different hosts in different places: RFC 1918, RFC 6598, RFC 4193.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            address.is_private() || (first == 100 && second & 0xc0 == 64)
+        }
+        IpAddr::V6(address) => address.is_unique_local(),
+    }
+}
+
 /// Host and port of a sent-by.
 fn split_sent_by(sent_by: &str) -> (&str, u16) {
     match sent_by.rsplit_once(':') {
@@ -78,7 +122,7 @@ fn readdressed(uri: &Uri<'_>, next_hop: &NextHop) -> String {
         };
     }
     let _written = match &next_hop.host {
-        Host::Address(std::net::IpAddr::V6(address)) => write!(text, "[{address}]"),
+        Host::Address(IpAddr::V6(address)) => write!(text, "[{address}]"),
         Host::Address(address) => write!(text, "{address}"),
         Host::Name(name) => write!(text, "{name}"),
     };

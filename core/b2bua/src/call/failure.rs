@@ -8,6 +8,7 @@ use super::early::Pair;
 use super::ending::{Cut, End};
 use super::invite::Client;
 use super::offer::Stage;
+use super::redirect::Failure;
 use crate::context::Context;
 use crate::event::{Cause, Sip};
 use crate::failure::{Verdict, phrase};
@@ -17,7 +18,7 @@ use crate::side::Side;
 
 impl Call {
     /// A final failure of the callee.
-    pub(super) fn on_invite_refused(&mut self, ctx: &mut Context<'_>, message: &Message) {
+    pub(super) fn on_invite_refused(&mut self, ctx: &mut Context<'_>, message: Message) {
         let Some(invite) = self.invite.as_deref_mut() else { return };
         invite.client = Client::Done;
         ctx.stop(&mut invite.timer);
@@ -29,10 +30,10 @@ impl Call {
         if self.is_restoring() {
             return self.on_restore_refused(ctx, message.status());
         }
-        let status = self.relay_failure(ctx, message);
         if initial {
-            return self.end(ctx, End::quiet(Cause::Refused(status)));
+            return self.on_target_failed(ctx, Failure::Heard(message));
         }
+        self.relay_failure(ctx, &message);
         self.abandon_invite(ctx);
         if message.status() == 481 {
             self.on_peer_gone(ctx, from.other());
@@ -79,11 +80,32 @@ impl Call {
             //= RFC 3261 §16.9: a transport error counts as 503, which is not passed on as such.
             ClientFailure::Transport => Verdict::plain(500, "the other side cannot be reached"),
         };
-        self.fail_invite(ctx, &verdict);
         if initial {
-            return self.end(ctx, End::refused(&verdict));
+            return self.on_target_failed(ctx, Failure::Silent(verdict));
         }
+        self.fail_invite(ctx, &verdict);
         self.abandon_invite(ctx);
+    }
+
+    /// Who was called will not answer: somebody else is called, or the caller is told.
+    fn on_target_failed(&mut self, ctx: &mut Context<'_>, failure: Failure) {
+        if !self.try_another(ctx, &failure) {
+            self.fail_with(ctx, failure);
+        }
+    }
+
+    /// The call fails with the best failure of all who were called, the last of which is this.
+    pub(super) fn fail_with(&mut self, ctx: &mut Context<'_>, last: Failure) {
+        match self.best_failure().unwrap_or(last) {
+            Failure::Heard(message) => {
+                let status = self.relay_failure(ctx, &message);
+                self.end(ctx, End::quiet(Cause::Refused(status)));
+            }
+            Failure::Silent(verdict) => {
+                self.fail_invite(ctx, &verdict);
+                self.end(ctx, End::refused(&verdict));
+            }
+        }
     }
 
     //= RFC 3261 §16.8: timer C without a final response: CANCEL after a provisional one, and 408 upstream.

@@ -18,15 +18,17 @@ use sip::transport::{Hop, ListenerId};
 
 use super::early::EarlyDialog;
 use super::offer::Agreement;
+use super::redirect::Redirected;
 use super::restore::Restore;
 use super::{Call, Request};
-use crate::config::NextHop;
+use crate::config::{Config, NextHop};
 use crate::context::Context;
 use crate::event::Sip;
 use crate::failure::Verdict;
 use crate::leg::body::Body;
 use crate::leg::headers;
 use crate::named::{Replacement, Target};
+use crate::route;
 use crate::side::Side;
 
 /// An INVITE under way.
@@ -101,6 +103,8 @@ pub(super) struct Setup {
     pub(super) uac: Option<Initial>,
     /// What the INVITE replaces.
     pub(super) replaces: Option<Box<Replacement>>,
+    /// Whom the callee or its server has named instead.
+    pub(super) redirected: Option<Box<Redirected>>,
     /// Early dialogs, in the order in which they were heard of.
     pub(super) early: Vec<EarlyDialog>,
     /// The one that answered with the first 2xx.
@@ -128,6 +132,15 @@ impl Server {
 }
 
 impl Setup {
+    /// The Request-URI of the INVITE that leaves.
+    pub(super) fn request_uri(&self, config: &Config, request: &Message) -> String {
+        match (&self.redirected, self.target()) {
+            (Some(redirected), _) => redirected.uri().to_owned(),
+            (None, Some(target)) => target.uri.to_string(),
+            (None, None) => route::request_uri(config, request, &self.next_hop),
+        }
+    }
+
     /// Whom the INVITE is for, if it replaces a dialog of ours.
     pub(super) fn target(&self) -> Option<&Target> {
         self.replaces.as_ref()?.target.as_ref()
@@ -206,7 +219,7 @@ impl Call {
         match message.status() {
             0..=199 => self.on_provisional(ctx, key, message),
             200..=299 => self.on_answer(ctx, key, message),
-            300.. => self.on_invite_refused(ctx, &message),
+            300.. => self.on_invite_refused(ctx, message),
         }
     }
 

@@ -25,6 +25,7 @@ mod own;
 mod pinholes;
 mod prack;
 mod provisional;
+mod redirect;
 mod reinvite;
 mod relay;
 mod reliable;

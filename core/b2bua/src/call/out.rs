@@ -47,6 +47,17 @@ impl Call {
         let Some(Invite { client: Client::Idle, setup: Some(setup), .. }) = self.invite.as_deref() else {
             return;
         };
+        if let Some(redirected) = &setup.redirected {
+            let (next_hop, realm) = (redirected.next_hop(), self.legs.b.realm);
+            let listener = ctx.config.listener_in(realm, next_hop.protocol);
+            let hops =
+                addresses.iter().filter_map(|remote| Some(route::hop_to(*remote, next_hop, listener?)));
+            let hop = hops.into_iter().find(|hop| route::is_in(ctx.config, realm, hop.remote.ip()));
+            return match hop {
+                Some(hop) => self.call_out(ctx, hop),
+                None => self.contact_not_found(ctx),
+            };
+        }
         match addresses.first() {
             Some(remote) => {
                 let hop = route::hop_to(*remote, &setup.next_hop, setup.listener);
@@ -58,18 +69,22 @@ impl Call {
     }
 
     /// The INVITE leaves on leg B.
-    fn call_out(&mut self, ctx: &mut Context<'_>, hop: Hop) {
+    pub(super) fn call_out(&mut self, ctx: &mut Context<'_>, hop: Hop) {
         self.legs.b.hop = hop;
         let Some(invite) = self.invite.as_deref_mut() else { return };
         let (Server::Proceeding { key, request }, Some(setup)) = (&invite.server, &mut invite.setup) else {
             return;
         };
-        let uri = match setup.target() {
-            Some(target) => target.uri.to_string(),
-            None => route::request_uri(ctx.config, request, &setup.next_hop),
+        let uri = setup.request_uri(ctx.config, request);
+        let initial = match setup.uac.take() {
+            //= RFC 3261 §8.1.3.4: whoever is called instead gets the same Call-ID, From and To.
+            Some(before) => Ok(before.to(&uri)),
+            None => {
+                let id = call_id(ctx.config.shard, &mut ctx.shared.rng);
+                first_request(request, &id, self.legs.b.tag, &uri)
+            }
         };
-        let id = call_id(ctx.config.shard, &mut ctx.shared.rng);
-        let mut initial = match first_request(request, &id, self.legs.b.tag, &uri) {
+        let mut initial = match initial {
             Ok(initial) => initial,
             Err(defect) => {
                 let verdict = Verdict::plain(defect.status(), defect.to_string());

@@ -65,6 +65,7 @@ impl Call {
             uas: Some(uas),
             uac: None,
             replaces: plan.replaces,
+            redirected: None,
             early: Vec::new(),
             winner: None,
         }));

@@ -99,6 +99,13 @@ impl Initial {
         self.0.request_with_hops(method, max_forwards)
     }
 
+    /// The same, for another target: after a redirection (RFC 3261 §8.1.3.4).
+    #[must_use]
+    pub fn to(mut self, target: &str) -> Self {
+        self.0.target = target.into();
+        self
+    }
+
     /// Call-ID.
     #[must_use]
     pub fn call_id(&self) -> &str {

@@ -77,8 +77,9 @@ static REDIRECT: Key<OneOf<OnRedirect>> = Key {
     name: "redirect",
     kind: OneOf { words: &[("relay", OnRedirect::Relay), ("follow", OnRedirect::Follow)] },
     absent: Absent::Literal("\"relay\""),
-    text: "Not in effect yet. Whether a 3xx goes to the caller, or its contacts are tried in its place, those with \
-           the highest q first. A contact is tried in the realm that the call goes to and in no other.",
+    text: "Whether a 3xx goes to the caller, or its contacts are tried in its place, those with \
+           the highest q first. A contact is tried only in the realm that the call goes to: its address must be in `media` there, or that of a \
+           next hop, and where `media` is empty not a private one.",
 };
 static REDIRECT_MOST: Key<Integer> = Key {
     name: "redirect-most",
