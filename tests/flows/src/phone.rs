@@ -2,7 +2,7 @@
 //!
 //! `A > METHOD words…` sends a request: inside the dialog if there is one, otherwise outside any.
 //! `B > STATUS [METHOD] words…` answers the last request of that method (INVITE if none is named).
-//! ACK to a final failure is sent without being asked.
+//! ACK to a final failure is sent without being asked; a PRACK names the last reliable response unless a RAck is given.
 //!
 //! | word | does |
 //! |---|---|
@@ -39,6 +39,8 @@ pub struct Phone {
     dialog: Option<Dialog>,
     /// Number and branch of our last INVITE.
     invite: (u32, u32),
+    /// RAck for the last reliable response.
+    rack: Option<String>,
     received: Vec<Message>,
     sent: Vec<(String, Bytes)>,
 }
@@ -84,6 +86,7 @@ impl Phone {
             calls: 0,
             dialog: None,
             invite: (0, 0),
+            rack: None,
             received: Vec::new(),
             sent: Vec::new(),
         }
@@ -150,6 +153,9 @@ impl Phone {
         }
         if message.method().text() != "INVITE" {
             return None;
+        }
+        if let (Ok(Some(rseq)), Ok(cseq)) = (message.rseq(), message.cseq()) {
+            self.rack = Some(format!("{rseq} {cseq}"));
         }
         self.learn_response(&message);
         (message.status() >= 300).then(|| Bytes::from(self.ack_failure(&message)))
@@ -232,6 +238,9 @@ impl Phone {
         );
         if method != "CANCEL" && method != "BYE" {
             let _written = write!(text, "Contact: <sip:{letter}@{address}>\r\n");
+        }
+        if let Some(rack) = self.rack.as_ref().filter(|_| method == "PRACK") {
+            let _written = write!(text, "RAck: {rack}\r\n");
         }
         words.finish(&mut text, self.letter);
         Ok(text)
@@ -414,5 +423,5 @@ fn attribute<'t>(word: &'t str, mut rest: &'t str) -> (String, &'t str) {
 }
 
 /// What a phone writes by itself and may stand only once.
-const OWN: [&str; 8] =
-    ["Call-ID", "Contact", "Content-Length", "Content-Type", "CSeq", "From", "Max-Forwards", "To"];
+const OWN: [&str; 9] =
+    ["Call-ID", "Contact", "Content-Length", "Content-Type", "CSeq", "From", "Max-Forwards", "RAck", "To"];

@@ -43,6 +43,44 @@ const B: [&str; 16] = [
     "BYE",
     "INVITE c=10.0.40.7 m=audio 30200 o=2",
 ];
+/// What they say besides when they know reliable provisional responses and UPDATE.
+const A_RELIABLE: [&str; 15] = [
+    "INVITE new c=192.0.2.10 m=audio 20000 {Supported: 100rel}",
+    "INVITE new {Supported: 100rel}",
+    "INVITE c=192.0.2.10 m=audio 20100 o=2 {Supported: 100rel}",
+    "INVITE {Supported: 100rel}",
+    "PRACK",
+    "PRACK",
+    "PRACK c=192.0.2.10 m=audio 20000",
+    "UPDATE",
+    "UPDATE c=192.0.2.10 m=audio 20200",
+    "183 c=192.0.2.10 m=audio 20200 {Require: 100rel} {RSeq: 1}",
+    "200 PRACK",
+    "200 UPDATE c=192.0.2.10 m=audio 20000",
+    "200 UPDATE",
+    "491 UPDATE",
+    "200 c=192.0.2.10 m=audio 20000",
+];
+const B_RELIABLE: [&str; 18] = [
+    "183 c=10.0.40.7 m=audio 30000 {Require: 100rel} {RSeq: 1}",
+    "183 c=10.0.40.7 m=audio 30000 {Require: 100rel} {RSeq: 1}",
+    "180 {Require: 100rel} {RSeq: 2}",
+    "183 tag=f2 c=10.0.40.8 m=audio 30000 {Require: 100rel} {RSeq: 7}",
+    "183 c=10.0.40.7 m=audio 30000 {Require: 100rel} {RSeq: 3}",
+    "200",
+    "200 tag=f2",
+    "200 PRACK",
+    "200 PRACK c=10.0.40.7 m=audio 30000",
+    "488 PRACK",
+    "200 UPDATE c=10.0.40.7 m=audio 30200",
+    "200 UPDATE",
+    "488 UPDATE",
+    "UPDATE c=10.0.40.7 m=audio 30400",
+    "UPDATE tag=f2 c=10.0.40.8 m=audio 30400",
+    "UPDATE",
+    "PRACK c=10.0.40.7 m=audio 30600",
+    "INVITE {Supported: 100rel}",
+];
 const M: [&str; 10] = [
     "ok",
     "ok",
@@ -57,12 +95,14 @@ const M: [&str; 10] = [
 ];
 const TIMES_MS: [u64; 6] = [0, 10, 500, 1_000, 2_000, 40_000];
 
-fn step(rng: &mut Rng, a_inside: bool) -> Step {
+fn step(rng: &mut Rng, a_inside: bool, reliable: bool) -> Step {
     let of = |rng: &mut Rng, who: char, words: &[&str]| {
         let words = words[rng.below(words.len() as u64) as usize];
         Step::Sent { who, words: if a_inside { swapped(words) } else { words.to_owned() } }
     };
     match rng.below(12) {
+        0..=2 if reliable => of(rng, 'A', &A_RELIABLE),
+        4..=6 if reliable => of(rng, 'B', &B_RELIABLE),
         0..=3 => of(rng, 'A', &A),
         4..=7 => of(rng, 'B', &B),
         8..=9 => of(rng, 'M', &M),
@@ -86,9 +126,10 @@ fn walk(seed: u64) -> Result<Vec<String>, String> {
         .collect();
     let mut world = World::new(&settings)?;
     let a_inside = settings[0].1 == "inside";
+    let reliable = rng.below(2) == 1;
     let mut said = Vec::new();
     for _ in 0..STEPS {
-        let step = step(&mut rng, a_inside);
+        let step = step(&mut rng, a_inside, reliable);
         said.push(format!("{step:?}"));
         // What a phone cannot say yet it does not say.
         let _impossible = world.apply(&step);

@@ -260,13 +260,22 @@ impl Call {
         *repeat = ctx.wake(id, *interval, Wake::RepeatAnswer);
     }
 
+    /// What the one who answers an INVITE inside a call knew of its sender before.
+    fn known_before(&mut self) -> Option<Box<[u8]>> {
+        let offered_late = self.stage(Pair::Call) == Some(Stage::Wanted);
+        let invite = self.invite.as_deref_mut().filter(|invite| !invite.is_initial())?;
+        // Nothing has been sent to whoever was asked for an offer.
+        let untouched = || self.legs[invite.from.other()].description.sent().filter(|_| offered_late);
+        invite.before.take().or_else(untouched)
+    }
+
     /// Figure 5: the answer's pinhole is refused. The caller gets a failure, the callee ACK and BYE. Inside a call the
     /// answerer is brought back to what it had before.
     pub(super) fn refuse_connect(&mut self, ctx: &mut Context<'_>, verdict: Verdict) {
         if self.is_restoring() {
             return self.cannot_restore(ctx);
         }
-        match self.invite.as_deref_mut().and_then(|invite| invite.before.take()) {
+        match self.known_before() {
             Some(before) => self.restore(ctx, before, verdict),
             None => self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict }),
         }

@@ -75,6 +75,16 @@ impl Call {
         self.pass_waiting(ctx, from.other());
     }
 
+    /// True if what waits for the ledger is about a change of what was agreed on, not about the call.
+    pub(super) fn holds_change(&self) -> bool {
+        let held = self.hold.held.as_ref().and_then(|(from, _)| self.hold.waiting[*from].front());
+        match held {
+            Some(Signal::Ask { exchange } | Signal::Reply { exchange, .. }) => self.is_update(*exchange),
+            Some(Signal::Try | Signal::Ring { .. } | Signal::Connect { .. } | Signal::Confirm { .. })
+            | None => false,
+        }
+    }
+
     fn take_held(&mut self, ctx: &mut Context<'_>) -> Option<(Side, Signal)> {
         let (from, timer) = self.hold.held.take()?;
         ctx.shared.timers.stop(timer);

@@ -110,7 +110,13 @@ impl Call {
     /// True if a signal may have to wait for pinholes.
     pub(super) fn asks_ledger(&self, signal: &Signal) -> bool {
         match signal {
-            Signal::Try | Signal::Ring { .. } | Signal::Connect { .. } | Signal::Confirm { .. } => true,
+            Signal::Try => true,
+            Signal::Ring { message, pair } => self.meaning_of_ring(*pair, message).is_some(),
+            Signal::Connect { .. } | Signal::Confirm { .. } => match self.stage(self.answered_pair()) {
+                Some(Stage::Offered | Stage::Wanted | Stage::Returned) => true,
+                Some(Stage::Agreed) => self.has_rivals(),
+                None => false,
+            },
             Signal::Ask { exchange } => self.asked_description(*exchange).is_some(),
             Signal::Reply { exchange, message } => self.answers_offer(*exchange, message),
         }
@@ -292,7 +298,7 @@ impl Call {
     /// What the held message needs is not to be had.
     pub(super) fn on_rule_refused(&mut self, ctx: &mut Context<'_>, failure: Failure, stream: u16) {
         self.note_ghost_ring(ctx);
-        let in_call = self.established.is_some();
+        let in_call = self.established.is_some() || self.holds_change();
         let verdict = Verdict::of_middlebox(&ctx.config.codes, failure, stream, in_call);
         self.refuse_held(ctx, verdict);
     }

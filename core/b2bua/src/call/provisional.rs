@@ -6,13 +6,12 @@ use sip::message::{Builder, Message, Method, Name};
 
 use super::Call;
 use super::early::Pair;
-use super::ending::Cut;
 use super::invite::{Client, Server};
 use super::offer::Stage;
 use super::reliable::{Description, rseq};
 use super::signal::Signal;
 use crate::context::{Context, Wake};
-use crate::event::{Cause, Sip};
+use crate::event::Sip;
 use crate::failure::Verdict;
 use crate::leg::carried::Carried;
 use crate::leg::{Sdp, headers};
@@ -96,13 +95,14 @@ impl Call {
 }
 
 impl Call {
-    /// The description in a provisional response may not pass: as figure 7, unless other early dialogs are left.
+    /// The description in a provisional response may not pass: as figure 7, unless other early dialogs are left. A call in
+    /// which it was a re-INVITE goes on as before.
     pub(super) fn refuse_ring(&mut self, ctx: &mut Context<'_>, pair: Pair, verdict: Verdict) {
         match pair {
             Pair::Early(number) if self.setup().is_some_and(|setup| setup.alive() > 1) => {
                 self.end_early(ctx, number, verdict.reason(), None);
             }
-            Pair::Early(_) | Pair::Call => self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict }),
+            Pair::Early(_) | Pair::Call => self.fail_in_progress(ctx, verdict),
         }
     }
 }

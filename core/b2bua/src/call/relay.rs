@@ -100,6 +100,11 @@ impl Call {
         self.exchanges.iter().any(is_it)
     }
 
+    pub(super) fn is_update(&self, number: u32) -> bool {
+        let exchange = self.exchange(number).map(|position| &self.exchanges[position]);
+        exchange.is_some_and(|exchange| exchange.request.message.method() == Method::Update)
+    }
+
     /// Who has an offer open in a request.
     pub(super) fn offer_in_exchange(&self) -> Option<Side> {
         let offers = |exchange: &&Exchange| matches!(exchange.role, Role::Offer { .. });
