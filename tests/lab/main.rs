@@ -1,19 +1,25 @@
 //! Real phones, a real firewall: the `postern` binary between SIPp and baresip, in network namespaces of this test.
 //!
-//! Needs root or unprivileged user namespaces, and the packages `nftables`, `iproute2`, `sip-tester` and `baresip`.
+//! Needs root or unprivileged user namespaces, and the packages `nftables`, `iproute2`, `sip-tester`, `baresip` and `linphone-cli`.
 
+mod baresip;
 mod callee;
 mod faults;
 mod hostile_host;
 mod hostile_sdp;
 mod hostile_simco;
 mod hostile_sip;
+mod line;
+mod linphone;
 mod meddlers;
 mod media;
+mod observer;
+mod phone;
 mod phones;
 mod raw;
 mod sipp;
 mod strangers;
+mod talks;
 mod witness;
 mod world;
 
@@ -29,6 +35,7 @@ fn main() {
     let mut trials = Vec::new();
     trials.extend(sipp::trials());
     trials.extend(phones::trials());
+    trials.extend(talks::trials());
     trials.extend(faults::trials());
     trials.extend(hostile_sip::trials());
     trials.extend(hostile_sdp::trials());

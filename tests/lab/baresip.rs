@@ -1,0 +1,150 @@
+//! baresip, steered over its control port.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use netns::Host;
+use serde_json::{Value, json};
+
+use crate::phone::{Answer, Phone, tone};
+use crate::world::{Program, World};
+
+/// A baresip that plays a tone to whoever it talks with.
+pub(crate) struct Baresip {
+    _program: Program,
+    control: TcpStream,
+    unread: Vec<u8>,
+    name: &'static str,
+}
+
+impl Baresip {
+    pub(crate) fn start(
+        world: &World,
+        host: &Host,
+        name: &'static str,
+        address: &str,
+        answer: Answer,
+    ) -> io::Result<Self> {
+        let mode = match answer {
+            Answer::AtOnce => "auto",
+            Answer::WhenTold => "manual",
+            Answer::WithEarlyMedia => "early",
+        };
+        let folder = world.folder.join(name);
+        fs::create_dir_all(&folder)?;
+        let tone = tone(&folder)?;
+        fs::write(
+            folder.join("accounts"),
+            format!("<sip:{name}@{address}>;regint=0;answermode={mode};audio_codecs=PCMU/8000/1\n"),
+        )?;
+        fs::write(folder.join("contacts"), "")?;
+        let modules = Command::new("sh")
+            .args(["-c", "dirname \"$(find /usr/lib -name aufile.so -path '*baresip*' | head -n 1)\""])
+            .output()?;
+        let modules = String::from_utf8_lossy(&modules.stdout).trim().to_owned();
+        fs::write(
+            folder.join("config"),
+            format!(
+                "poll_method epoll\nsip_listen {address}:5060\nnet_interface eth0\nrtp_ports 20000-20100\n\
+                 audio_source aufile,{}\naudio_player aubridge,{name}\naudio_alert aubridge,alert\n\
+                 module_path {modules}\nmodule g711.so\nmodule aufile.so\nmodule aubridge.so\n\
+                 module_app account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen 127.0.0.1:4444\n",
+                tone.display()
+            ),
+        )?;
+        let log = fs::File::create(folder.join("log"))?;
+        let program = Program::of(
+            host.spawn(
+                Command::new("baresip")
+                    .arg("-f")
+                    .arg(&folder)
+                    .stdin(Stdio::null())
+                    .stdout(log.try_clone()?)
+                    .stderr(log),
+            )?,
+        );
+        let control = connect(host)?;
+        control.set_read_timeout(Some(Duration::from_secs(20)))?;
+        Ok(Self { _program: program, control, unread: Vec::new(), name })
+    }
+
+    /// Sends a command as ctrl_tcp reads it: JSON in a netstring.
+    fn command(&mut self, command: &str, parameters: &str) -> io::Result<()> {
+        let text = json!({"command": command, "params": parameters, "token": command}).to_string();
+        write!(self.control, "{}:{text},", text.len())
+    }
+
+    /// Waits for an event; the time-out of the control connection bounds a failure.
+    pub(crate) fn wait_for(&mut self, event: &str) -> io::Result<()> {
+        loop {
+            while let Some(message) = self.message()? {
+                if message["type"] == event {
+                    return Ok(());
+                }
+                if message["type"] == "CALL_CLOSED" {
+                    return Err(io::Error::other(format!(
+                        "{}: {} before {event}",
+                        self.name, message["param"]
+                    )));
+                }
+            }
+            let mut buffer = [0; 4096];
+            let length = self.control.read(&mut buffer)?;
+            if length == 0 {
+                return Err(io::Error::other(format!("{} ended before {event}", self.name)));
+            }
+            self.unread.extend_from_slice(&buffer[..length]);
+        }
+    }
+
+    /// Takes one netstring out of what has been read.
+    fn message(&mut self) -> io::Result<Option<Value>> {
+        let Some(colon) = self.unread.iter().position(|octet| *octet == b':') else { return Ok(None) };
+        let length =
+            std::str::from_utf8(&self.unread[..colon]).ok().and_then(|digits| digits.parse::<usize>().ok());
+        let length = length.ok_or_else(|| io::Error::other("baresip sent no netstring"))?;
+        if self.unread.len() < colon + length + 2 {
+            return Ok(None);
+        }
+        let value = serde_json::from_slice(&self.unread[colon + 1..=colon + length])?;
+        self.unread.drain(..colon + length + 2);
+        Ok(Some(value))
+    }
+}
+
+impl Phone for Baresip {
+    fn call(&mut self, to: &str) -> io::Result<()> {
+        self.command("dial", to)
+    }
+
+    fn answer(&mut self) -> io::Result<()> {
+        self.command("accept", "")
+    }
+
+    fn hang_up(&mut self) -> io::Result<()> {
+        self.command("hangup", "")
+    }
+
+    fn hold(&mut self) -> io::Result<()> {
+        self.command("hold", "")
+    }
+
+    fn resume(&mut self) -> io::Result<()> {
+        self.command("resume", "")
+    }
+}
+
+/// Connects to the phone's control port as soon as it listens.
+fn connect(host: &Host) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match host.run(|| TcpStream::connect("127.0.0.1:4444")) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
