@@ -92,6 +92,14 @@ impl B2bua {
         self.calls.get(&id).map(|call| call.detail())
     }
 
+    /// Which call each confirmed rule belongs to, oldest call first.
+    pub fn rule_owners(&self) -> impl Iterator<Item = (MiddleboxId, Prid, CallId)> + '_ {
+        self.call_ids()
+            .into_iter()
+            .filter_map(|id| self.calls.get(&id))
+            .flat_map(|call| call.rules().filter_map(|rule| Some((rule.middlebox, rule.prid?, call.id))))
+    }
+
     /// How much is remembered.
     #[must_use]
     pub fn holdings(&self) -> Holdings {

@@ -5,6 +5,7 @@ use sip::transport::Hop;
 
 use crate::config::RealmId;
 use crate::event::CallId;
+use crate::ledger::RuleInfo;
 use crate::side::Sides;
 
 /// How far a call is.
@@ -46,6 +47,8 @@ pub struct CallDetail {
     pub info: CallInfo,
     /// Both legs; B's is missing until its INVITE leaves.
     pub legs: Sides<Option<LegInfo>>,
+    /// Its rules, in the order in which they were asked for.
+    pub rules: Vec<RuleInfo>,
 }
 
 /// One leg.

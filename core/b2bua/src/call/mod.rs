@@ -47,7 +47,7 @@ use crate::config::{Config, RealmId};
 use crate::context::{Context, Recipient};
 use crate::event::{CallId, Event, Sip};
 use crate::info::{CallDetail, CallInfo, CallState, LegInfo};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, RuleInfo};
 use crate::leg::Leg;
 use crate::leg::session_id::SessionId;
 use crate::named::OtherLeg;
@@ -254,10 +254,18 @@ impl Call {
         }
     }
 
+    pub(crate) fn rules(&self) -> impl Iterator<Item = RuleInfo> {
+        self.ledger.rules()
+    }
+
     pub(crate) fn detail(&self) -> CallDetail {
         let leg = |leg: &Leg| {
             leg.dialog.as_ref().map(|dialog| LegInfo { call_id: dialog.call_id().to_owned(), hop: leg.hop })
         };
-        CallDetail { info: self.info(), legs: Sides { a: leg(&self.legs.a), b: leg(&self.legs.b) } }
+        CallDetail {
+            info: self.info(),
+            legs: Sides { a: leg(&self.legs.a), b: leg(&self.legs.b) },
+            rules: self.ledger.rules().collect(),
+        }
     }
 }

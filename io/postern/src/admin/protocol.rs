@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use midcom::Direction;
 use serde::{Deserialize, Serialize};
 
 use crate::ladder::Row;
@@ -26,6 +27,8 @@ pub(crate) enum Request {
         /// Its number.
         id: u64,
     },
+    /// Which call each rule belongs to, at the middlebox half of this machine. Agent half.
+    Owners,
     /// Rows of all ladders as they happen. Agent half.
     Watch,
     /// End a call. Agent half.
@@ -110,7 +113,45 @@ pub(crate) struct CallReport {
     pub call: CallLine,
     /// Call-ID and peer of the caller's leg and of the callee's.
     pub legs: Vec<Leg>,
+    /// What is open for it, or about to be.
+    #[serde(default)]
+    pub rules: Vec<RuleLine>,
     pub ladder: Vec<Row>,
+}
+
+/// A rule of a call, as the agent half knows it; what the middlebox half of this machine knows better takes its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RuleLine {
+    /// Missing until the middlebox has confirmed it.
+    pub pid: Option<u32>,
+    /// Where the middlebox is asked.
+    pub middlebox: String,
+    /// The m-line it serves, from 1.
+    pub stream: u32,
+    /// The side that receives: `A` or `B`.
+    pub toward: String,
+    /// `asked`, `reserved`, `open`, `closing`.
+    pub state: String,
+    pub direction: String,
+    pub inside: String,
+    pub outside: String,
+    pub remaining_s: u64,
+    /// Counted by the kernel, where the middlebox half is on this machine.
+    pub packets: Option<u64>,
+    pub bytes: Option<u64>,
+}
+
+/// Which call each rule belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Owners {
+    pub rules: Vec<Owner>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Owner {
+    pub pid: u32,
+    pub call: u64,
 }
 
 /// One leg.
@@ -178,6 +219,9 @@ pub(crate) struct GateStatus {
 pub(crate) struct PinholeLine {
     pub pid: u32,
     pub owner: String,
+    /// The call it belongs to, where the agent half is on this machine.
+    #[serde(default)]
+    pub call: Option<u64>,
     pub state: String,
     pub direction: String,
     pub inside: String,
@@ -225,6 +269,15 @@ pub(crate) enum ProofOutcome {
     Proven,
     Blocked,
     NotProven,
+}
+
+/// A direction as the commands write it.
+pub(crate) fn way(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Inbound => "in",
+        Direction::Outbound => "out",
+        Direction::Bidirectional => "both",
+    }
 }
 
 /// Where the agent half is asked.

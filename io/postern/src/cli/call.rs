@@ -4,10 +4,12 @@ use clap::Args;
 
 use super::{Common, Complaint, OK, Outcome, print};
 use crate::admin::client;
-use crate::admin::protocol::{CallReport, Request, Watched, agent_socket};
+use crate::admin::protocol::{
+    CallReport, Pinholes, Request, RuleLine, Watched, agent_socket, middlebox_socket,
+};
 use crate::ladder::draw;
 
-/// Show a call as a ladder: SIP left and right, the firewall in the middle
+/// Show a call: what is open for it, and a ladder with SIP left and right and the firewall in the middle
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   postern call 17                call 17, live or ended lately
@@ -32,9 +34,51 @@ impl Call {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let socket = agent_socket(&common.sockets()?);
         let Some(id) = self.id else { return watch(common, &socket) };
-        let report: CallReport = client::ask(&socket, &Request::Call { id })?;
+        let mut report: CallReport = client::ask(&socket, &Request::Call { id })?;
+        count(common, &mut report)?;
         if common.json { print::json(&report) } else { print::say(&text(&report)) }
     }
+}
+
+/// What the middlebox half of this machine knows of the rules: more than the agent half does. Without it, what there is.
+fn count(common: &Common, report: &mut CallReport) -> Result<(), Complaint> {
+    let here = |rule: &RuleLine| !rule.middlebox.starts_with("tcp:");
+    if !report.rules.iter().any(here) {
+        return Ok(());
+    }
+    let socket = middlebox_socket(&common.sockets()?);
+    let Ok(known) = client::ask::<Pinholes>(&socket, &Request::Pinholes { kernel: true }) else {
+        return Ok(());
+    };
+    for rule in report.rules.iter_mut().filter(|rule| here(rule)) {
+        if let Some(line) = known.rules.iter().find(|line| Some(line.pid) == rule.pid) {
+            rule.remaining_s = line.remaining_s;
+            (rule.packets, rule.bytes) = (line.packets, line.bytes);
+        }
+    }
+    Ok(())
+}
+
+fn rules(rules: &[RuleLine]) -> String {
+    let heads = ["PID", "STREAM", "TO", "STATE", "DIRECTION", "INSIDE", "OUTSIDE", "LEFT", "PACKETS"];
+    let number = |number: Option<u64>| number.map_or_else(|| "-".into(), |number| number.to_string());
+    let row = |rule: &RuleLine| {
+        [
+            number(rule.pid.map(u64::from)),
+            rule.stream.to_string(),
+            rule.toward.clone(),
+            rule.state.clone(),
+            rule.direction.clone(),
+            rule.inside.clone(),
+            rule.outside.clone(),
+            print::age(rule.remaining_s),
+            number(rule.packets),
+        ]
+    };
+    if rules.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", print::table(heads, &rules.iter().map(row).collect::<Vec<_>>()))
 }
 
 fn text(report: &CallReport) -> String {
@@ -50,7 +94,8 @@ fn text(report: &CallReport) -> String {
     for leg in &report.legs {
         text.push_str(&format!("\nleg {}: {}, Call-ID {}", leg.side, leg.peer, leg.call_id));
     }
-    format!("{text}\n\n{}\n{}\n", draw::ladder(&report.ladder), draw::legend())
+    let rules = rules(&report.rules);
+    format!("{text}\n{rules}\n{}\n{}\n", draw::ladder(&report.ladder), draw::legend())
 }
 
 fn watch(common: &Common, socket: &std::path::Path) -> Outcome {

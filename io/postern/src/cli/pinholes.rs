@@ -1,10 +1,14 @@
 //! `postern pinholes`
 
+use std::collections::HashMap;
+
 use clap::Args;
 
 use super::{Common, OK, Outcome, PROBLEM, print};
 use crate::admin::client;
-use crate::admin::protocol::{PinholeLine, Pinholes as Report, Request, middlebox_socket};
+use crate::admin::protocol::{
+    Owners, PinholeLine, Pinholes as Report, Request, agent_socket, middlebox_socket,
+};
 
 /// Show what is open in the firewall
 #[derive(Debug, Args)]
@@ -22,7 +26,13 @@ pub(super) struct Pinholes {
 impl Pinholes {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let request = Request::Pinholes { kernel: self.kernel };
-        let report: Report = client::ask(&middlebox_socket(&common.sockets()?), &request)?;
+        let sockets = common.sockets()?;
+        let mut report: Report = client::ask(&middlebox_socket(&sockets), &request)?;
+        // The agent half may be on another machine: then nobody here knows of calls.
+        if let Ok(owners) = client::ask::<Owners>(&agent_socket(&sockets), &Request::Owners) {
+            let calls: HashMap<u32, u64> = owners.rules.iter().map(|owner| (owner.pid, owner.call)).collect();
+            report.rules.iter_mut().for_each(|line| line.call = calls.get(&line.pid).copied());
+        }
         let said = if common.json { print::json(&report) } else { print::say(&text(&report, self.kernel)) }?;
         let differs = !report.missing.is_empty() || !report.foreign.is_empty();
         Ok(if said == OK && differs { PROBLEM } else { said })
@@ -33,8 +43,8 @@ fn text(report: &Report, kernel: bool) -> String {
     let mut text = if report.rules.is_empty() {
         "nothing is open\n".to_owned()
     } else {
-        let heads = ["PID", "OWNER", "STATE", "DIRECTION", "INSIDE", "OUTSIDE", "LEFT", "PACKETS"];
-        let rows: Vec<[String; 8]> = report.rules.iter().map(row).collect();
+        let heads = ["PID", "CALL", "OWNER", "STATE", "DIRECTION", "INSIDE", "OUTSIDE", "LEFT", "PACKETS"];
+        let rows: Vec<[String; 9]> = report.rules.iter().map(row).collect();
         print::table(heads, &rows)
     };
     if let Some(entries) = report.kernel.as_ref().filter(|_| kernel) {
@@ -57,9 +67,10 @@ fn text(report: &Report, kernel: bool) -> String {
     text
 }
 
-fn row(line: &PinholeLine) -> [String; 8] {
+fn row(line: &PinholeLine) -> [String; 9] {
     [
         line.pid.to_string(),
+        line.call.map_or_else(|| "-".into(), |call| call.to_string()),
         line.owner.clone(),
         line.state.clone(),
         line.direction.clone(),

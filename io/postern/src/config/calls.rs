@@ -63,14 +63,14 @@ static CRUCIAL: Key<Either<OneOf<CommonCrucial>, List<Word>>> = Key {
         List { of: Word { words: MEDIA }, max: 6 },
     ),
     absent: Absent::Literal("\"first-audio\""),
-    text: "Not in effect yet. The streams a call cannot live without: when the firewall takes back a pinhole of one of \
+    text: "The streams a call cannot live without: when the firewall takes back a pinhole of one of \
            them the call ends; any other is dropped and the call goes on. A call that has none of them needs all of its streams.",
 };
 static HOLD: Key<OneOf<OnHold>> = Key {
     name: "hold",
     kind: OneOf { words: &[("keep", OnHold::Keep), ("close", OnHold::Close)] },
     absent: Absent::Literal("\"keep\""),
-    text: "Not in effect yet. Whether the pinholes of a stream on hold stay, or those of its silent direction are \
+    text: "Whether the pinholes of a stream on hold stay, or those of its silent direction are \
            closed until it is resumed (RTCP keeps its own).",
 };
 static REDIRECT: Key<OneOf<OnRedirect>> = Key {

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::subject::{BINARY, CONFIG, Named, Outcome, Place, memory_kb, read_to_close};
+use crate::subject::{BINARY, CONFIG, Named, Outcome, Place, invite, memory_kb, read_to_close};
 
 pub(crate) const TRIALS: &[Named] = &[
     ("options_are_answered_over_udp_and_tcp", options_are_answered_over_udp_and_tcp),
@@ -16,6 +16,7 @@ pub(crate) const TRIALS: &[Named] = &[
     ("the_gate_is_exactly_what_the_rules_say", the_gate_is_exactly_what_the_rules_say),
     ("the_table_stays_unless_it_is_removed", the_table_stays_unless_it_is_removed),
     ("commands_answer_in_json", commands_answer_in_json),
+    ("rules_are_shown_with_their_calls", rules_are_shown_with_their_calls),
     ("halves_may_be_on_two_machines", halves_may_be_on_two_machines),
     ("a_stranger_gets_no_session_over_tcp", a_stranger_gets_no_session_over_tcp),
 ];
@@ -102,6 +103,34 @@ fn commands_answer_in_json() -> Outcome {
     assert_eq!(subject.command(&["call", "99"])?.status.code(), Some(1));
     assert_eq!(subject.command(&["kick", "99"])?.status.code(), Some(1));
     assert_eq!(subject.command(&["revoke", "99"])?.status.code(), Some(1));
+    Ok(())
+}
+
+fn rules_are_shown_with_their_calls() -> Outcome {
+    let place = Place::new()?;
+    let subject = place.start()?;
+    let callee = place.callee()?;
+    let caller = place.udp()?;
+    caller.send(invite("shown").as_bytes())?;
+    let count = callee.recv(&mut [0; 4096])?;
+    assert!(count > 0, "the INVITE arrived");
+    let pinholes = subject.command(&["pinholes", "-j"])?;
+    let pinholes: serde_json::Value = serde_json::from_slice(&pinholes.stdout)?;
+    let call = subject.command(&["call", "1", "-j"])?;
+    let call: serde_json::Value = serde_json::from_slice(&call.stdout)?;
+    let (lines, rules) = (pinholes["rules"].as_array().unwrap(), call["rules"].as_array().unwrap());
+    // One to the caller, and what is reserved for the callee.
+    assert_eq!((lines.len(), rules.len()), (2, 2), "{pinholes}\n{call}");
+    for line in lines {
+        assert_eq!(line["call"], 1, "{line}");
+        let rule = rules.iter().find(|rule| rule["pid"] == line["pid"]).unwrap();
+        assert_eq!((&rule["state"], &rule["packets"]), (&line["state"], &0.into()), "{rule}");
+        assert!((500..=600).contains(&rule["remaining_s"].as_u64().unwrap()), "{rule}");
+    }
+    let text = String::from_utf8(subject.command(&["call", "1"])?.stdout)?;
+    assert!(text.contains("PACKETS") && text.contains("192.0.2.10:20000-20001"), "{text}");
+    let text = String::from_utf8(subject.command(&["pinholes"])?.stdout)?;
+    assert!(text.starts_with("PID") && text.contains("CALL"), "{text}");
     Ok(())
 }
 

@@ -28,6 +28,10 @@ listen = ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
 listen = ["udp:127.0.0.2:5060"]
 media  = ["10.0.40.0/24"]
 
+[[route]]
+to = "inside"
+next-hop = "sip:127.0.0.3"
+
 [timers]
 message = "1s"
 "#;
@@ -95,6 +99,13 @@ impl Place {
         let socket = self.host.run(|| UdpSocket::bind("127.0.0.1:0"))?;
         socket.set_read_timeout(Some(Duration::from_secs(5)))?;
         socket.connect(SERVER)?;
+        Ok(socket)
+    }
+
+    /// The phone that calls are routed to.
+    pub(crate) fn callee(&self) -> io::Result<UdpSocket> {
+        let socket = self.host.run(|| UdpSocket::bind("127.0.0.3:5060"))?;
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
         Ok(socket)
     }
 
@@ -204,6 +215,18 @@ pub(crate) fn options(transport: &str, branch: &str) -> String {
         "OPTIONS sip:127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/{transport} 127.0.0.1:9;branch=z9hG4bK{branch};rport\r\n\
          From: <sip:tester@example.org>;tag={branch}\r\nTo: <sip:127.0.0.1>\r\nCall-ID: {branch}@example.org\r\n\
          CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+/// An INVITE with audio.
+pub(crate) fn invite(branch: &str) -> String {
+    let sdp = "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 20000 RTP/AVP 0\r\n";
+    format!(
+        "INVITE sip:bob@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bK{branch};rport\r\n\
+         From: <sip:alice@example.org>;tag={branch}\r\nTo: <sip:bob@127.0.0.1>\r\nCall-ID: {branch}@example.org\r\n\
+         CSeq: 1 INVITE\r\nContact: <sip:alice@127.0.0.1:9>\r\nMax-Forwards: 70\r\n\
+         Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
+        sdp.len()
     )
 }
 

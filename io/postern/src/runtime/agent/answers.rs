@@ -1,13 +1,16 @@
 //! What the commands are told by the agent half.
 
-use b2bua::side::Sides;
+use b2bua::ledger::{RuleInfo, RuleState};
+use b2bua::side::{Side, Sides};
 use b2bua::{CallId, CallInfo, CallState, Input, LegInfo};
 use machine::Instant;
+use midcom::MiddleboxId;
 
 use super::chronicle::{cause, epitaph};
 use super::{Agent, Link};
 use crate::admin::protocol::{
-    AgentStatus, Answer, CallLine, CallReport, Calls, Leg, MiddleboxState, Request,
+    AgentStatus, Answer, CallLine, CallReport, Calls, Leg, MiddleboxState, Owner, Owners, Request, RuleLine,
+    way,
 };
 use crate::admin::server::Question;
 use crate::ladder::history::Record;
@@ -20,6 +23,7 @@ impl Agent {
             Request::Status => Answer::of(&self.status(now)),
             Request::Calls { ended } => Answer::of(&Calls { calls: self.call_lines(now, ended) }),
             Request::Call { id } => self.report(now, CallId(id)),
+            Request::Owners => Answer::of(&self.owners()),
             Request::Watch => return self.chronicle.watch(question.reply),
             Request::Kick { id } => self.kick(CallId(id)),
             Request::Pinholes { .. } | Request::Prove { .. } | Request::Revoke { .. } => {
@@ -28,6 +32,16 @@ impl Agent {
         };
         // One who no longer waits for the answer does not need it.
         let _ = question.reply.try_send(answer);
+    }
+
+    fn owners(&self) -> Owners {
+        let local = |id: MiddleboxId| self.link(id).is_some_and(Link::is_local);
+        let rules = self.machine.rule_owners().filter(|(middlebox, ..)| local(*middlebox));
+        Owners { rules: rules.map(|(_, prid, call)| Owner { pid: prid.0, call: call.0 }).collect() }
+    }
+
+    fn link(&self, id: MiddleboxId) -> Option<&Link> {
+        self.links.iter().find(|link| link.id == id)
     }
 
     fn kick(&mut self, call: CallId) -> Answer {
@@ -120,9 +134,33 @@ impl Agent {
                 ));
             }
         };
+        let rules =
+            live.iter().flat_map(|detail| &detail.rules).map(|rule| self.rule_line(now, rule)).collect();
         let legs = live.map_or_else(Vec::new, |detail| legs(&detail.legs));
         let ladder = record.map_or_else(Vec::new, story::rows);
-        Answer::of(&CallReport { call: line, legs, ladder })
+        Answer::of(&CallReport { call: line, legs, rules, ladder })
+    }
+
+    fn rule_line(&self, now: Instant, rule: &RuleInfo) -> RuleLine {
+        let state = match rule.state {
+            RuleState::Asked => "asked",
+            RuleState::Reserved => "reserved",
+            RuleState::Enabled => "open",
+            RuleState::Closing => "closing",
+        };
+        RuleLine {
+            pid: rule.prid.map(|prid| prid.0),
+            middlebox: self.link(rule.middlebox).map_or_else(String::new, Link::address),
+            stream: u32::from(rule.stream) + 1,
+            toward: if rule.toward == Side::A { "A" } else { "B" }.into(),
+            state: state.into(),
+            direction: way(rule.direction).into(),
+            inside: rule.internal.to_string(),
+            outside: rule.external.to_string(),
+            remaining_s: rule.deadline.since(now).as_secs(),
+            packets: None,
+            bytes: None,
+        }
     }
 }
 

@@ -68,6 +68,14 @@ impl Link {
         self.trouble.as_deref().filter(|_| !self.is_up())
     }
 
+    /// True if it leads to the middlebox half of this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        match self.connect {
+            Connect::Unix(_) => true,
+            Connect::Tcp(_) => false,
+        }
+    }
+
     /// Where it leads.
     pub(crate) fn address(&self) -> String {
         match &self.connect {

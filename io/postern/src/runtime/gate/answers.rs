@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use machine::Instant;
-use midcom::{Direction, Prid};
+use midcom::Prid;
 use middlebox::{Engine as _, Entry, Input, Key, RuleAction, RuleInfo};
 
 use super::{Gate, prove};
-use crate::admin::protocol::{Answer, EntryLine, GateStatus, PinholeLine, Pinholes, Request};
+use crate::admin::protocol::{Answer, EntryLine, GateStatus, PinholeLine, Pinholes, Request, way};
 use crate::admin::server::Question;
 
 impl Gate {
@@ -21,9 +21,11 @@ impl Gate {
                 Answer::of(&prove::prove(&mut self.engine, &self.config, &self.realms, question))
             }
             Request::Revoke { pid } => self.revoke(now, Prid(pid)),
-            Request::Calls { .. } | Request::Call { .. } | Request::Watch | Request::Kick { .. } => {
-                Answer::Error("the agent half answers this".into())
-            }
+            Request::Calls { .. }
+            | Request::Call { .. }
+            | Request::Owners
+            | Request::Watch
+            | Request::Kick { .. } => Answer::Error("the agent half answers this".into()),
         };
         // One who no longer waits for the answer does not need it.
         let _ = question.reply.try_send(answer);
@@ -94,17 +96,13 @@ fn line(rule: &RuleInfo<'_>) -> PinholeLine {
     let (state, direction, inside, outside) = match rule.action {
         RuleAction::Reserved { protocol } => ("reserved", String::new(), protocol.to_string(), String::new()),
         RuleAction::Enabled { direction, internal, external } => {
-            let direction = match direction {
-                Direction::Inbound => "in",
-                Direction::Outbound => "out",
-                Direction::Bidirectional => "both",
-            };
-            ("open", direction.to_owned(), internal.to_string(), external.to_string())
+            ("open", way(direction).to_owned(), internal.to_string(), external.to_string())
         }
     };
     PinholeLine {
         pid: rule.prid.0,
         owner: rule.owner_name.to_owned(),
+        call: None,
         state: state.into(),
         direction,
         inside,
