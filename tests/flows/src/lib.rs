@@ -21,7 +21,7 @@ pub mod index;
 pub mod phone;
 pub mod render;
 mod script;
-mod settings;
+pub mod settings;
 pub mod world;
 
 use std::fmt::Write;

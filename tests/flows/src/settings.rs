@@ -82,10 +82,14 @@ fn is_known(name: &str) -> bool {
 
 /// The settings of a flow, every name of them known.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings<'s>(&'s [(String, String)]);
+pub struct Settings<'s>(&'s [(String, String)]);
 
 impl<'s> Settings<'s> {
-    pub(crate) fn new(settings: &'s [(String, String)]) -> Result<Self, String> {
+    /// Settings, unless one of them is unknown.
+    ///
+    /// # Errors
+    /// Which.
+    pub fn new(settings: &'s [(String, String)]) -> Result<Self, String> {
         match settings.iter().find(|(name, _)| !is_known(name)) {
             Some((name, _)) => Err(format!("no such setting: {name}")),
             None => Ok(Self(settings)),
@@ -109,7 +113,10 @@ impl<'s> Settings<'s> {
     }
 
     /// What the middleboxes say of themselves.
-    pub(crate) fn capabilities(self) -> Result<Capabilities, String> {
+    ///
+    /// # Errors
+    /// The setting that is none.
+    pub fn capabilities(self) -> Result<Capabilities, String> {
         let (addresses, ports) = match self.value("wildcards", "all") {
             "all" => (true, true),
             "addresses" => (true, false),
@@ -135,7 +142,10 @@ impl<'s> Settings<'s> {
     }
 
     /// The configuration of the B2BUA.
-    pub(crate) fn config(self) -> Result<Config, String> {
+    ///
+    /// # Errors
+    /// The setting that is none.
+    pub fn config(self) -> Result<Config, String> {
         let (outside, inside) = (RealmId(0), RealmId(1));
         let middlebox = |number| config::Middlebox { name: format!("fw{number}"), inside, outside };
         Ok(Config {

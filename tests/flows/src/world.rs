@@ -10,7 +10,7 @@
 //! C and D take part in transfers; calls are routed to them only by `outside-next-hop` and `inside-next-hop`. What else can
 //! be set stands in `settings.rs`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use b2bua::{B2bua, CallId, Event, Input, LookupId, Output};
@@ -24,8 +24,10 @@ use crate::render;
 use crate::script::Step;
 use crate::settings::Settings;
 
-const OUTSIDE: &str = "192.0.2.10:5060";
-const INSIDE: &str = "10.0.0.5:5060";
+/// The phone outside.
+pub const OUTSIDE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10)), 5060);
+/// The phone inside.
+pub const INSIDE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5)), 5060);
 const SECOND_OUTSIDE: &str = "192.0.2.11:5060";
 const SECOND_INSIDE: &str = "10.0.0.6:5060";
 /// Enough for anything that becomes quiet at all.
@@ -60,8 +62,7 @@ impl World {
         let settings = Settings::new(settings)?;
         let a_inside = settings.value("call", "outside") == "inside";
         let address = |text: &str| text.parse::<SocketAddr>().map_err(|error| error.to_string());
-        let (outside, inside) = (address(OUTSIDE)?, address(INSIDE)?);
-        let (a, b) = if a_inside { (inside, outside) } else { (outside, inside) };
+        let (a, b) = if a_inside { (INSIDE, OUTSIDE) } else { (OUTSIDE, INSIDE) };
         let target = |inside| if inside { "sip:b@10.0.0.1" } else { "sip:b@203.0.113.1" };
         let config = settings.config()?;
         let (capabilities, granted) = (settings.capabilities()?, settings.granted()?);

@@ -1,0 +1,149 @@
+//! How the phones of the model write: as those of flows do, so that a path can be printed as a flow.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use b2bua::side::Side;
+use bytes::Bytes;
+use sip::message::{Message, Name};
+
+/// A phone's end of a dialog.
+#[derive(Debug, Clone)]
+pub struct Dialog {
+    /// Call-ID.
+    pub call_id: String,
+    /// To or From without tag.
+    pub remote_uri: String,
+    /// The other end's tag, once it is known.
+    pub remote_tag: Option<String>,
+    /// Where requests go.
+    pub target: String,
+    /// The number of the last request.
+    pub cseq: u32,
+}
+
+/// A session description as a flow writes it, and as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sdp {
+    /// Whose.
+    pub side: Side,
+    /// How often it has changed.
+    pub moved: u16,
+}
+
+impl Sdp {
+    /// Where media shall go.
+    #[must_use]
+    pub fn place(self) -> (&'static str, u16) {
+        match self.side {
+            Side::A => ("192.0.2.10", 20_000 + 2 * self.moved),
+            Side::B => ("10.0.40.7", 30_000 + 2 * self.moved),
+        }
+    }
+
+    /// The words of a flow.
+    #[must_use]
+    pub fn words(self) -> String {
+        let (address, port) = self.place();
+        let version = if self.moved == 0 { String::new() } else { format!(" o={}", self.moved + 1) };
+        format!(" c={address} m=audio {port}{version}")
+    }
+
+    fn text(self) -> String {
+        let (address, port) = self.place();
+        let (letter, version) = (self.side, self.moved + 1);
+        format!(
+            "v=0\r\no={letter} 7 {version} IN IP4 192.0.2.99\r\ns=-\r\nc=IN IP4 {address}\r\nt=0 0\r\n\
+             m=audio {port} RTP/AVP 0\r\n"
+        )
+    }
+}
+
+/// What a phone writes with.
+#[derive(Debug, Clone, Copy)]
+pub struct Pen {
+    /// Whose.
+    pub side: Side,
+    /// Where it is.
+    pub address: SocketAddr,
+}
+
+impl Pen {
+    /// A request; the branch is made of method and number.
+    #[must_use]
+    pub fn request(self, method: &str, number: u32, dialog: &Dialog, sdp: Option<Sdp>) -> Bytes {
+        let Self { side, address } = self;
+        let transaction = if method == "CANCEL" { "INVITE" } else { method };
+        // CANCEL repeats the INVITE's To.
+        let tag = dialog.remote_tag.as_deref().filter(|_| method != "CANCEL" || number > 1);
+        let tag = tag.map(|tag| format!(";tag={tag}")).unwrap_or_default();
+        let mut text = format!(
+            "{method} {} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch=z9hG4bK-{side}-{transaction}-{number}\r\n\
+             Max-Forwards: 70\r\nFrom: \"Phone {side}\" <sip:{side}@{side}.example>;tag={side}-1\r\n\
+             To: <{}>{tag}\r\nCall-ID: {}\r\nCSeq: {number} {method}\r\n",
+            dialog.target, dialog.remote_uri, dialog.call_id
+        );
+        if method != "CANCEL" && method != "BYE" {
+            let _written = write!(text, "Contact: <sip:{side}@{address}>\r\n");
+        }
+        finish(text, sdp)
+    }
+
+    /// A response.
+    #[must_use]
+    pub fn response(self, request: &Message, status: u16, sdp: Option<Sdp>) -> Bytes {
+        let Self { side, address } = self;
+        let mut text = format!("SIP/2.0 {status} {}\r\n", phrase(status));
+        for header in request.headers() {
+            let value = String::from_utf8_lossy(header.value);
+            let _written = match header.name {
+                Name::Via | Name::From | Name::CallId | Name::CSeq => {
+                    write!(text, "{}: {value}\r\n", header.name)
+                }
+                Name::To if value.contains("tag=") => write!(text, "To: {value}\r\n"),
+                Name::To => write!(text, "To: {value};tag={side}-1\r\n"),
+                _ => Ok(()),
+            };
+        }
+        if request.method().text() == "INVITE" && status < 300 {
+            let _written = write!(text, "Contact: <sip:{side}@{address}>\r\n");
+        }
+        finish(text, sdp)
+    }
+
+    /// The ACK to a final failure: part of its transaction.
+    #[must_use]
+    pub fn ack_to_failure(self, target: &str, response: &Message) -> Bytes {
+        let value = |name| String::from_utf8_lossy(response.header(name).unwrap_or_default()).into_owned();
+        let number = response.cseq().map_or(0, |cseq| cseq.number);
+        let text = format!(
+            "ACK {target} SIP/2.0\r\nVia: {}\r\nMax-Forwards: 70\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\n\
+             CSeq: {number} ACK\r\n",
+            value(Name::Via),
+            value(Name::From),
+            value(Name::To),
+            value(Name::CallId),
+        );
+        finish(text, None)
+    }
+}
+
+fn finish(mut text: String, sdp: Option<Sdp>) -> Bytes {
+    let body = sdp.map(Sdp::text).unwrap_or_default();
+    if !body.is_empty() {
+        text += "Content-Type: application/sdp\r\n";
+    }
+    let _written = write!(text, "Content-Length: {}\r\n\r\n{body}", body.len());
+    Bytes::from(text)
+}
+
+fn phrase(status: u16) -> &'static str {
+    match status {
+        180 => "Ringing",
+        183 => "Session Progress",
+        200 => "OK",
+        486 => "Busy Here",
+        487 => "Request Terminated",
+        _ => "As The Model Says",
+    }
+}

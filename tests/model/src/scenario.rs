@@ -1,0 +1,117 @@
+//! What is explored: settings of the B2BUA, what phones do at all, and how much may go wrong.
+
+use crate::phone::Act;
+
+/// Something that upsets a plain call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Upset {
+    /// The caller gives up, or a phone gives its re-INVITE up.
+    Cancel,
+    /// A phone moves.
+    Reinvite,
+    /// A phone is never heard of again.
+    Die,
+    /// A middlebox refuses a question.
+    Refuse,
+    /// A middlebox is slow to say what it did.
+    Late,
+    /// A middlebox ends a rule.
+    Revoke,
+    /// A session breaks: the middlebox, or the way to it, is gone for a while.
+    Restart,
+    /// A timer fires although a message or a question is under way.
+    Delay,
+}
+
+impl Upset {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Cancel,
+        Self::Reinvite,
+        Self::Die,
+        Self::Refuse,
+        Self::Late,
+        Self::Revoke,
+        Self::Restart,
+        Self::Delay,
+    ];
+
+    /// True for what phones do only as an upset.
+    #[must_use]
+    pub fn is_rare(act: Act) -> bool {
+        matches!(act, Act::Cancel | Act::Reinvite | Act::Die)
+    }
+
+    /// Which one an act is; those that are none are [`Upset::Delay`] and never asked for.
+    #[must_use]
+    pub fn of(act: Act) -> Self {
+        match act {
+            Act::Cancel => Self::Cancel,
+            Act::Reinvite => Self::Reinvite,
+            Act::Die
+            | Act::Invite
+            | Act::Ring
+            | Act::Preview
+            | Act::Answer
+            | Act::AnswerElsewhere
+            | Act::Decline
+            | Act::Bye => Self::Die,
+        }
+    }
+
+    /// As the command line calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Reinvite => "reinvite",
+            Self::Die => "die",
+            Self::Refuse => "refuse",
+            Self::Late => "late",
+            Self::Revoke => "revoke",
+            Self::Restart => "restart",
+            Self::Delay => "delay",
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// As in a flow.
+    pub settings: Vec<(String, String)>,
+    /// Messages between phones and B2BUA that may be lost.
+    pub losses: u8,
+    /// Messages that may arrive twice.
+    pub copies: u8,
+    /// How many of `kinds` may happen.
+    pub upsets: u8,
+    /// Which.
+    pub kinds: Vec<Upset>,
+    /// The callee may show early where it will receive.
+    pub previews: bool,
+}
+
+impl Scenario {
+    /// One call, one middlebox, nothing goes wrong.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self {
+            name: "plain".into(),
+            settings: Vec::new(),
+            losses: 0,
+            copies: 0,
+            upsets: 0,
+            kinds: Upset::ALL.to_vec(),
+            previews: false,
+        }
+    }
+
+    /// True if phones do this at all.
+    #[must_use]
+    pub fn acts(&self, act: Act) -> bool {
+        act != Act::Preview || self.previews
+    }
+}
