@@ -69,7 +69,7 @@ impl Call {
         ctx.shared.clients.remove(&key);
         let verdict = Verdict::new(reason.cause, reason.text, "the answer's pinholes were refused");
         self.cut(ctx, Cut { cause: Cause::Cut(reason.cause), verdict });
-        stray::refuse(ctx, self.to(Side::B), self.legs.b.hop, message, reason);
+        stray::refuse_only(ctx, self.to(Side::B), (key, self.legs.b.hop), message, reason);
     }
 
     fn accept_answer(&mut self, ctx: &mut Context<'_>, key: ClientKey, message: Message) {
@@ -113,7 +113,7 @@ impl Call {
         ctx.shared.clients.remove(&key);
         let reason = self.ending.as_ref().and_then(|ending| ending.reason()).unwrap_or(Reason::CANCELLED);
         let hop = self.legs.b.hop;
-        stray::refuse(ctx, self.to(Side::B), hop, message, reason);
+        stray::refuse_only(ctx, self.to(Side::B), (key, hop), message, reason);
         self.proceed(ctx);
         self.settle_invite(ctx);
     }

@@ -1,6 +1,7 @@
 //! A 2xx that makes a dialog nobody wants: acknowledged and ended at once. RFC 3261 §13.2.2.4, §9.1.
 
 use sip::dialog::{Dialog, Initial};
+use sip::endpoint::ClientKey;
 use sip::message::{Message, Method};
 use sip::transport::Hop;
 
@@ -14,6 +15,26 @@ pub(crate) fn refuse(ctx: &mut Context<'_>, to: Recipient, hop: Hop, answer: &Me
     let Some(mut dialog) = dialog(answer) else { return };
     let number = answer.cseq().map_or(0, |cseq| cseq.number);
     ctx.ack_once(to, hop, dialog.ack(number), Sip::new(&Method::Ack, 0));
+    bye(ctx, to, hop, &mut dialog, reason);
+}
+
+/// The same for the one 2xx that an INVITE has: if it is repeated, so is the ACK.
+//= RFC 3261 §13.2.2.4: an ACK for every 2xx that arrives, also for one that nobody wants.
+pub(crate) fn refuse_only(
+    ctx: &mut Context<'_>,
+    to: Recipient,
+    (invite, hop): (ClientKey, Hop),
+    answer: &Message,
+    reason: Reason,
+) {
+    let Some(mut dialog) = dialog(answer) else { return };
+    let number = answer.cseq().map_or(0, |cseq| cseq.number);
+    let builder = dialog.ack(number);
+    ctx.ack(to, invite, dialog.remote_tag(), hop, builder, Sip::new(&Method::Ack, 0));
+    bye(ctx, to, hop, &mut dialog, reason);
+}
+
+fn bye(ctx: &mut Context<'_>, to: Recipient, hop: Hop, dialog: &mut Dialog, reason: Reason) {
     let builder = write_reason(dialog.request(&Method::Bye), Some(reason), None);
     let sip = Sip { reason: reason.cause, ..Sip::new(&Method::Bye, 0) };
     let key = ctx.request(to, None, hop, builder, sip);
