@@ -176,7 +176,7 @@ impl<'s> Explorer<'s> {
 
     fn is_out_of_bounds(&self) -> bool {
         self.bounds.states.is_some_and(|states| self.seen.len() >= states)
-            || self.report.moves % 256 == 0
+            || self.report.moves.is_multiple_of(256)
                 && self.bounds.time.is_some_and(|time| self.start.elapsed() >= time)
     }
 

@@ -104,7 +104,7 @@ struct Called {
     /// Until ACK.
     again: Option<Again>,
     /// If nothing was said until then, nothing will be: whoever called is about to give up.
-    patience: Instant,
+    patience: Option<Instant>,
     /// What it will be described by if this succeeds.
     answer: Option<Sdp>,
 }
@@ -293,6 +293,7 @@ impl Phone {
         let request = Message::parse(called.request.clone()).ok()?;
         let bytes = self.pen.response(&request, status, sdp);
         called.last = Some((status, bytes.clone()));
+        called.patience = None;
         if status >= 200 {
             called.again = Some(Again::new(now));
         }
@@ -434,8 +435,14 @@ impl Phone {
         }
         let number = number(&message).unwrap_or_default();
         let request = message.bytes().clone();
-        self.called =
-            Some(Called { request, number, last: None, again: None, patience: now + 60 * T1, answer: None });
+        self.called = Some(Called {
+            request,
+            number,
+            last: None,
+            again: None,
+            patience: Some(now + 60 * T1),
+            answer: None,
+        });
         //= RFC 3261 §14.2: its own INVITE is open.
         if self.calling.is_some() {
             return self.respond(now, 491, None).into_iter().collect();
@@ -516,7 +523,7 @@ impl Phone {
         let calling = self.calling.as_ref().and_then(|calling| calling.again);
         let called = self.called.as_ref().and_then(|called| called.again);
         let asked = self.asked.iter().map(|asked| asked.again);
-        let patience = self.unanswered().map(|called| called.patience);
+        let patience = self.called.as_ref().and_then(|called| called.patience);
         calling.into_iter().chain(called).chain(asked).map(|again| again.due).chain(patience).min()
     }
 
@@ -537,10 +544,6 @@ impl Phone {
         said
     }
 
-    fn unanswered(&self) -> Option<&Called> {
-        self.called.as_ref().filter(|called| called.last.is_none())
-    }
-
     fn fire_calling(&mut self, now: Instant, said: &mut Vec<Said>) {
         let Some(calling) = &mut self.calling else { return };
         let Some(again) = calling.again.as_mut().filter(|again| again.due <= now) else { return };
@@ -557,11 +560,8 @@ impl Phone {
 
     fn fire_called(&mut self, now: Instant, said: &mut Vec<Said>) {
         //= RFC 3261 §17.1.1.2: whoever called gives up at timer B.
-        if self.unanswered().is_some_and(|called| called.patience <= now) {
-            self.called = None;
-            if self.stage == Stage::Early {
-                self.stage = Stage::Over;
-            }
+        if self.called.as_ref().is_some_and(|called| called.patience.is_some_and(|at| at <= now)) {
+            return said.extend(self.respond(now, 480, None));
         }
         let Some(called) = &mut self.called else { return };
         let Some(again) = called.again.as_mut().filter(|again| again.due <= now) else { return };

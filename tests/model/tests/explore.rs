@@ -1,0 +1,41 @@
+//! The explorations that are short enough for every run; the long ones are a command (`docs/model.md`).
+
+use model::explore::{Bounds, explore};
+use model::flow;
+use model::scenario::{Scenario, Upset};
+
+/// Explores everything; a failure is printed as a flow.
+fn complete(scenario: &Scenario) {
+    match explore(scenario, Bounds::default()) {
+        Ok(report) => assert!(report.is_complete && report.ends > 0, "{}: {report:?}", scenario.name),
+        Err(failure) => {
+            let flow = flow::print(scenario, &failure.path, &failure.why);
+            panic!("{}\n{}", failure.why, flow.unwrap_or_else(|error| error));
+        }
+    }
+}
+
+#[test]
+fn a_plain_call() {
+    complete(&Scenario::plain());
+}
+
+#[test]
+fn a_message_is_lost() {
+    complete(&Scenario { losses: 1, ..Scenario::plain() });
+}
+
+#[test]
+fn a_message_arrives_twice() {
+    complete(&Scenario { copies: 1, ..Scenario::plain() });
+}
+
+#[test]
+fn the_caller_gives_up() {
+    complete(&Scenario { upsets: 1, kinds: vec![Upset::Cancel], ..Scenario::plain() });
+}
+
+#[test]
+fn the_middlebox_refuses() {
+    complete(&Scenario { upsets: 1, kinds: vec![Upset::Refuse], ..Scenario::plain() });
+}
