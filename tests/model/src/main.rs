@@ -57,5 +57,5 @@ fn arguments() -> Result<(Scenario, Bounds), String> {
 
 fn kinds(value: &str) -> Result<Vec<Upset>, String> {
     let kind = |name| Upset::ALL.into_iter().find(|upset| upset.name() == name);
-    value.split(',').map(|name| kind(name).ok_or(format!("no such upset: {name}"))).collect()
+    value.split(',').map(|name| kind(name).ok_or_else(|| format!("no such upset: {name}"))).collect()
 }
