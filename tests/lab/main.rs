@@ -5,6 +5,7 @@
 mod baresip;
 mod callee;
 mod faults;
+mod flows;
 mod hostile_host;
 mod hostile_sdp;
 mod hostile_simco;
@@ -18,6 +19,7 @@ mod phone;
 mod phones;
 mod raw;
 mod sipp;
+mod stage;
 mod strangers;
 mod talks;
 mod witness;
@@ -34,6 +36,7 @@ fn main() {
     own_mounts().expect("the lab needs a mount namespace");
     let mut trials = Vec::new();
     trials.extend(sipp::trials());
+    trials.extend(flows::trials());
     trials.extend(phones::trials());
     trials.extend(talks::trials());
     trials.extend(faults::trials());

@@ -18,6 +18,7 @@
 
 mod firewall;
 pub mod index;
+pub mod kernel;
 pub mod phone;
 pub mod render;
 mod script;

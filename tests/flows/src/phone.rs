@@ -34,6 +34,8 @@ pub struct Phone {
     /// Where it is.
     pub address: SocketAddr,
     uri: String,
+    /// Stands in every branch and Call-ID of its own, so that two flows can follow one another.
+    run: String,
     branches: u32,
     calls: u32,
     dialog: Option<Dialog>,
@@ -82,6 +84,7 @@ impl Phone {
             letter,
             address,
             uri,
+            run: String::new(),
             branches: 0,
             calls: 0,
             dialog: None,
@@ -106,6 +109,12 @@ impl Phone {
         let mut names = vec![(name("CALL"), dialog.call_id.clone()), (name("THEIRS"), dialog.local.clone())];
         names.extend(dialog.remote_tag.clone().map(|tag| (name("OURS"), tag)));
         names
+    }
+
+    /// The same phone in another run.
+    #[must_use]
+    pub fn of_run(self, number: usize) -> Self {
+        Self { run: format!("-run{number}"), ..self }
     }
 
     /// What it sends for these words.
@@ -138,8 +147,8 @@ impl Phone {
         let text = String::from_utf8_lossy(request.bytes());
         let (start, rest) = text.split_once("\r\n").ok_or("no start line")?;
         self.branches += 1;
-        let (address, letter, branch) = (self.address, self.letter, self.branches);
-        let via = format!("Via: SIP/2.0/UDP {address};branch=z9hG4bK-{letter}-{branch}");
+        let (address, letter, branch, run) = (self.address, self.letter, self.branches, &self.run);
+        let via = format!("Via: SIP/2.0/UDP {address};branch=z9hG4bK-{letter}-{branch}{run}");
         Ok(Bytes::from(format!("{start}\r\n{via}\r\n{rest}")))
     }
 
@@ -199,7 +208,7 @@ impl Phone {
         if words.new || self.dialog.is_none() {
             self.calls += 1;
             self.dialog = Some(Dialog {
-                call_id: format!("call-{}-{}", self.letter, self.calls),
+                call_id: format!("call-{}-{}{}", self.letter, self.calls, self.run),
                 local: format!("{}-1", self.letter),
                 remote_uri: self.uri.clone(),
                 remote_tag: None,
@@ -220,7 +229,7 @@ impl Phone {
         }
         let number = if in_invite { words.cseq.unwrap_or(self.invite.0) } else { dialog.cseq };
         let branch = if method == "CANCEL" { self.invite.1 } else { self.branches };
-        let (letter, address) = (self.letter, self.address);
+        let (letter, address, run) = (self.letter, self.address, &self.run);
         // CANCEL repeats the INVITE's To; the flow's INVITEs that are cancelled make calls, so it has no tag.
         let remote_tag =
             words.to.as_ref().or_else(|| dialog.remote_tag.as_ref().filter(|_| method != "CANCEL"));
@@ -231,7 +240,7 @@ impl Phone {
         };
         let local = words.from.as_ref().or(words.tag.as_ref()).unwrap_or(&dialog.local);
         let mut text = format!(
-            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch=z9hG4bK-{letter}-{branch}\r\n\
+            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch=z9hG4bK-{letter}-{branch}{run}\r\n\
              Max-Forwards: 70\r\nFrom: \"Phone {letter}\" <sip:{letter}@{letter}.example>;tag={local}\r\n\
              To: <{}>{remote_tag}\r\nCall-ID: {}\r\nCSeq: {number} {method}\r\n",
             dialog.remote_uri, dialog.call_id
