@@ -91,6 +91,9 @@ impl Play {
                 self.moves.push(Move::Pass(*time));
                 if self.waited > PATIENCE { Err("it waits too long") } else { Ok(()) }
             }
+            Step::Sent { words, .. } if words.contains("RAck: ") || words.contains('$') => {
+                Err("it names what is drawn by lot")
+            }
             Step::Sent { who: who @ ('A' | 'B'), words } => {
                 self.before_input(line)?;
                 self.pause_for(rest);
