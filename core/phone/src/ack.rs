@@ -34,9 +34,12 @@ impl Phone {
             Some(_) | None => {}
         }
         let wants_offer = std::mem::take(&mut call.wants_offer);
-        let Some(talk) = call.talks.first_mut() else { return false };
         //= RFC 3261 §13.2.2.4: the offer of a 2xx is answered in the ACK.
-        let answer = (wants_offer && !message.body().is_empty()).then(|| call.local.answer(message.body()));
+        let answer = (wants_offer && !message.body().is_empty()).then(|| {
+            self.weigh_offer(call, message.body());
+            call.local.answer(message.body())
+        });
+        let Some(talk) = call.talks.first_mut() else { return false };
         talk.exchange = Exchange::Agreed;
         let ack = talk.dialog.ack(cseq);
         let ack = match answer {

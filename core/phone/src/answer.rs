@@ -122,6 +122,9 @@ impl Phone {
         let Some(call) = self.calls.get_mut(&number) else { return };
         let Some((key, invite)) = call.called.take() else { return };
         let mut refusal = Builder::response_to(&invite, status, "Refused", Some(call.local_tag()));
+        if !call.failure.is_empty() {
+            refusal = refusal.body("application/sdp", &call.failure);
+        }
         if (300..400).contains(&status) {
             refusal = refusal.header(Name::Contact, self.elsewhere());
         }

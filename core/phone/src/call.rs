@@ -114,6 +114,11 @@ pub(crate) struct Call {
     pub(crate) wish: Option<Offer>,
     pub(crate) peer: Peer,
     pub(crate) session: Session,
+    /// The phone works on its part of a precondition; it is done.
+    pub(crate) is_providing: bool,
+    pub(crate) is_provided: bool,
+    /// The SDP that says which precondition failed.
+    pub(crate) failure: Vec<u8>,
 }
 
 impl Call {
@@ -145,6 +150,9 @@ impl Call {
             wish: None,
             peer: Peer::default(),
             session: Session::default(),
+            is_providing: false,
+            is_provided: false,
+            failure: Vec::new(),
         }
     }
 

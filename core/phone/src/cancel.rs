@@ -1,7 +1,7 @@
 //! CANCEL, of either side: RFC 3261 §9.
 
 use sip::endpoint::ServerKey;
-use sip::message::Message;
+use sip::message::{Message, Name};
 
 use crate::CallNumber;
 use crate::call::{Call, State};
@@ -13,7 +13,9 @@ impl Phone {
         let Some(invite) = call.invite.filter(|_| call.state == State::Calling) else { return };
         call.wants_cancel = true;
         //= RFC 3261 §9.1: only after a provisional response.
-        if self.endpoint.cancel(out.now, invite, &[], b"", &mut out.transmit).is_some() {
+        let labels: &[(Name, &[u8])] = &[(Name::ContentType, b"application/sdp")];
+        let labels = if call.failure.is_empty() { &[] } else { labels };
+        if self.endpoint.cancel(out.now, invite, labels, &call.failure, &mut out.transmit).is_some() {
             self.timers.set(out.now + self.config.timers.t1_64(), (number, Tick::Abandon));
         }
     }

@@ -6,6 +6,7 @@ use sip::message::{Message, Method, Name};
 
 use crate::call::{Call, Exchange, Open, State};
 use crate::phone::{Out, Phone, Tick, text};
+use crate::precondition::weigh_answer;
 use crate::{By, CallNumber, Event, Offer};
 
 impl Phone {
@@ -15,8 +16,12 @@ impl Phone {
             call.before = Some(call.local.clone());
             call.wish = Some(offer);
             call.local.set(&offer);
+            if call.state == State::Up {
+                // Whoever talks has nobody to alert.
+                call.local.condition = None;
+            }
             let sdp = call.local.offer();
-            self.change(&mut call, offer.by, Some(sdp), out);
+            self.change(&mut call, 0, offer.by, Some(sdp), out);
             out.event(Event::Offered { call: number });
         }
         self.calls.insert(number, call);
@@ -25,7 +30,7 @@ impl Phone {
     pub(crate) fn ask(&mut self, number: CallNumber, out: &mut Out<'_>) {
         let Some(mut call) = self.calls.remove(&number) else { return };
         if self.may_change(&call, By::Invite) {
-            self.change(&mut call, By::Invite, None, out);
+            self.change(&mut call, 0, By::Invite, None, out);
         }
         self.calls.insert(number, call);
     }
@@ -38,13 +43,20 @@ impl Phone {
             (State::Calling | State::Ringing, By::Update) => call.unacknowledged.is_none(),
             (State::Calling | State::Ringing, By::Invite) | (State::Leaving | State::Over, _) => false,
         };
-        let is_known = by == By::Invite || self.config.extensions.update;
+        let is_known = by == By::Invite || self.is_updating();
         is_quiet && is_known && call.exchange() == Exchange::Agreed
     }
 
     /// Sends a re-INVITE or UPDATE, with an offer or without.
-    pub(crate) fn change(&mut self, call: &mut Call, by: By, sdp: Option<String>, out: &mut Out<'_>) {
-        let Some(talk) = call.talks.first_mut() else { return };
+    pub(crate) fn change(
+        &mut self,
+        call: &mut Call,
+        at: usize,
+        by: By,
+        sdp: Option<String>,
+        out: &mut Out<'_>,
+    ) {
+        let Some(talk) = call.talks.get_mut(at) else { return };
         let method = match by {
             By::Invite => Method::Invite,
             By::Update => Method::Update,
@@ -57,12 +69,13 @@ impl Phone {
         if by == By::Invite {
             talk.rseq = None;
         }
+        let hop = talk.next_hop(call.hop);
         let request = self.ask_session(call, self.introduce(request));
         let request = match sdp {
-            Some(sdp) => request.body("application/sdp", sdp),
+            Some(sdp) => self.insist(call, request).body("application/sdp", sdp),
             None => request,
         };
-        let key = self.send(call.next_hop(), request, out);
+        let key = self.send(hop, request, out);
         match by {
             By::Invite => {
                 (call.invite, call.is_inviting, call.wants_offer) = (Some(key), true, !has_offer);
@@ -90,6 +103,9 @@ impl Phone {
                 talk.exchange = Exchange::Agreed;
                 let remote = talk.hear(response);
                 (call.before, call.wish) = (None, None);
+                if let Some(remote) = &remote {
+                    weigh_answer(call, &remote.sdp);
+                }
                 out.event(Event::Changed { call: number, remote });
             }
             (_, _) => self.on_change_refused(number, at, status, response, out),

@@ -7,7 +7,7 @@ use sip::message::Refresher;
 use sip::transaction::TimerValues;
 use sip::transport::Protocol;
 
-use crate::Oddities;
+use crate::{Oddities, Precondition};
 
 /// What a phone is.
 #[derive(Debug, Clone)]
@@ -59,6 +59,8 @@ pub struct Extensions {
     pub reliable: Reliable,
     /// UPDATE (RFC 3311).
     pub update: bool,
+    /// A precondition (RFC 3312); it brings reliable responses and UPDATE with it.
+    pub precondition: Option<Precondition>,
     /// Session timers (RFC 4028).
     pub session: Option<SessionTimer>,
     /// What it says before it answers.

@@ -15,6 +15,7 @@ impl Phone {
         let Some(initial) = self.initial(&call_id, &tag, to, to, 1) else { return };
         let mut call = Call::new(State::Calling, next, self.local());
         call.initial = Some(initial);
+        call.local.condition = self.wanted().filter(|_| !self.config.extensions.delayed_offer);
         to.clone_into(&mut call.to);
         self.invite(&mut call, out);
         let number = self.add(call, out);
@@ -42,6 +43,7 @@ impl Phone {
         if self.config.extensions.reliable == Reliable::Required {
             invite = invite.header(Name::Require, "100rel");
         }
+        invite = self.insist(call, invite);
         invite = self.ask_session(call, invite);
         call.wants_offer = self.config.extensions.delayed_offer;
         if !call.wants_offer {

@@ -3,6 +3,7 @@
 use sip::message::{Builder, Message, Name};
 use sip::transport::Protocol;
 
+use crate::call::Call;
 use crate::phone::Phone;
 use crate::{MOVED, Reliable};
 
@@ -35,8 +36,7 @@ impl Phone {
 
     pub(crate) fn allow(&self) -> String {
         let mut allow = "INVITE, ACK, CANCEL, BYE, OPTIONS".to_owned();
-        for (method, is_allowed) in [("PRACK", self.is_reliable()), ("UPDATE", self.config.extensions.update)]
-        {
+        for (method, is_allowed) in [("PRACK", self.is_reliable()), ("UPDATE", self.is_updating())] {
             if is_allowed {
                 allow.push_str(", ");
                 allow.push_str(method);
@@ -45,13 +45,27 @@ impl Phone {
         allow
     }
 
+    /// Require, for an offer that the peer must not misunderstand.
+    pub(crate) fn insist(&self, call: &Call, offer: Builder) -> Builder {
+        if self.requires_precondition(call) { offer.header(Name::Require, "precondition") } else { offer }
+    }
+
     pub(crate) fn is_reliable(&self) -> bool {
-        self.config.extensions.reliable != Reliable::Unknown
+        let extensions = &self.config.extensions;
+        extensions.reliable != Reliable::Unknown || extensions.precondition.is_some()
+    }
+
+    pub(crate) fn is_updating(&self) -> bool {
+        self.config.extensions.update || self.config.extensions.precondition.is_some()
     }
 
     /// The option tags we support.
     fn options(&self) -> Vec<&'static str> {
-        let all = [("100rel", self.is_reliable()), ("timer", self.config.extensions.session.is_some())];
+        let all = [
+            ("100rel", self.is_reliable()),
+            ("timer", self.config.extensions.session.is_some()),
+            ("precondition", self.config.extensions.precondition.is_some()),
+        ];
         all.into_iter().filter(|(_, supported)| *supported).map(|(option, _)| option).collect()
     }
 

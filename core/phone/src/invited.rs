@@ -38,6 +38,7 @@ impl Phone {
         }
         call.learn(&message);
         let remote = call.remote();
+        self.weigh_offer(&mut call, message.body());
         let number = self.add(call, out);
         let from = message.header(Name::From).map(String::from_utf8_lossy).unwrap_or_default().into_owned();
         let call_id = message.call_id().unwrap_or_default().to_owned();
@@ -50,15 +51,23 @@ impl Phone {
 
     /// Rings and waits, as configured.
     fn take_up(&mut self, number: CallNumber, out: &mut Out<'_>) {
-        let (after, at_once) = match self.config.answer {
-            Answer::Accept { after } => (Some(after), false),
-            Answer::Reject { after, .. } => (Some(after), after == Duration::ZERO),
-            Answer::Ring => (None, false),
-        };
-        if !at_once {
-            self.make_progress(number, out);
+        let at_once = matches!(self.config.answer, Answer::Reject { after: Duration::ZERO, .. });
+        if at_once {
+            return self.set_answer_timer(number, out);
         }
-        if let Some(after) = after {
+        if self.is_suspended(number) {
+            //= RFC 3312 §6: nobody is alerted before every mandatory precondition is met.
+            self.provisional(number, 183, out);
+            self.provide(number, out);
+        } else {
+            self.make_progress(number, out);
+            self.set_answer_timer(number, out);
+        }
+    }
+
+    /// From when the phone rings its user has time to answer.
+    pub(crate) fn set_answer_timer(&mut self, number: CallNumber, out: &Out<'_>) {
+        if let Answer::Accept { after } | Answer::Reject { after, .. } = self.config.answer {
             self.timers.set(out.now + after, (number, Tick::Answer));
         }
     }
@@ -82,6 +91,9 @@ impl Phone {
         if self.config.extensions.reliable == Reliable::Required && is_first && !offers {
             //= RFC 3261 §21.4.15: 421 names in Require what the caller must support.
             return Some(refusal(421, "Extension Required").header(Name::Require, "100rel"));
+        }
+        if let Some(refusal) = self.precondition_objection(invite, tag) {
+            return Some(refusal);
         }
         let minimum = self.too_short(invite)?;
         let refusal = refusal(422, "Session Interval Too Small");

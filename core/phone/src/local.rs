@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
+use sdp::precondition::{Table, Type};
 use sdp::{Direction, Session};
 
 use crate::Offer;
@@ -21,6 +22,8 @@ pub(crate) struct Local {
     streams: Vec<Stream>,
     /// The last description that was sent, to be sent unchanged.
     last: String,
+    /// The precondition of each stream in use, as the next description says it.
+    pub(crate) condition: Option<(Type<'static>, Table)>,
     is_odd: bool,
 }
 
@@ -54,6 +57,7 @@ impl Local {
             video,
             streams: Vec::new(),
             last: String::new(),
+            condition: None,
             is_odd,
         }
     }
@@ -149,6 +153,9 @@ impl Local {
             let _written = write!(text, "m={media} {port} {rest}\r\n");
             if *port != 0 {
                 let _written = write!(text, "a={direction}\r\n");
+                for line in self.condition.iter().flat_map(|(of, table)| table.lines(*of)) {
+                    let _written = write!(text, "a={line}\r\n");
+                }
             }
             if self.is_odd {
                 text.push_str("a=ptime:20\r\na=x-what:ever\r\na=fmtp:0 \t odd = 1;;\r\n");

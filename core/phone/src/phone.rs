@@ -49,6 +49,8 @@ pub(crate) enum Tick {
     Refresh,
     /// The session is about to expire: RFC 4028 §10.
     Expire,
+    /// What the phone provides for a precondition is there, or failed.
+    Provided,
     /// The power fails.
     Reboot,
     /// No final response after CANCEL.
@@ -151,7 +153,7 @@ impl Phone {
                 Method::Invite => self.on_invite(key, hop, message, out),
                 Method::Bye => self.on_bye(key, &message, out),
                 Method::Prack if self.is_reliable() => self.on_prack(key, &message, out),
-                Method::Update if self.config.extensions.update => self.on_update(key, &message, out),
+                Method::Update if self.is_updating() => self.on_update(key, &message, out),
                 method => {
                     let (status, phrase) = other(method);
                     let tag = self.tag();
@@ -212,6 +214,7 @@ impl Phone {
             Tick::Retry => self.retry(number, out),
             Tick::Refresh => self.refresh(number, out),
             Tick::Expire => self.expire(number, out),
+            Tick::Provided => self.provided(number, out),
             Tick::Abandon => self.abandon(number, out),
             Tick::Forget => self.forget(number),
             Tick::Reboot => self.reboot(),

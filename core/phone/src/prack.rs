@@ -25,6 +25,7 @@ impl Phone {
         }
         self.calls.insert(number, call);
         self.go_on(number, out);
+        self.resume(number, out);
     }
 
     fn take_prack(
@@ -38,13 +39,18 @@ impl Phone {
         let mut response = Builder::response_to(message, 200, "OK", None);
         let Some(talk) = call.talks.first_mut() else { return };
         let remote = talk.hear(message);
+        let mut is_offer = false;
         match (talk.exchange, &remote) {
             //= RFC 3262 §5: a new offer in PRACK is answered in its 2xx.
             (Exchange::Agreed, Some(_)) => {
-                response = response.body("application/sdp", call.local.answer(message.body()));
+                is_offer = true;
             }
             (Exchange::Offered, _) => talk.exchange = Exchange::Agreed,
             (Exchange::Agreed | Exchange::Asked | Exchange::Empty, _) => {}
+        }
+        if is_offer {
+            self.weigh_offer(call, message.body());
+            response = response.body("application/sdp", call.local.answer(message.body()));
         }
         self.endpoint.respond(out.now, key, response, &mut out.transmit);
         if remote.is_some() {
@@ -67,7 +73,7 @@ impl Phone {
         }
     }
 
-    /// The end of a PRACK of ours; only one with an offer matters.
+    /// The end of a PRACK of ours, and of the offer in it; what the response brought can be confirmed now.
     pub(crate) fn on_pracked(
         &mut self,
         number: CallNumber,
@@ -79,6 +85,7 @@ impl Phone {
         if open.has_offer {
             self.on_offer_answered(number, open, status, response, out);
         }
+        self.confirm(number, out);
     }
 }
 

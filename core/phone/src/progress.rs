@@ -5,6 +5,7 @@ use sip::message::{Message, Method, Name, RAck};
 
 use crate::call::{Call, Exchange, Open, State, Talk};
 use crate::phone::{Out, Phone};
+use crate::precondition::weigh_answer;
 use crate::{CallNumber, Event, Remote};
 
 /// Early dialogs of one call; a response of one more is taken without a dialog, and never acknowledged.
@@ -18,7 +19,11 @@ impl Phone {
             && message.status() > 100
             && self.take_provisional(&mut call, message, out);
         let wants_cancel = call.wants_cancel;
+        let is_agreed = call.talks.iter().any(|talk| talk.exchange == Exchange::Agreed);
         self.calls.insert(number, call);
+        if is_first && is_agreed {
+            self.provide(number, out);
+        }
         if is_news && is_first {
             let (status, remote) = (message.status(), Remote::of(message));
             out.event(Event::Ringing { call: number, status, remote });
@@ -50,33 +55,46 @@ impl Phone {
     }
 
     fn prack(&mut self, call: &mut Call, at: usize, message: &Message, rseq: u32, out: &mut Out<'_>) {
-        let Call { talks, local, before, wants_offer, open, hop, .. } = call;
-        let Some(talk) = talks.get_mut(at) else { return };
         let Ok(cseq) = message.cseq() else { return };
+        let (sdp, has_offer) = self.sdp_for_prack(call, at, message);
+        let Some(talk) = call.talks.get_mut(at).filter(|_| !self.config.oddities.never_pracks) else {
+            return;
+        };
         let rack = RAck { rseq, cseq: cseq.number, method: Method::Invite };
-        let mut prack = talk.dialog.request(&Method::Prack).header_fmt(Name::RAck, format_args!("{rack}"));
-        let mut has_offer = false;
-        if talk.hear(message).is_some() {
-            if *wants_offer {
-                //= RFC 3262 §5: the offer of a reliable response is answered in its PRACK.
-                *wants_offer = false;
-                prack = prack.body("application/sdp", local.answer(message.body()));
-                talk.exchange = Exchange::Agreed;
-            } else if talk.exchange == Exchange::Offered {
-                talk.exchange = Exchange::Agreed;
-                if self.config.extensions.offers_in_prack {
-                    has_offer = true;
-                    *before = Some(local.clone());
-                    prack = prack.body("application/sdp", local.offer());
-                    talk.exchange = Exchange::Offered;
-                }
-            }
+        let prack = talk.dialog.request(&Method::Prack).header_fmt(Name::RAck, format_args!("{rack}"));
+        let prack = match sdp {
+            Some(sdp) => prack.body("application/sdp", sdp),
+            None => prack,
+        };
+        let (hop, tag) = (talk.next_hop(call.hop), talk.dialog.remote_tag().to_owned());
+        let key = self.endpoint.request(out.now, hop, prack, &mut out.transmit);
+        call.open.push(Open { key, method: Method::Prack, tag, has_offer });
+    }
+
+    /// What the PRACK says: the answer to the offer of its response; or, if the phone does that, a new offer after an
+    /// answer: then true.
+    fn sdp_for_prack(&self, call: &mut Call, at: usize, message: &Message) -> (Option<String>, bool) {
+        let Some(talk) = call.talks.get_mut(at) else { return (None, false) };
+        if talk.hear(message).is_none() {
+            return (None, false);
         }
-        if !self.config.oddities.never_pracks {
-            let (hop, tag) = (talk.next_hop(*hop), talk.dialog.remote_tag().to_owned());
-            let key = self.endpoint.request(out.now, hop, prack, &mut out.transmit);
-            open.push(Open { key, method: Method::Prack, tag, has_offer });
+        let was_offered = talk.exchange == Exchange::Offered;
+        if std::mem::take(&mut call.wants_offer) {
+            //= RFC 3262 §5: the offer of a reliable response is answered in its PRACK.
+            talk.exchange = Exchange::Agreed;
+            self.weigh_offer(call, message.body());
+            return (Some(call.local.answer(message.body())), false);
         }
+        if !was_offered {
+            return (None, false);
+        }
+        let has_offer = self.config.extensions.offers_in_prack;
+        talk.exchange = if has_offer { Exchange::Offered } else { Exchange::Agreed };
+        weigh_answer(call, message.body());
+        if has_offer {
+            call.before = Some(call.local.clone());
+        }
+        (has_offer.then(|| call.local.offer()), has_offer)
     }
 }
 

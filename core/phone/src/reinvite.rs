@@ -81,6 +81,7 @@ impl Phone {
             talk.refresh(&message);
             talk.hear(&message);
         }
+        self.weigh_offer(call, message.body());
         self.succeed(number, call, key, &message, out);
         let remote = if message.body().is_empty() { None } else { call.remote() };
         out.event(Event::Changed { call: number, remote });

@@ -45,7 +45,7 @@ impl Phone {
         }
     }
 
-    fn ring(&mut self, number: CallNumber, out: &mut Out<'_>) {
+    pub(crate) fn ring(&mut self, number: CallNumber, out: &mut Out<'_>) {
         if let Some(call) = self.calls.get_mut(&number) {
             call.is_alerting = true;
         }

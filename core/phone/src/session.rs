@@ -137,14 +137,14 @@ impl Phone {
     //= RFC 4028 §7.4: UPDATE without an offer if the peer allows it, else a re-INVITE with the last SDP unchanged.
     pub(crate) fn refresh(&mut self, number: CallNumber, out: &mut Out<'_>) {
         let Some(mut call) = self.calls.remove(&number) else { return };
-        let can_update = call.peer.updates && self.config.extensions.update;
+        let can_update = call.peer.updates && self.is_updating();
         let is_free = self.may_change(&call, By::Invite);
         if call.state == State::Up && can_update {
-            self.change(&mut call, By::Update, None, out);
+            self.change(&mut call, 0, By::Update, None, out);
         } else if is_free {
             call.before = Some(call.local.clone());
             let sdp = call.local.repeat();
-            self.change(&mut call, By::Invite, Some(sdp), out);
+            self.change(&mut call, 0, By::Invite, Some(sdp), out);
             out.event(Event::Offered { call: number });
         } else if call.state == State::Up {
             // Another exchange is going on; it refreshes too, or this is tried again.

@@ -21,6 +21,7 @@ impl Phone {
         let Some(mut call) = self.calls.remove(&number) else { return };
         self.judge_update(number, &mut call, at, key, message, out);
         self.calls.insert(number, call);
+        self.resume(number, out);
     }
 
     fn judge_update(
@@ -70,6 +71,7 @@ impl Phone {
         let mut response = self.introduce(Builder::response_to(message, 200, "OK", None));
         response = self.agree_session(number, call, message, response, out);
         if remote.is_some() {
+            self.weigh_offer(call, message.body());
             response = response.body("application/sdp", call.local.answer(message.body()));
         }
         self.endpoint.respond(out.now, key, response, &mut out.transmit);

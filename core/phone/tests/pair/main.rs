@@ -5,6 +5,7 @@
 mod change;
 mod odd;
 mod plain;
+mod precondition;
 mod reliable;
 mod session;
 mod shapes;

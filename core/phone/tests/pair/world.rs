@@ -30,6 +30,8 @@ pub(crate) struct Pair {
     pub(crate) log: Vec<String>,
     /// All messages, by who sent them.
     all: Vec<(usize, Bytes)>,
+    /// Somebody on the wire who changes texts, given the start line as well.
+    pub(crate) rewrite: Option<fn(&str, String) -> String>,
 }
 
 pub(crate) const CALL: CallNumber = CallNumber(1);
@@ -67,6 +69,7 @@ impl Pair {
             events: Vec::new(),
             log: Vec::new(),
             all: Vec::new(),
+            rewrite: None,
         }
     }
 
@@ -103,10 +106,22 @@ impl Pair {
                     self.sent += 1;
                     self.all.push((host, transmit.bytes.clone()));
                     let at = self.now + Duration::from_millis(1);
-                    self.wire.insert((at, self.sent), (1 - host, transmit.bytes));
+                    self.wire.insert((at, self.sent), (1 - host, self.on_the_way(transmit.bytes)));
                 }
             }
         }
+    }
+
+    fn on_the_way(&self, bytes: Bytes) -> Bytes {
+        let Some(rewrite) = self.rewrite else { return bytes };
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let body = rewrite(head, body.to_owned());
+        let lines = head.split("\r\n").map(|line| match line.starts_with("Content-Length:") {
+            true => format!("Content-Length: {}", body.len()),
+            false => line.to_owned(),
+        });
+        Bytes::from(format!("{}\r\n\r\n{body}", lines.collect::<Vec<_>>().join("\r\n")))
     }
 
     /// Runs for so long.
@@ -178,6 +193,15 @@ impl Pair {
         texts
             .filter(|text| is_it(text))
             .map(|text| text.split("\r\n\r\n").nth(1).map_or(0, str::len))
+            .collect()
+    }
+
+    /// All bodies, in order.
+    pub(crate) fn all_sdp(&self) -> Vec<String> {
+        let texts = self.all.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned());
+        texts
+            .filter_map(|text| text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()))
+            .filter(|body| !body.is_empty())
             .collect()
     }
 
