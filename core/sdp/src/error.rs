@@ -75,8 +75,8 @@ pub enum Why {
     TooManyPortPairs,
     #[error("unknown transport protocol")]
     UnknownProtocol,
-    #[error("media over TCP is not let through")]
-    Tcp,
+    #[error("too many ICE candidates")]
+    TooManyCandidates,
     // It may not be opened.
     #[error("{0} is outside the media networks")]
     OutsideNetworks(IpAddr),

@@ -1,26 +1,28 @@
 //! From m-lines to flows: RFC 8866 §5.7 and §5.14, RFC 3264 §5 to §8, RFC 3605, RFC 5761.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use smallvec::SmallVec;
 
 use crate::limits::PORT_PAIRS_MAX;
 use crate::line::{Line, Lines, number, port, words};
-use crate::media::{Direction, Media, MediaFlow, Protocol};
-use crate::{Refusal, Session, Why, rtcp};
+use crate::media::{Direction, Ice, Media, MediaFlow, Protocol, Rtcp, Setup};
+use crate::{Refusal, Session, Why, bundle, ice, rtcp};
 
 /// The flows of a description, by position of their m-lines.
 pub type Flows = SmallVec<[MediaFlow; 1]>;
 
 /// Where the writer of a description wants to receive.
 ///
-/// Attributes of ICE are not looked at: such a stream is where its `c=` and `m=` lines say.
+/// A stream with ICE has one flow for what its `c=` and `m=` lines say ([`Ice::Default`]) and one for each candidate.
+/// Streams that are bundled name in [`MediaFlow::transport`] the one whose ports they use.
 ///
 /// # Errors
 /// The first m-line in use of which nobody could say where its media would go.
 pub fn flows(session: &Session<'_>) -> Result<Flows, Refusal> {
     let mut found = Flows::new();
     let direction = session.session_lines().find_map(direction).unwrap_or(Direction::SendRecv);
+    let transports = bundle::transports(session);
     for stream in 0..session.streams() {
         let mut lines = session.stream_lines(stream);
         let Some(line) = lines.next() else { continue };
@@ -28,25 +30,54 @@ pub fn flows(session: &Session<'_>) -> Result<Flows, Refusal> {
         let media = Media::from_word(fields.next().unwrap_or_default());
         let refuse = |why| Refusal::of(stream, media, why);
         let ports = Ports::parse(fields.next().unwrap_or_default()).map_err(refuse)?;
+        let transport = transports.get(usize::from(stream)).copied().unwrap_or(stream);
+        //= RFC 9143 §6: port 0 with bundle-only means that the stream has no transport of its own.
+        let bundled = ports.first == 0
+            && transport != stream
+            && lines.clone().any(|line| line.attribute("bundle-only").is_some());
         //= RFC 3264 §6, §8.2: port 0 means that the stream is not in use; what else its lines say means nothing.
-        if ports.first == 0 {
+        if ports.first == 0 && !bundled {
             continue;
         }
         let carrier =
             Carrier::parse(fields.next().unwrap_or_default()).ok_or_else(|| refuse(Why::UnknownProtocol))?;
-        let address = address(session, lines.clone()).map_err(refuse)?;
         let rtcp = rtcp::Attributes::parse(lines.clone()).map_err(refuse)?;
-        let template = MediaFlow {
+        let mut template = MediaFlow {
             stream,
+            transport,
             media,
             protocol: carrier.protocol,
-            direction: lines.find_map(self::direction).unwrap_or(direction),
-            address,
+            direction: lines.clone().find_map(self::direction).unwrap_or(direction),
+            address: Ipv4Addr::UNSPECIFIED.into(),
             rtp: ports.first,
             rtcp: None,
             rtcp_mux: carrier.rtp && rtcp.mux,
+            setup: Setup::Unsaid,
+            ice: Ice::None,
         };
+        if bundled {
+            found.push(template);
+            continue;
+        }
+        let address = address(session, lines.clone());
+        if ice::is_for(carrier.protocol, lines.clone()) {
+            let port =
+                address.as_ref().map_or(Ok(None), |address| carrier.rtcp(&rtcp, *address, ports.first));
+            let default = ice::default(template, address, port);
+            found.push(default);
+            ice::candidates(lines, default, &mut found).map_err(refuse)?;
+            continue;
+        }
+        template.address = address.map_err(refuse)?;
+        if carrier.protocol == Protocol::Tcp {
+            let said = |line: Line<'_>| line.attribute("setup").and_then(Setup::from_word);
+            let setup = lines.find_map(said).or_else(|| session.session_lines().find_map(said));
+            template.setup = setup.unwrap_or(Setup::Unsaid);
+        }
         unfold(template, ports, carrier, &rtcp, &mut found).map_err(refuse)?;
+    }
+    if !transports.is_empty() {
+        bundle::settle(&mut found);
     }
     Ok(found)
 }
@@ -66,7 +97,7 @@ fn unfold(
     for index in 0..ports.count {
         //= RFC 8866 §5.14: with a number of ports each RTP port is followed by its RTCP port.
         let rtp = ports.first.checked_add(index * step).ok_or(Why::ImpossiblePorts)?;
-        let rtcp = if carrier.rtp { rtcp.place(template.address, rtp)? } else { None };
+        let rtcp = carrier.rtcp(rtcp, template.address, rtp)?;
         found.push(MediaFlow { rtp, rtcp, ..template });
     }
     Ok(())
@@ -101,6 +132,11 @@ struct Carrier {
 }
 
 impl Carrier {
+    /// Where RTCP is received, for RTP there.
+    fn rtcp(self, rtcp: &rtcp::Attributes, address: IpAddr, rtp: u16) -> Result<Option<Rtcp>, Why> {
+        if self.rtp { rtcp.place(address, rtp) } else { Ok(None) }
+    }
+
     /// RFC 8866 §8.2.3; RFC 5764 §8 and RFC 8841 §4 for what runs over DTLS.
     fn parse(word: &[u8]) -> Option<Self> {
         let word = word.to_ascii_uppercase();

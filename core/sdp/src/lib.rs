@@ -5,11 +5,12 @@
 //! [`Patch`] writes the description again with a few lines changed and every other byte as it came: order,
 //! spelling, encoding and line ends.
 //!
-//! What this crate does not look at yet: ICE candidates (a description with ICE is treated by its `c=` and `m=`
-//! lines alone), and media over TCP, which is refused because nothing could be opened for it.
+//! What this crate does not look at: candidates for ICE over TCP (RFC 6544), names instead of addresses.
 
+mod bundle;
 mod error;
 mod flows;
+mod ice;
 pub mod limits;
 mod line;
 mod media;
@@ -22,7 +23,7 @@ mod session;
 pub use error::{Error, Refusal, What, Why};
 pub use flows::{Flows, flows};
 pub use line::{Line, Lines};
-pub use media::{Direction, Media, MediaFlow, Protocol, Rtcp};
+pub use media::{Direction, Ice, Media, MediaFlow, Protocol, Rtcp, Setup};
 pub use patch::{Origin, Patch};
 pub use policy::{MediaPolicy, check};
 pub use session::Session;

@@ -121,7 +121,75 @@ pub struct Rtcp {
     pub port: u16,
 }
 
-/// One m-line in use, or one port pair of it: where the writer of the description receives.
+/// Who opens the connection of media over TCP, seen from the one who wrote the description (RFC 4145 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Setup {
+    /// No attribute, or media that are not over TCP.
+    Unsaid,
+    /// The writer opens it.
+    Active,
+    /// The other side opens it.
+    Passive,
+    /// Either: the other side chooses.
+    Actpass,
+    /// Nobody for the time being.
+    Holdconn,
+}
+
+impl Setup {
+    /// The value of a `setup` attribute.
+    pub(crate) fn from_word(word: &[u8]) -> Option<Self> {
+        match word {
+            b"active" => Some(Self::Active),
+            b"passive" => Some(Self::Passive),
+            b"actpass" => Some(Self::Actpass),
+            b"holdconn" => Some(Self::Holdconn),
+            _ => None,
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Unsaid => "",
+            Self::Active => " active",
+            Self::Passive => " passive",
+            Self::Actpass => " actpass",
+            Self::Holdconn => " holdconn",
+        }
+    }
+}
+
+/// What a flow is to ICE (RFC 8839).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ice {
+    /// The stream has no candidates.
+    None,
+    /// What `c=` and `m=` say of a stream with candidates: used only where the other side has none.
+    Default,
+    /// A candidate for RTP, or for whatever the m-line carries.
+    Rtp,
+    /// A candidate for RTCP.
+    Rtcp,
+}
+
+impl Ice {
+    /// True for a candidate.
+    #[must_use]
+    pub fn is_candidate(self) -> bool {
+        matches!(self, Self::Rtp | Self::Rtcp)
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Default => " default",
+            Self::Rtp => " candidate",
+            Self::Rtcp => " candidate rtcp",
+        }
+    }
+}
+
+/// One m-line in use, one port pair or one ICE candidate of it: where the writer of the description receives.
 ///
 /// An m-line with port 0 is not in use and has none. One whose address is unspecified (`0.0.0.0`, `::`) is *held*:
 /// it has a flow, so that one can tell it from a stream that was turned off, but nothing is opened for it.
@@ -129,6 +197,8 @@ pub struct Rtcp {
 pub struct MediaFlow {
     /// Position of the m-line, from 0.
     pub stream: u16,
+    /// The m-line whose transport it uses: itself, or the tagged one of its group (RFC 9143).
+    pub transport: u16,
     /// What it carries.
     pub media: Media,
     /// UDP or TCP.
@@ -143,6 +213,10 @@ pub struct MediaFlow {
     pub rtcp: Option<Rtcp>,
     /// `a=rtcp-mux` is present: the port of RTCP falls away if the other side says it too (RFC 5761 §5.1.1).
     pub rtcp_mux: bool,
+    /// Who opens the connection, over TCP.
+    pub setup: Setup,
+    /// What it is to ICE.
+    pub ice: Ice,
 }
 
 impl MediaFlow {
@@ -188,6 +262,11 @@ impl fmt::Display for MediaFlow {
             Some(rtcp) => write!(f, " rtcp {}", SocketAddr::new(rtcp.address, rtcp.port))?,
             None => {}
         }
-        write!(f, "{} {}", if self.rtcp_mux { " mux" } else { "" }, self.direction)
+        write!(f, "{} {}", if self.rtcp_mux { " mux" } else { "" }, self.direction)?;
+        write!(f, "{}{}", self.setup.text(), self.ice.text())?;
+        if self.transport != self.stream {
+            write!(f, " within stream {}", u32::from(self.transport) + 1)?;
+        }
+        Ok(())
     }
 }

@@ -52,10 +52,16 @@ impl<'s, 'a> Patch<'s, 'a> {
     /// Sets the port of an m-line, and takes away a number of ports; 0 turns the stream off. A stream that does not
     /// exist changes nothing.
     #[must_use]
-    pub fn port(self, stream: u16, port: u16) -> Self {
+    pub fn port(mut self, stream: u16, port: u16) -> Self {
         let Some(position) = self.session.stream_position(stream) else {
             return self;
         };
+        for (offset, line) in self.session.stream_lines(stream).enumerate() {
+            //= RFC 9143 §6: with bundle-only port 0 would not turn it off.
+            if line.attribute("bundle-only").is_some() {
+                self = self.remove(position + offset);
+            }
+        }
         let mut text = b"m=".to_vec();
         let line = self.session.stream_lines(stream).next();
         for (index, word) in line.iter().flat_map(|line| words(line.value)).enumerate() {

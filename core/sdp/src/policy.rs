@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
-use crate::media::{MediaFlow, Protocol};
+use crate::media::{Ice, MediaFlow, Setup};
 use crate::{Refusal, Why};
 
 /// What a realm allows its own side to receive on.
@@ -21,28 +21,36 @@ pub struct MediaPolicy {
     pub flows_max: u16,
 }
 
-/// Refuses flows that no pinhole may lead to, before any middlebox is asked. Held flows open nothing and pass.
+/// Refuses flows that no pinhole may lead to, before any middlebox is asked. Held flows open nothing and pass. Of a stream
+/// with ICE nothing is refused: its `c=` and `m=` lines are not where media will go, and of its candidates only those
+/// that [`MediaPolicy::admits`] are to be used.
 ///
 /// # Errors
 /// The first flow that is refused, and why, in words for a Warning header.
 pub fn check(flows: &[MediaFlow], policy: &MediaPolicy) -> Result<(), Refusal> {
-    if flows.len() > usize::from(policy.flows_max) {
+    let streams = flows.iter().filter(|flow| !flow.ice.is_candidate()).count();
+    if streams > usize::from(policy.flows_max) {
         return Err(Refusal { stream: None, why: Why::TooManyStreams });
     }
-    for flow in flows.iter().filter(|flow| !flow.is_held()) {
+    for flow in flows.iter().filter(|flow| !flow.is_held() && flow.ice == Ice::None) {
         policy.admit(flow).map_err(|why| Refusal::of(flow.stream, flow.media, why))?;
     }
     Ok(())
 }
 
 impl MediaPolicy {
+    /// True if a pinhole may lead to this flow.
+    #[must_use]
+    pub fn admits(&self, flow: &MediaFlow) -> bool {
+        self.admit(flow).is_ok()
+    }
+
     fn admit(&self, flow: &MediaFlow) -> Result<(), Why> {
-        // Which side opens the connection is for `a=setup` to say; until that is read, nothing can be opened, and
-        // an address for which nothing is opened must not be passed on.
-        if flow.protocol == Protocol::Tcp {
-            return Err(Why::Tcp);
-        }
         self.admit_address(flow.address)?;
+        // Who opens the connection receives on no port of its own; many write 9 (discard).
+        if flow.setup == Setup::Active {
+            return Ok(());
+        }
         self.admit_port(flow.rtp)?;
         if let Some(rtcp) = flow.rtcp {
             self.admit_address(rtcp.address)?;

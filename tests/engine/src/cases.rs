@@ -241,5 +241,12 @@ pub(crate) fn tcp_answers(bench: &mut dyn Bench) {
         passes(bench, tcp(there, false));
         is_stopped(bench, tcp(udp(version, (OUTSIDE_OTHER, 40000), (INSIDE, MEDIA)), true));
         is_stopped(bench, there);
+        // The firewall around lets the inside open what it likes, so the way back is tried from the other side.
+        let outbound = Rule { range: 1, ..outbound(version) };
+        let back = udp(version, (OUTSIDE, FAR), (INSIDE, 40000));
+        is_stopped(bench, tcp(back, false));
+        open_for(bench, outbound, Transport::Tcp, LONG);
+        passes(bench, tcp(back, false));
+        is_stopped(bench, tcp(back, true));
     }
 }

@@ -348,7 +348,7 @@ impl Words {
                 }
                 Some(("a", value)) => {
                     let (value, behind) = attribute(value, rest);
-                    words.sdp.push(format!("a={value}"));
+                    words.sdp.push(format!("a={}", value.replace('~', " ")));
                     rest = behind;
                 }
                 Some(("o", version)) => words.version = version.parse().map_err(|_| word.to_owned())?,
@@ -415,7 +415,8 @@ impl Words {
     }
 }
 
-/// The value of an attribute: one word, and those that belong to a precondition (RFC 3312 §4) behind it.
+/// The value of an attribute: one word with `~` for spaces, and those that belong to a precondition (RFC 3312 §4)
+/// behind it.
 fn attribute<'t>(word: &'t str, mut rest: &'t str) -> (String, &'t str) {
     let more = match word.split_once(':') {
         Some(("curr" | "conf", _)) => 2,

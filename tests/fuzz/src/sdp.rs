@@ -94,13 +94,20 @@ fn wants(session: &Session<'_>) {
         Ok(flows) => flows,
         Err(refusal) => return assert!(is_one_line(&refusal.to_string())),
     };
-    assert!(flows.len() <= limits::STREAMS_MAX * usize::from(limits::PORT_PAIRS_MAX));
+    let per_stream = limits::PORT_PAIRS_MAX.max(limits::CANDIDATES_MAX + 1);
+    assert!(flows.len() <= limits::STREAMS_MAX * usize::from(per_stream));
     assert!(flows.iter().all(|flow| flow.rtp != 0 && flow.stream < session.streams()));
     if let Err(refusal) = sdp::check(&flows, &policy) {
         return assert!(is_one_line(&refusal.to_string()));
     }
-    assert!(flows.len() <= usize::from(policy.flows_max));
-    for flow in flows.iter().filter(|flow| !flow.is_held()) {
+    let is_named = |flow: &&sdp::MediaFlow| !flow.ice.is_candidate();
+    assert!(flows.iter().filter(is_named).count() <= usize::from(policy.flows_max));
+    let is_used = |flow: &&sdp::MediaFlow| match flow.ice {
+        sdp::Ice::None => !flow.is_held() && flow.setup != sdp::Setup::Active,
+        sdp::Ice::Default => false,
+        sdp::Ice::Rtp | sdp::Ice::Rtcp => policy.admits(flow),
+    };
+    for flow in flows.iter().filter(is_used) {
         let rtcp = flow.rtcp.map(|rtcp| (rtcp.address, rtcp.port));
         for (address, port) in [(flow.address, flow.rtp)].into_iter().chain(rtcp) {
             assert!(policy.ports.contains(&port), "{flow}");
@@ -113,6 +120,11 @@ fn wants(session: &Session<'_>) {
 /// What a user is shown must not break the header field it stands in.
 fn is_one_line(text: &str) -> bool {
     !text.is_empty() && !text.contains(['\r', '\n'])
+}
+
+/// What goes with the port of a stream that is turned off; at session level it means nothing.
+fn is_bundle_only(line: &sdp::Line<'_>) -> bool {
+    line.attribute("bundle-only").is_some()
 }
 
 /// Each change by itself, then all together: the result is a description again, and says what was asked.
@@ -130,7 +142,8 @@ fn patched(session: &Session<'_>) {
     for stream in 0..session.streams() {
         let bytes = session.patch().port(stream, 0).address(Some(stream), address).finish();
         let changed = reparsed(&bytes);
-        assert_eq!((changed.streams(), changed.lines().count()), (session.streams(), count));
+        let gone = session.stream_lines(stream).filter(is_bundle_only).count();
+        assert_eq!((changed.streams(), changed.lines().count()), (session.streams(), count - gone));
         // A stream that is off is no flow, whatever else is wrong with it.
         assert!(!sdp::flows(&changed).is_ok_and(|flows| flows.iter().any(|flow| flow.stream == stream)));
     }
@@ -141,7 +154,9 @@ fn patched(session: &Session<'_>) {
         let bytes = all.finish();
         if bytes.len() <= limits::BYTES_MAX {
             let changed = reparsed(&bytes);
-            assert_eq!(changed.lines().count(), count + 3);
+            let streams = (0..session.streams()).flat_map(|stream| session.stream_lines(stream));
+            let gone = streams.filter(is_bundle_only).count();
+            assert_eq!(changed.lines().count(), count + 3 - gone);
             assert!(sdp::flows(&changed).is_ok_and(|flows| flows.is_empty()));
         }
     }

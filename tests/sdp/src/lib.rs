@@ -46,7 +46,8 @@ pub fn outcome(description: &[u8]) -> String {
     };
     let mut out = String::new();
     for flow in &flows {
-        let _ = writeln!(out, "{flow}");
+        let shut = flow.ice.is_candidate() && !policy().admits(flow);
+        let _ = writeln!(out, "{flow}{}", if shut { ", opens nothing" } else { "" });
     }
     if flows.is_empty() {
         out.push_str("no media\n");

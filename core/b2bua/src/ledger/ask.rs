@@ -1,7 +1,7 @@
 //! Asking middleboxes: the only place that writes requests.
 
 use machine::Instant;
-use midcom::{IpVersionChoice, Lifetime, NatService, Parity, PortParity, Prid, Protocol, Request, RequestId};
+use midcom::{IpVersionChoice, Lifetime, NatService, Parity, PortParity, Prid, Request, RequestId};
 
 use super::pinhole::Pinhole;
 use super::rule::{Marks, Rule, State};
@@ -73,7 +73,7 @@ impl Ledger {
             service: NatService::Twice,
             inside: version,
             outside: version,
-            protocol: Protocol::Udp,
+            protocol: pinhole.place.transport(),
             ports: pinhole.place.range,
             parity: if pinhole.place.range == 2 { PortParity::Even } else { PortParity::Any },
             lifetime: self.terms.rule_lifetime,

@@ -1,11 +1,12 @@
 //! Offers and answers as they pass: which rules they need, and which they no longer need.
 
 use machine::Instant;
-use sdp::{Direction, Flows, MediaFlow, Refusal, Session, Why};
+use sdp::{Direction, Flows, Ice, MediaFlow, Protocol, Refusal, Session, Setup, Why};
 use smallvec::SmallVec;
 
+use super::agree::{agree, counterparts};
 use super::pinhole::Pinhole;
-use super::plan::{Pinholes, agree, counterparts, desired, from_networks, heard, is_supported, places};
+use super::plan::{Pinholes, desired, from_networks, heard, is_supported, places};
 use super::rule::{Dialogs, Marks, Rule, State};
 use super::{Ledger, Out, RequestIds, Step};
 use crate::config::OnHold;
@@ -25,19 +26,31 @@ pub(super) struct Exchange {
 pub(super) type Missing = SmallVec<[(u8, Pinhole); 4]>;
 
 impl Ledger {
-    /// Reads and checks a description of one side.
+    /// Reads and checks a description of one side. Candidates that no pinhole may lead to are left out.
     fn read(&self, by: Side, description: &Session<'_>) -> Result<Flows, Refusal> {
-        let flows = sdp::flows(description)?;
-        sdp::check(&flows, &self.terms.realms[by].media)?;
-        let networks = &self.terms.realms[by.other()].media.networks;
-        let hopeless = |flow: &&MediaFlow| {
-            let reachable = |place| from_networks(flow.stream, by, place, networks).next().is_some();
-            !flow.is_held() && !places(flow).into_iter().all(reachable)
-        };
+        let mut flows = sdp::flows(description)?;
+        self.check(by, &flows)?;
+        let usable =
+            |flow: &MediaFlow| self.terms.realms[by].media.admits(flow) && !self.is_hopeless(by, flow);
+        flows.retain(|flow| !flow.ice.is_candidate() || usable(flow));
+        Ok(flows)
+    }
+
+    /// Refuses what no pinhole may lead to, and what nobody could reach.
+    fn check(&self, by: Side, flows: &Flows) -> Result<(), Refusal> {
+        sdp::check(flows, &self.terms.realms[by].media)?;
+        let hopeless = |flow: &&MediaFlow| flow.ice == Ice::None && self.is_hopeless(by, flow);
         match flows.iter().find(hopeless) {
             Some(flow) => Err(Refusal { stream: Some((flow.stream, flow.media)), why: Why::NoPeerNetwork }),
-            None => Ok(flows),
+            None => Ok(()),
         }
+    }
+
+    /// True if the other realm has no network of the flow's IP version.
+    fn is_hopeless(&self, by: Side, flow: &MediaFlow) -> bool {
+        let networks = &self.terms.realms[by.other()].media.networks;
+        let reachable = |place| from_networks(flow.stream, by, place, networks).next().is_some();
+        !flow.is_held() && !places(flow).into_iter().all(reachable)
     }
 
     pub(super) fn on_offer(
@@ -75,7 +88,7 @@ impl Ledger {
         let networks = &self.terms.realms[by.other()].media.networks;
         let mut needed = Missing::new();
         for crossing in 0..self.terms.path.len() as u8 {
-            for flow in offer.iter().filter(|flow| !flow.is_held()) {
+            for flow in offer.iter().filter(|flow| may_receive(flow, offer)) {
                 let flow = self.as_agreed_before(by, *flow);
                 let Some((flow, _)) = heard(self.terms.hold, &flow, None) else { continue };
                 for place in places(&flow) {
@@ -114,6 +127,11 @@ impl Ledger {
             Some(_) | None => self.agreed[by.other()].clone(),
         };
         let agreed = self.agree(by.other(), &offer, &answer);
+        if offer.iter().chain(&answer).any(|flow| flow.ice != Ice::None) {
+            // Where ICE has come to nothing it is c= and m= that count, and nobody has looked at them yet.
+            self.check(by.other(), &agreed[by.other()])?;
+            self.check(by, &agreed[by])?;
+        }
         one_version(&agreed[by], &agreed[by.other()])?;
         let desired = self.all_desired(&agreed);
         let missing: Missing = desired
@@ -153,7 +171,9 @@ impl Ledger {
         let Exchange { by, offer, answer: Some(answer) } = *exchange else {
             return self.close_where(now, |rule| !rule.marks.current, ids, out);
         };
-        self.agreed = self.agree(by, &offer, &answer);
+        let agreed = self.agree(by, &offer, &answer);
+        self.keep_paths_of_ice(&agreed);
+        self.agreed = agreed;
         let desired = self.all_desired(&self.agreed);
         let agreed = std::mem::take(&mut self.agreed);
         for rule in self.rules.iter_mut().filter(|rule| rule.is_wanted()) {
@@ -172,6 +192,28 @@ impl Ledger {
         self.close_where(now, |rule| !rule.marks.current, ids, out);
         self.narrow(now, &desired, ids, out);
         self.rules.shrink_to_fit();
+    }
+
+    /// Where ICE starts again with other candidates, media go on the old way until it has found a new one: its rules stay
+    /// until the next exchange.
+    //= RFC 8445 §9: during a restart media go on to what was selected before.
+    fn keep_paths_of_ice(&mut self, agreed: &Sides<Flows>) {
+        let before = &self.agreed;
+        let moved = |side: Side, stream: u16| {
+            let here = |flow: &&MediaFlow| flow.stream == stream && flow.ice.is_candidate();
+            let knows = |flow: &MediaFlow| {
+                before[side].iter().filter(here).any(|old| old.destination() == flow.destination())
+            };
+            let had = before[side].iter().any(|flow| here(&flow));
+            let mut new = agreed[side].iter().filter(here).peekable();
+            had && new.peek().is_some() && !new.any(knows)
+        };
+        for rule in self.rules.iter_mut().filter(|rule| rule.marks.current) {
+            let stream = rule.pinhole.stream;
+            if moved(Side::A, stream) || moved(Side::B, stream) {
+                rule.marks.preview = Dialogs::one(0);
+            }
+        }
     }
 
     /// Asks for the exact pinholes of which only wider ones are there. Nothing waits for the replies.
@@ -257,7 +299,8 @@ impl Ledger {
             for toward in [Side::A, Side::B] {
                 let policy = self.terms.realms[toward].source;
                 for (flow, peer) in counterparts(&agreed[toward], &agreed[toward.other()]) {
-                    if flow.is_held() {
+                    let connects = matches!(flow.setup, Setup::Active | Setup::Holdconn);
+                    if flow.is_held() || flow.transport != flow.stream || connects {
                         continue;
                     }
                     let pinholes = desired(&self.terms, crossing, toward, flow, Some(peer), policy);
@@ -267,15 +310,20 @@ impl Ledger {
                     if peer.is_held() && first_is_led {
                         continue;
                     }
-                    all.extend(pinholes.into_iter().map(|pinhole| (at as u8, pinhole)));
+                    for pinhole in pinholes.into_iter().map(|pinhole| (at as u8, pinhole)) {
+                        // Pairs of candidates share sources, and all of them do by realm.
+                        if !flow.ice.is_candidate() || !all.contains(&pinhole) {
+                            all.push(pinhole);
+                        }
+                    }
                 }
             }
         }
         all
     }
 
-    /// The flow a pinhole serves and its counterpart, as far as they are known.
-    pub(super) fn flows_of(&self, pinhole: &Pinhole) -> Option<(MediaFlow, MediaFlow)> {
+    /// The flow a pinhole serves with its counterpart, as far as they are known; of ICE every pair.
+    pub(super) fn pairs_of(&self, pinhole: &Pinhole) -> SmallVec<[(MediaFlow, MediaFlow); 1]> {
         let agreed = match self.exchange.as_deref() {
             Some(Exchange { by, offer, answer: Some(answer) }) => &self.agree(*by, offer, answer),
             Some(Exchange { answer: None, .. }) | None => &self.agreed,
@@ -283,8 +331,10 @@ impl Ledger {
         let serves = |flow: &MediaFlow| {
             flow.stream == pinhole.stream && places(flow).iter().any(|place| place.covers(pinhole.place))
         };
-        let mut pairs = counterparts(&agreed[pinhole.toward], &agreed[pinhole.toward.other()]);
-        pairs.find(|(flow, peer)| serves(flow) && !peer.is_held()).map(|(flow, peer)| (*flow, *peer))
+        let pairs = counterparts(&agreed[pinhole.toward], &agreed[pinhole.toward.other()]);
+        let mut pairs = pairs.filter(|(flow, peer)| serves(flow) && !peer.is_held()).peekable();
+        let all = pairs.peek().is_some_and(|(flow, _)| flow.ice.is_candidate());
+        pairs.take(if all { usize::MAX } else { 1 }).map(|(flow, peer)| (*flow, *peer)).collect()
     }
 
     /// True if no rule lets the pinhole's packets pass, or will.
@@ -332,9 +382,29 @@ impl Ledger {
     }
 }
 
+/// True if something may be sent to this flow before the answer is known.
+fn may_receive(flow: &MediaFlow, offer: &Flows) -> bool {
+    let by_ice = flow.ice != Ice::Default;
+    //= RFC 4145 §4.1: only who is passive, or may yet become it, is connected to.
+    let connected_to = match flow.setup {
+        Setup::Passive | Setup::Actpass => true,
+        Setup::Unsaid => flow.protocol == Protocol::Udp,
+        Setup::Active | Setup::Holdconn => false,
+    };
+    !flow.is_held() && by_ice && connected_to && !is_bundled(flow, offer)
+}
+
+/// True if a stream shares the transport of another already.
+pub(super) fn is_bundled(flow: &MediaFlow, flows: &Flows) -> bool {
+    let is_tagged =
+        |other: &MediaFlow| other.stream == flow.transport && other.destination() == flow.destination();
+    flow.transport != flow.stream && flows.iter().any(is_tagged)
+}
+
 /// True if a side has put the stream on hold by an unspecified address: its rules stay.
 fn is_held(agreed: &Sides<Flows>, stream: u16) -> bool {
-    let held = |flow: &MediaFlow| flow.stream == stream && flow.is_held();
+    let own = |flow: &MediaFlow| flow.stream == stream && flow.transport == stream;
+    let held = |flow: &MediaFlow| own(flow) && flow.is_held();
     agreed.a.iter().chain(&agreed.b).any(held)
 }
 

@@ -17,6 +17,7 @@
 //! makes its own; all later ones join the group of that first reply. If that group has ended meanwhile, the
 //! request is sent once more without.
 
+mod agree;
 mod ask;
 mod exchange;
 mod pinhole;
@@ -33,7 +34,7 @@ use std::time::Duration;
 
 use machine::{Instant, Outbox};
 use midcom::{Direction, Failure, Gid, Lifetime, MiddleboxId, Prid, Reply, RequestId, Tuple};
-use sdp::{Flows, Media, Refusal, Session};
+use sdp::{Flows, Media, MediaFlow, Refusal, Session};
 use smallvec::SmallVec;
 
 use self::exchange::Exchange;
@@ -349,7 +350,9 @@ impl Ledger {
     pub fn lost_streams(&self) -> SmallVec<[u16; 4]> {
         let needed = self.all_desired(&self.agreed);
         let missing = needed.iter().filter(|(crossing, pinhole)| self.is_missing(*crossing, pinhole));
-        let mut lost: SmallVec<_> = missing.map(|(_, pinhole)| pinhole.stream).collect();
+        let both = || self.agreed.a.iter().chain(&self.agreed.b);
+        let with = |stream: u16| both().filter(move |flow| uses(flow, stream)).map(|flow| flow.stream);
+        let mut lost: SmallVec<_> = missing.flat_map(|(_, pinhole)| with(pinhole.stream)).collect();
         lost.sort_unstable();
         lost.dedup();
         lost
@@ -391,15 +394,20 @@ impl Ledger {
         match self.terms.crucial {
             Crucial::FirstAudio => {
                 let audio = flows.find(|flow| flow.media == Media::Audio);
-                audio.is_none_or(|flow| flow.stream == stream)
+                audio.is_none_or(|flow| uses(flow, stream))
             }
             Crucial::Media(types) => {
                 let mut listed = flows.filter(|flow| types.contains(flow.media)).peekable();
-                listed.peek().is_none() || listed.any(|flow| flow.stream == stream)
+                listed.peek().is_none() || listed.any(|flow| uses(flow, stream))
             }
             Crucial::All => true,
         }
     }
+}
+
+/// True if a flow is lost with the rules of a stream: its own, or the one it is bundled into.
+fn uses(flow: &MediaFlow, stream: u16) -> bool {
+    flow.stream == stream || flow.transport == stream
 }
 
 /// When a lifetime that begins now ends.

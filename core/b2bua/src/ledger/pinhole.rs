@@ -2,11 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use midcom::{Direction, Network, Protocol, Tuple};
+use midcom::{Direction, Network, Tuple};
+use sdp::{MediaFlow, Protocol};
 
 use crate::side::Side;
 
-/// One way through, for one stream: whoever is in `source` may send to these ports. Always UDP.
+/// One way through, for one stream: whoever is in `source` may send to these ports; over TCP, may
+/// open connections to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pinhole {
     /// The m-line it serves.
@@ -28,18 +30,32 @@ pub(super) struct Place {
     pub(super) port: u16,
     /// 1 or 2.
     pub(super) range: u16,
+    pub(super) protocol: Protocol,
 }
 
 impl Place {
+    /// The port of a flow for media.
+    pub(super) fn one(flow: &MediaFlow) -> Self {
+        Self { address: flow.address, port: flow.rtp, range: 1, protocol: flow.protocol }
+    }
+
+    /// Its protocol as MIDCOM numbers it.
+    pub(super) fn transport(self) -> midcom::Protocol {
+        match self.protocol {
+            Protocol::Udp => midcom::Protocol::Udp,
+            Protocol::Tcp => midcom::Protocol::Tcp,
+        }
+    }
+
     /// True if every port of `other` is one of ours.
     pub(super) fn covers(self, other: Self) -> bool {
-        self.address == other.address
+        (self.address, self.protocol) == (other.address, other.protocol)
             && self.port <= other.port
             && u32::from(other.port) + u32::from(other.range) <= u32::from(self.port) + u32::from(self.range)
     }
 
     fn overlaps(self, other: Self) -> bool {
-        self.address == other.address
+        (self.address, self.protocol) == (other.address, other.protocol)
             && u32::from(self.port) < u32::from(other.port) + u32::from(other.range)
             && u32::from(other.port) < u32::from(self.port) + u32::from(self.range)
     }
@@ -47,17 +63,20 @@ impl Place {
 
 impl Pinhole {
     /// One whose place is not known yet: that of a reservation for an answer to come.
-    pub(super) fn unplaced(stream: u16, toward: Side, v4: bool, range: u16) -> Self {
+    pub(super) fn unplaced(stream: u16, toward: Side, protocol: Protocol, v4: bool, range: u16) -> Self {
         let address: IpAddr = if v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let place = Place { address, port: 0, range };
+        let place = Place { address, port: 0, range, protocol };
         Self { stream, toward, place, source: address.into(), source_port: 0 }
     }
 
     /// True if a reservation made without a place will do for `other`.
     pub(super) fn would_do_for(&self, other: &Self) -> bool {
-        let Place { address, port, range } = self.place;
+        let Place { address, port, range, protocol } = self.place;
         let unplaced = address.is_unspecified() && port == 0;
-        unplaced && address.is_ipv4() == other.place.address.is_ipv4() && other.place.range <= range
+        unplaced
+            && protocol == other.place.protocol
+            && address.is_ipv4() == other.place.address.is_ipv4()
+            && other.place.range <= range
     }
 
     /// True if both serve the same stream in the same direction.
@@ -95,9 +114,9 @@ impl Pinhole {
     /// Direction, A0 and A3 at a middlebox that has `inside` on its inside.
     //= RFC 5189 §2.3.5: A0 is the inside endpoint, A3 the outside one, whoever sends.
     pub(super) fn tuples(&self, inside: Side) -> (Direction, Tuple, Tuple) {
-        let Place { address, port, range } = self.place;
-        let destination = Tuple { network: Network::from(address), protocol: Protocol::Udp, port, range };
-        let source = Tuple { network: self.source, protocol: Protocol::Udp, port: self.source_port, range };
+        let (Place { address, port, range, .. }, protocol) = (self.place, self.place.transport());
+        let destination = Tuple { network: Network::from(address), protocol, port, range };
+        let source = Tuple { network: self.source, protocol, port: self.source_port, range };
         match inside == self.toward {
             true => (Direction::Inbound, destination, source),
             false => (Direction::Outbound, source, destination),

@@ -4,24 +4,24 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use midcom::Capabilities;
-use sdp::{Flows, MediaFlow};
+use sdp::{MediaFlow, Protocol};
 use smallvec::SmallVec;
 
 use super::pinhole::{Pinhole, Place};
 use super::terms::{Crossing, SourcePolicy, Terms};
 use crate::config::OnHold;
-use crate::side::{Side, Sides};
+use crate::side::Side;
 
 /// The pinholes of one flow: rarely more than two.
 pub(super) type Pinholes = SmallVec<[Pinhole; 2]>;
 
 /// The ports a flow receives on. An even port and the next are one place, so that one rule serves both.
 pub(super) fn places(flow: &MediaFlow) -> SmallVec<[Place; 2]> {
-    let rtp = Place { address: flow.address, port: flow.rtp, range: 1 };
+    let rtp = Place::one(flow);
     match flow.rtcp {
         None => SmallVec::from_iter([rtp]),
         Some(_) if flow.is_pair() => SmallVec::from_iter([Place { range: 2, ..rtp }]),
-        Some(rtcp) => SmallVec::from_iter([rtp, Place { address: rtcp.address, port: rtcp.port, range: 1 }]),
+        Some(rtcp) => SmallVec::from_iter([rtp, Place { address: rtcp.address, port: rtcp.port, ..rtp }]),
     }
 }
 
@@ -47,7 +47,7 @@ fn from_peer(toward: Side, flow: &MediaFlow, peer: &MediaFlow, strict: bool) -> 
         source: source.into(),
         source_port: if strict { port } else { 0 },
     };
-    let rtp = Place { address: flow.address, port: flow.rtp, range: 1 };
+    let rtp = Place::one(flow);
     let one_source = if strict { peer.is_pair() } else { rtcp_source.0 == peer.address };
     let first = pinhole(rtp, (peer.address, peer.rtp));
     match flow.rtcp {
@@ -56,7 +56,7 @@ fn from_peer(toward: Side, flow: &MediaFlow, peer: &MediaFlow, strict: bool) -> 
             SmallVec::from_iter([Pinhole { place: Place { range: 2, ..rtp }, ..first }])
         }
         Some(rtcp) => {
-            let rtcp = Place { address: rtcp.address, port: rtcp.port, range: 1 };
+            let rtcp = Place { address: rtcp.address, port: rtcp.port, ..rtp };
             SmallVec::from_iter([first, pinhole(rtcp, rtcp_source)])
         }
     }
@@ -86,7 +86,9 @@ pub(super) fn desired(
         }
     }
     let by_address = from_peer(toward, flow, peer, false);
-    match policy != SourcePolicy::Strict && can(&by_address) {
+    // A connection is opened from any port, whatever its opener writes.
+    let any_port = policy != SourcePolicy::Strict || flow.protocol == Protocol::Tcp;
+    match any_port && can(&by_address) {
         true => by_address,
         false => from_peer(toward, flow, peer, true),
     }
@@ -100,6 +102,10 @@ pub(super) fn heard(
     flow: &MediaFlow,
     peer: Option<&MediaFlow>,
 ) -> Option<(MediaFlow, Option<MediaFlow>)> {
+    // Without its checks a path of ICE would end, and so would a connection without its segments.
+    if flow.ice.is_candidate() || flow.protocol == Protocol::Tcp {
+        return Some((*flow, peer.copied()));
+    }
     let silent = !flow.direction.receives() || peer.is_some_and(|peer| !peer.direction.sends());
     // With one port for both nobody can tell RTP from RTCP by it.
     if hold == OnHold::Keep || !silent || (flow.rtcp_mux && flow.rtcp.is_none()) {
@@ -114,37 +120,4 @@ pub(super) fn is_supported(crossing: &Crossing, pinhole: &Pinhole) -> bool {
     let source_is_inside = crossing.inside == pinhole.toward.other();
     let addresses = if source_is_inside { internal_wildcards } else { external_wildcards };
     (addresses || !pinhole.wildcards_address()) && (port_wildcards || pinhole.source_port != 0)
-}
-
-/// The flows of one side that are in use on both, each with its counterpart on the other.
-pub(super) fn counterparts<'f>(
-    flows: &'f Flows,
-    peers: &'f Flows,
-) -> impl Iterator<Item = (&'f MediaFlow, &'f MediaFlow)> {
-    flows.iter().enumerate().filter_map(move |(index, flow)| {
-        let same = |other: &&MediaFlow| other.stream == flow.stream;
-        let position = flows[..index].iter().filter(same).count();
-        // With fewer port pairs on the other side, its first stands for the missing ones.
-        peers.iter().filter(same).nth(position).or_else(|| peers.iter().find(same)).map(|peer| (flow, peer))
-    })
-}
-
-/// The descriptions of offer and answer with what they have agreed on.
-pub(super) fn agree(by: Side, offer: &Flows, answer: &Flows) -> Sides<Flows> {
-    let mut agreed = Sides { a: offer.clone(), b: offer.clone() };
-    agreed[by.other()].clone_from(answer);
-    for flow in &mut agreed[by] {
-        //= RFC 5761 §5.1.1: RTCP moves to RTP's port only if offer and answer both say so.
-        let mux = |peer: &MediaFlow| peer.stream == flow.stream && peer.rtcp_mux;
-        if flow.rtcp_mux && answer.iter().any(mux) {
-            flow.rtcp = None;
-        }
-    }
-    for flow in &mut agreed[by.other()] {
-        let mux = |peer: &MediaFlow| peer.stream == flow.stream && peer.rtcp_mux;
-        if flow.rtcp_mux && offer.iter().any(mux) {
-            flow.rtcp = None;
-        }
-    }
-    agreed
 }

@@ -246,14 +246,25 @@ impl Ledger {
     /// `None` as long as the peer's address is not known.
     fn narrower(&self, index: usize) -> Option<Pinholes> {
         let Rule { pinhole, crossing, .. } = self.rules[index];
-        let (flow, peer) = self.flows_of(&pinhole)?;
+        let pairs = self.pairs_of(&pinhole);
+        if pairs.is_empty() {
+            return None;
+        }
         let policy = match pinhole.wildcards_address() {
             true => SourcePolicy::Address,
             false => SourcePolicy::Strict,
         };
         let crossing = self.crossing(crossing);
-        let all = desired(&self.terms, crossing, pinhole.toward, &flow, Some(&peer), policy);
-        Some(all.into_iter().filter(|less| pinhole.place.covers(less.place)).collect())
+        let mut narrower = Pinholes::new();
+        for (flow, peer) in pairs {
+            let all = desired(&self.terms, crossing, pinhole.toward, &flow, Some(&peer), policy);
+            for less in all.into_iter().filter(|less| pinhole.place.covers(less.place)) {
+                if !narrower.contains(&less) {
+                    narrower.push(less);
+                }
+            }
+        }
+        Some(narrower)
     }
 
     /// Asks for less: for the peer's own address if it is known, else for a reservation.

@@ -6,9 +6,9 @@
 //! for is closed with the exchange.
 
 use machine::Instant;
-use sdp::{Flows, Refusal};
+use sdp::{Flows, MediaFlow, Protocol, Refusal, Setup};
 
-use super::exchange::Missing;
+use super::exchange::{Missing, is_bundled};
 use super::pinhole::Pinhole;
 use super::rule::{Marks, State};
 use super::{Ledger, Out, RequestIds, Step};
@@ -42,14 +42,15 @@ impl Ledger {
         let toward = by.other();
         for crossing in 0..self.terms.path.len() as u8 {
             match offer {
-                Some(offer) => all.extend(offer.iter().map(|flow| {
-                    let range = 1 + u16::from(flow.rtcp.is_some());
-                    (crossing, Pinhole::unplaced(flow.stream, toward, flow.address.is_ipv4(), range))
+                Some(offer) => all.extend(offer.iter().filter(|flow| needs_one(flow, offer)).map(|flow| {
+                    let MediaFlow { stream, protocol, address, rtcp, .. } = *flow;
+                    let range = 1 + u16::from(rtcp.is_some());
+                    (crossing, Pinhole::unplaced(stream, toward, protocol, address.is_ipv4(), range))
                 })),
                 None => {
                     let networks = &self.terms.realms[toward].media.networks;
                     let v4 = networks.iter().any(|network| network.addr().is_ipv4());
-                    all.push((crossing, Pinhole::unplaced(0, toward, v4, 2)));
+                    all.push((crossing, Pinhole::unplaced(0, toward, Protocol::Udp, v4, 2)));
                 }
             }
         }
@@ -110,4 +111,10 @@ impl Ledger {
         let placed = all.clone().find(|index| self.rules[*index].pinhole.place == pinhole.place);
         placed.or_else(|| all.find(|index| self.rules[*index].pinhole.would_do_for(pinhole)))
     }
+}
+
+/// True if the answer to a flow will need a way to the answerer: not for a candidate beside others of its stream, nor
+/// for a stream without a transport of its own, nor where the answerer will open the connection.
+fn needs_one(flow: &MediaFlow, offer: &Flows) -> bool {
+    !flow.ice.is_candidate() && !is_bundled(flow, offer) && flow.setup != Setup::Passive
 }

@@ -32,7 +32,8 @@ pub(super) struct Marks {
     pub(super) current: bool,
     /// Asked for on a session that is gone, without an answer: the next list tells whether it exists.
     pub(super) listed: bool,
-    /// It serves what an unreliable 18x of these early dialogs showed, and stays until the next exchange.
+    /// It serves what an unreliable 18x of these early dialogs showed, or the path that ICE leaves, and stays until the
+    /// next exchange.
     pub(super) preview: Dialogs,
     /// It takes the place of wider ones.
     pub(super) narrow: bool,

@@ -71,7 +71,8 @@ fn terms(source: SourcePolicy) -> Terms {
     }
 }
 
-/// One m-line a word: `20000`, `20000@10.0.0.8`, `video:20002`, with `,mux`, `,rtcp=20009` or `,sendonly` behind.
+/// One m-line a word: `20000`, `20000@10.0.0.8`, `video:20002`, with `,mux`, `,rtcp=20009`, `,sendonly` or
+/// `,ice=20000@10.0.0.8` (a candidate) behind.
 fn description(address: &str, streams: &str) -> Vec<u8> {
     let mut text = format!("v=0\r\no=- 1 1 IN IP4 {address}\r\ns=-\r\nc=IN IP4 {address}\r\nt=0 0\r\n");
     for stream in streams.split_whitespace() {
@@ -89,6 +90,10 @@ fn description(address: &str, streams: &str) -> Vec<u8> {
         }
         for attribute in parts {
             text += &match attribute.split_once('=') {
+                Some(("ice", place)) => {
+                    let (port, host) = place.split_once('@').unwrap_or((place, address));
+                    format!("a=candidate:1 1 UDP 1 {host} {port} typ host\r\n")
+                }
                 Some((name, value)) => format!("a={name}:{value}\r\n"),
                 None if attribute == "mux" => "a=rtcp-mux\r\n".to_owned(),
                 None => format!("a={attribute}\r\n"),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use ipnet::IpNet;
 use machine::Rng;
 use midcom::RequestId;
-use sdp::MediaFlow;
+use sdp::{Ice, MediaFlow};
 
 use super::*;
 
@@ -27,6 +27,18 @@ fn prid_of(reply: &Reply) -> Option<Prid> {
 
 /// The side that described itself last, its flows, and those of its peer if it answered.
 type Described = (Side, Flows, Option<Flows>);
+
+/// What a flow belongs to on the other side: with ICE on both every candidate, else the first of its stream.
+fn counterparts<'p>(flow: &MediaFlow, flows: &Flows, peers: &'p Flows) -> Vec<&'p MediaFlow> {
+    let uses_ice = |all: &Flows| all.iter().any(|one| one.stream == flow.stream && one.ice != Ice::None);
+    let ice = uses_ice(flows) && uses_ice(peers);
+    let counts = |one: &MediaFlow| one.ice.is_candidate() == ice;
+    let same = |peer: &&MediaFlow| peer.stream == flow.stream && counts(peer) && !peer.is_held();
+    match counts(flow) {
+        true => peers.iter().filter(same).take(if ice { 99 } else { 1 }).collect(),
+        false => vec![],
+    }
+}
 
 /// A run: the bench, the wire back to the ledger, and what is known from outside the ledger.
 struct Run {
@@ -172,14 +184,14 @@ impl Run {
         for flow in flows.iter().filter(|flow| !flow.is_held()) {
             let Some(peers) = &peers else {
                 assert!(
-                    self.is_silent(flow, None)
+                    flow.ice == Ice::Default
+                        || self.is_silent(flow, None)
                         || self.leads_to(by, flow.destination(), None)
                         || self.is_reserved(by, flow.stream)
                 );
                 continue;
             };
-            let mut same = peers.iter().filter(|peer| peer.stream == flow.stream && !peer.is_held());
-            if let Some(peer) = same.next() {
+            for peer in counterparts(flow, &flows, peers) {
                 assert!(
                     self.is_silent(flow, Some(peer))
                         || self.leads_to(by, flow.destination(), Some(peer.address.into())),
@@ -264,7 +276,12 @@ impl Run {
             };
             let media = if stream == 0 { "audio" } else { "video" };
             let extra = ["", "", ",mux", ",rtcp=20900", ",sendonly", ",inactive"][self.rng.below(6) as usize];
-            text += &format!("{media}:{port}{extra} ");
+            let ice = match self.rng.below(8) {
+                0 | 1 => format!(",ice={base}"),
+                2 => format!(",ice={base},ice={}", base + 40 + 2 * stream),
+                _ => String::new(),
+            };
+            text += &format!("{media}:{port}{extra}{ice} ");
         }
         text
     }

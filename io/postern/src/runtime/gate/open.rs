@@ -98,7 +98,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     ));
     let policy = settings::policy(config);
     let machine = Middlebox::new(
-        middlebox::Config { realms: realms.clone(), policy, tcp: false, orphan_grace: ORPHAN_GRACE },
+        middlebox::Config { realms: realms.clone(), policy, tcp: true, orphan_grace: ORPHAN_GRACE },
         rng,
     );
     Ok(Gate {
