@@ -68,6 +68,8 @@ pub(crate) enum Wake {
     AnswerMissing,
     /// RFC 3261 §14.1: a re-INVITE of our own is due again after 491.
     OfferAgain,
+    /// RFC 3311 §5.3: another request of our own is.
+    AskAgain,
     /// A step of taking the call down takes too long.
     Ending,
     /// The ledger has something to do.
@@ -84,6 +86,7 @@ impl Wake {
             Self::AckMissing => "no ACK",
             Self::RepeatProvisional(_) => "18x repeated until PRACK",
             Self::PrackMissing(_) => "no PRACK",
+            Self::AskAgain => "request of our own again after 491",
             Self::OfferAgain => "re-INVITE again after 491",
             Self::AnswerMissing => "offer in 2xx unanswered",
             Self::Ending => "call takes too long to end",

@@ -116,6 +116,8 @@ impl Call {
         };
         ctx.shared.tags.insert(tag, (self.id, Side::A));
         let (dialogs, agreement) = (Sides { a: Some(a), b: Some(b) }, Agreement::new(invite.offer));
+        // Most calls have one.
+        setup.early.reserve_exact(1);
         setup.early.push(EarlyDialog { tag, dialogs, ended: None, agreement });
         Some(number)
     }
@@ -197,6 +199,7 @@ impl Call {
             ctx.shared.tags.remove(&early.tag);
         }
         self.move_exchanges(ctx, setup.winner);
+        self.move_own(ctx, setup.winner);
     }
 
     /// The pair of dialogs that a request belongs to: Call-ID and both tags.

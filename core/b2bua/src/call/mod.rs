@@ -34,6 +34,7 @@ mod signal;
 mod start;
 pub(crate) mod stray;
 mod timeout;
+mod undo;
 mod update;
 
 use machine::{Instant, TimerId};

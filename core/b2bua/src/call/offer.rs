@@ -84,7 +84,7 @@ impl Call {
         if let Some(by) = self.offer_in_exchange() {
             return Some(by);
         }
-        if self.own.iter().any(|own| own.purpose.offers()) {
+        if self.owns_offer() {
             // To whomever it went: it is one that the sender knows nothing of.
             return Some(from.other());
         }

@@ -1,24 +1,39 @@
 //! Requests of our own inside a leg's dialog, which no peer has asked for: RFC 3261 §12.2.1. What their answers mean depends
 //! on what they were for.
+//!
+//! ```text
+//!   Sent --final response, or none--> by purpose      Paused --time--> by purpose
+//! ```
 
+use std::time::Duration;
+
+use machine::TimerId;
 use sip::endpoint::{ClientFailure, ClientKey};
 use sip::message::{Builder, Message};
 use sip::transport::Hop;
 
 use super::Call;
 use super::early::Pair;
-use super::restore::Undo;
-use crate::context::Context;
+use super::undo::Undo;
+use crate::context::{Context, Wake};
 use crate::event::Sip;
 use crate::side::Side;
 
-/// A request of ours without a final response.
+/// A request of ours.
 #[derive(Debug, Clone)]
 pub(super) struct OwnRequest {
-    key: ClientKey,
-    pub(super) side: Side,
-    pub(super) pair: Pair,
-    pub(super) purpose: Purpose,
+    state: State,
+    side: Side,
+    pair: Pair,
+    purpose: Purpose,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Without a final response.
+    Sent(ClientKey),
+    /// To be sent again when its time has come.
+    Paused(TimerId),
 }
 
 /// What it is for.
@@ -32,7 +47,7 @@ pub(super) enum Purpose {
 
 impl Purpose {
     /// True if it carries an offer that its answer must meet.
-    pub(super) fn offers(&self) -> bool {
+    fn offers(&self) -> bool {
         match self {
             Self::Acknowledge => false,
             Self::Undo(_) => true,
@@ -53,17 +68,40 @@ impl Call {
         sip: Sip,
         purpose: Purpose,
     ) {
-        let key = ctx.request(self.to(side), None, hop, builder, sip);
-        self.own.push(OwnRequest { key, side, pair, purpose });
+        let state = State::Sent(ctx.request(self.to(side), None, hop, builder, sip));
+        self.own.push(OwnRequest { state, side, pair, purpose });
     }
 
+    /// Sends it once more after a pause.
+    pub(super) fn ask_again(
+        &mut self,
+        ctx: &mut Context<'_>,
+        (side, pair): (Side, Pair),
+        pause: Duration,
+        purpose: Purpose,
+    ) {
+        let state = State::Paused(ctx.wake(self.id, pause, Wake::AskAgain));
+        self.own.push(OwnRequest { state, side, pair, purpose });
+    }
+
+    /// The transaction is one of our own requests.
     pub(super) fn owns(&self, key: ClientKey) -> bool {
-        self.own.iter().any(|own| own.key == key)
+        self.own.iter().any(|own| own.state == State::Sent(key))
+    }
+
+    /// True while an offer of our own is under way.
+    pub(super) fn owns_offer(&self) -> bool {
+        self.own.iter().any(|own| own.purpose.offers())
+    }
+
+    fn take_own(&mut self, is: impl Fn(&State) -> bool) -> Option<OwnRequest> {
+        let position = self.own.iter().position(|own| is(&own.state))?;
+        Some(self.own.remove(position))
     }
 
     /// A response to a request of ours.
     pub(super) fn on_own_response(&mut self, ctx: &mut Context<'_>, key: ClientKey, message: Message) {
-        let Some(own) = self.own.iter().find(|own| own.key == key) else { return };
+        let Some(own) = self.own.iter().find(|own| own.state == State::Sent(key)) else { return };
         self.received(ctx, own.side, &message);
         if message.status() >= 200 {
             self.on_own_outcome(ctx, key, Ok(message));
@@ -72,8 +110,7 @@ impl Call {
 
     /// A request of ours is answered, or will not be.
     pub(super) fn on_own_outcome(&mut self, ctx: &mut Context<'_>, key: ClientKey, outcome: Outcome) {
-        let Some(position) = self.own.iter().position(|own| own.key == key) else { return };
-        let own = self.own.remove(position);
+        let Some(own) = self.take_own(|state| *state == State::Sent(key)) else { return };
         match own.purpose {
             // Whoever does not take it repeats its response, or gives the INVITE up.
             Purpose::Acknowledge => {}
@@ -81,10 +118,45 @@ impl Call {
         }
     }
 
+    /// A pause is over.
+    pub(super) fn on_ask_again(&mut self, ctx: &mut Context<'_>) {
+        let now = ctx.now;
+        let due = |state: &State| matches!(state, State::Paused(timer) if timer.at() <= now);
+        let Some(own) = self.take_own(due) else { return };
+        match own.purpose {
+            Purpose::Acknowledge => {}
+            Purpose::Undo(undo) => self.undo_by_update(ctx, own.pair, *undo),
+        }
+    }
+
+    /// The early dialogs are gone: what was under way in the one that has won goes on in the call.
+    pub(super) fn move_own(&mut self, ctx: &mut Context<'_>, winner: Option<u8>) {
+        for own in &mut self.own {
+            if own.pair == winner.map_or(Pair::Call, Pair::Early) {
+                own.pair = Pair::Call;
+            }
+        }
+        let lost: Vec<OwnRequest> = self.own.extract_if(.., |own| own.pair != Pair::Call).collect();
+        for own in lost {
+            own.stop(ctx);
+        }
+    }
+
     /// The call ends: nobody waits for the answers.
     pub(super) fn drop_own(&mut self, ctx: &mut Context<'_>) {
         for own in self.own.drain(..) {
-            ctx.shared.clients.remove(&own.key);
+            own.stop(ctx);
+        }
+    }
+}
+
+impl OwnRequest {
+    fn stop(&self, ctx: &mut Context<'_>) {
+        match self.state {
+            State::Sent(key) => {
+                ctx.shared.clients.remove(&key);
+            }
+            State::Paused(timer) => ctx.shared.timers.stop(timer),
         }
     }
 }

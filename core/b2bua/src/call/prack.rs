@@ -1,6 +1,6 @@
 //! PRACK: RFC 3262 §3, §5; `docs/calls.md` §4. It goes end to end; what it acknowledges has another number on each leg.
 
-use sip::message::{Builder, Message, Method, Name, RAck};
+use sip::message::{Message, Method};
 
 use super::early::Pair;
 use super::offer::Stage;
@@ -71,13 +71,5 @@ impl Call {
         let sip = Sip { sdp, ..Sip::new(&Method::Prack, 200) };
         ctx.respond(self.to(from), request.key, builder, sip);
         self.fail_in_progress(ctx, verdict);
-    }
-}
-
-/// RAck on the other leg.
-pub(super) fn write_rack(builder: Builder, rack: Option<&RAck>) -> Builder {
-    match rack {
-        Some(rack) => builder.header_fmt(Name::RAck, format_args!("{rack}")),
-        None => builder,
     }
 }

@@ -6,7 +6,6 @@ use sip::message::{Builder, Message, Method, Name, RAck};
 
 use super::early::Pair;
 use super::pinholes::Meaning;
-use super::prack::write_rack;
 use super::signal::Signal;
 use super::{Call, Request};
 use crate::context::Context;
@@ -132,33 +131,47 @@ impl Call {
     /// The request goes on.
     pub(super) fn send_exchange(&mut self, ctx: &mut Context<'_>, from: Side, number: u32) {
         let Some(position) = self.exchange(number) else { return };
-        let to = from.other();
-        let Exchange { pair, ref request, ref rack, .. } = self.exchanges[position];
-        let (key, message, rack) = (request.key, request.message.clone(), rack.clone());
-        let method = message.method().clone();
-        let Some((mut builder, hop)) = self.request_in(ctx, (to, pair), &method, Some(&message)) else {
+        let (to, pair) = (from.other(), self.exchanges[position].pair);
+        let mut exchange = self.exchanges.remove(position);
+        let message = &exchange.request.message;
+        let Some((builder, hop)) = self.request_in(ctx, (to, pair), message.method(), Some(message)) else {
+            self.exchanges.insert(position, exchange);
             return self.refuse_exchange(ctx, from, number, &Verdict::plain(481, ""));
         };
+        let builder = self.write_own_fields(ctx, to, &exchange, builder);
+        let sdp = if exchange.role == Role::Plain { Sdp::Stays } else { Sdp::Passes };
         let leg = &mut self.legs[to];
-        if has_contact(&method) {
-            builder = leg.contact(ctx.config, builder);
-        }
-        builder = write_rack(builder, rack.as_deref());
-        builder = match &self.exchanges[position].request.refer_to {
-            Some(refer_to) => builder.header(Name::ReferTo, refer_to.as_bytes()),
-            None if method == Method::Refer => builder.copy(&message, Name::ReferTo),
-            None => builder,
-        };
-        let role = &mut self.exchanges[position].role;
-        let sdp = if *role == Role::Plain { Sdp::Stays } else { Sdp::Passes };
-        if let Role::Offer { before } = role {
+        if let Role::Offer { before } = &mut exchange.role {
             *before = leg.description.sent();
         }
-        let (builder, sdp) = leg.carry(ctx.config, builder, Carried::new(&message), sdp);
-        let client = ctx.request(self.to(to), Some(key), hop, builder, Sip { sdp, ..Sip::new(&method, 0) });
-        self.exchanges[position].client = Some(client);
-        if self.exchanges[position].role == Role::Answer {
+        let (builder, sdp) = leg.carry(ctx.config, builder, Carried::new(message), sdp);
+        let sip = Sip { sdp, ..Sip::new(message.method(), 0) };
+        exchange.client = Some(ctx.request(self.to(to), Some(exchange.request.key), hop, builder, sip));
+        let answers = exchange.role == Role::Answer;
+        self.exchanges.insert(position, exchange);
+        if answers {
             self.agree_by_prack(ctx, pair);
+        }
+    }
+
+    /// What a request has of its own on the leg it goes to.
+    fn write_own_fields(
+        &self,
+        ctx: &Context<'_>,
+        to: Side,
+        exchange: &Exchange,
+        builder: Builder,
+    ) -> Builder {
+        let Exchange { request: Request { message, refer_to, .. }, rack, .. } = exchange;
+        let builder = match has_contact(message.method()) {
+            true => self.legs[to].contact(ctx.config, builder),
+            false => builder,
+        };
+        match (refer_to, rack) {
+            (Some(refer_to), _) => builder.header(Name::ReferTo, refer_to.as_bytes()),
+            (None, Some(rack)) => builder.header_fmt(Name::RAck, format_args!("{rack}")),
+            (None, None) if *message.method() == Method::Refer => builder.copy(message, Name::ReferTo),
+            (None, None) => builder,
         }
     }
 

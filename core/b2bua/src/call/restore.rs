@@ -7,10 +7,8 @@ use sdp::Session;
 use sip::message::Method;
 
 use super::Call;
-use super::early::Pair;
 use super::ending::Cut;
 use super::invite::{Client, Invite, Offer, Server};
-use super::own::{Outcome, Purpose};
 use crate::context::{Context, Wake};
 use crate::event::{Cause, Sip};
 use crate::failure::Verdict;
@@ -18,16 +16,7 @@ use crate::ledger::Step;
 use crate::side::Side;
 
 /// How often the answerer is asked if it has an INVITE of its own under way.
-const ATTEMPTS_MAX: u8 = 2;
-
-/// An UPDATE of our own that brings the answerer back while an INVITE is under way, so that a re-INVITE cannot.
-#[derive(Debug, Clone)]
-pub(super) struct Undo {
-    /// Who offered what is undone.
-    from: Side,
-    /// Why the answer did not pass: what both are told if the answerer will not go back.
-    verdict: Verdict,
-}
+pub(super) const ATTEMPTS_MAX: u8 = 2;
 
 /// What the answerer is brought back to.
 #[derive(Debug, Clone)]
@@ -50,7 +39,13 @@ impl Call {
     }
 
     /// A re-INVITE of our own with what the other side had of `from`.
-    fn begin_restore(&mut self, ctx: &mut Context<'_>, from: Side, before: Box<[u8]>, verdict: Verdict) {
+    pub(super) fn begin_restore(
+        &mut self,
+        ctx: &mut Context<'_>,
+        from: Side,
+        before: Box<[u8]>,
+        verdict: Verdict,
+    ) {
         let mut invite = Invite::with(from, (Offer::InInvite, false), Server::Done);
         invite.restore = Some(Restore { before, verdict, attempts: 0 });
         self.invite = Some(Box::new(invite));
@@ -104,12 +99,8 @@ impl Call {
             return self.cannot_restore(ctx);
         }
         invite.client = Client::Idle;
-        //= RFC 3261 §14.1: 2.1 to 4 s if the Call-ID is ours, else 0 to 2 s, in steps of 10 ms.
-        let steps = match to {
-            Side::B => 210 + ctx.shared.rng.below(191),
-            Side::A => ctx.shared.rng.below(201),
-        };
-        invite.timer = Some(ctx.wake(self.id, Duration::from_millis(10 * steps), Wake::OfferAgain));
+        let pause = pause_after_491(ctx, to);
+        invite.timer = Some(ctx.wake(self.id, pause, Wake::OfferAgain));
     }
 
     /// True while a re-INVITE of our own is under way.
@@ -117,68 +108,22 @@ impl Call {
         self.invite.as_deref().is_some_and(|invite| invite.restore.is_some())
     }
 
-    /// The answer to the offer of a request could not pass: whoever gave it is brought back to what it had.
-    pub(super) fn undo(
-        &mut self,
-        ctx: &mut Context<'_>,
-        (from, pair): (Side, Pair),
-        before: Option<Box<[u8]>>,
-        verdict: Verdict,
-    ) {
-        match before {
-            Some(before) if self.invite.is_none() => self.begin_restore(ctx, from, before, verdict),
-            Some(before) => self.undo_by_update(ctx, (from, pair), &before, verdict),
-            None => self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict }),
-        }
-    }
-
-    fn undo_by_update(
-        &mut self,
-        ctx: &mut Context<'_>,
-        (from, pair): (Side, Pair),
-        before: &[u8],
-        verdict: Verdict,
-    ) {
-        let to = (from.other(), pair);
-        let ready = self.offers_at_once(ctx, from, before);
-        let request = if ready { self.request_in(ctx, to, &Method::Update, None) } else { None };
-        let (Some((builder, hop)), Ok(session)) = (request, Session::parse(before)) else {
-            return self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict });
-        };
-        let leg = &mut self.legs[to.0];
-        let builder = leg.contact(ctx.config, builder);
-        let builder = leg.describe_again(ctx.config, builder, &session);
-        let sip = Sip { sdp: true, ..Sip::new(&Method::Update, 0) };
-        let purpose = Purpose::Undo(Box::new(Undo { from, verdict }));
-        self.send_own(ctx, to, (builder, hop), sip, purpose);
-    }
-
     /// Offers a side's earlier description; true if everything it needs is still there.
-    fn offers_at_once(&mut self, ctx: &mut Context<'_>, from: Side, text: &[u8]) -> bool {
+    pub(super) fn offers_at_once(&mut self, ctx: &mut Context<'_>, from: Side, text: &[u8]) -> bool {
         let Ok(session) = Session::parse(text) else { return false };
         let (ids, out) = (&mut ctx.shared.ids, &mut ctx.shared.requests);
         let step = self.ledger.offered(ctx.now, from, &session, ids, out);
         self.ask(ctx);
         step == Ok(Step::Ready)
     }
+}
 
-    /// The answerer is back, or it will not go back.
-    pub(super) fn on_undone(
-        &mut self,
-        ctx: &mut Context<'_>,
-        (side, pair): (Side, Pair),
-        undo: Undo,
-        outcome: Outcome,
-    ) {
-        let Undo { from, verdict } = undo;
-        if let Ok(answer) = outcome
-            && answer.status() < 300
-            && self.answers_at_once(ctx, side, &answer)
-        {
-            let before = self.legs[side].description.sent().unwrap_or_default();
-            self.note_texts(pair, from, before, answer.body().into());
-            return self.complete_exchange(ctx);
-        }
-        self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict });
-    }
+/// How long a request of ours with an offer waits before it is sent to a side once more.
+//= RFC 3261 §14.1, RFC 3311 §5.3: 2.1 to 4 s if the Call-ID is ours, else 0 to 2 s, in steps of 10 ms.
+pub(super) fn pause_after_491(ctx: &mut Context<'_>, to: Side) -> Duration {
+    let steps = match to {
+        Side::B => 210 + ctx.shared.rng.below(191),
+        Side::A => ctx.shared.rng.below(201),
+    };
+    Duration::from_millis(10 * steps)
 }

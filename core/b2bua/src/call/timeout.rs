@@ -15,6 +15,7 @@ impl Call {
             Wake::RepeatProvisional(pair) => self.on_repeat_provisional(ctx, pair),
             Wake::PrackMissing(pair) => self.on_prack_missing(ctx, pair),
             Wake::OfferAgain => self.offer_again(ctx),
+            Wake::AskAgain => self.on_ask_again(ctx),
             Wake::AnswerMissing => self.on_answer_missing(ctx),
             Wake::Ending => self.on_ending_timeout(ctx),
             Wake::Ledger => self.on_ledger_timeout(ctx),

@@ -75,11 +75,15 @@ fn is_offered(option: &str) -> bool {
     is_passed(option) || is_rel100(option)
 }
 
+fn is_invite(message: &Message) -> bool {
+    message.is_request() && *message.method() == Method::Invite
+}
+
 /// True if we say that we can acknowledge although the sender of the INVITE did not.
 fn adds_100rel(message: &Message) -> bool {
     //= RFC 3262 §5: an offer in a provisional response is answered in PRACK, which only a sender that knows PRACK can do.
-    let has_offer = matches!(Body::of(message), Body::Description(_));
-    message.is_request() && *message.method() == Method::Invite && has_offer && !supports_100rel(message)
+    let has_offer = || matches!(Body::of(message), Body::Description(_));
+    is_invite(message) && !supports_100rel(message) && has_offer()
 }
 
 /// Copies to `builder` what belongs to the peers, and filters what they negotiate through us.
@@ -93,9 +97,7 @@ pub(crate) fn relay(mut builder: Builder, message: &Message, with_body: bool) ->
             Author::Both => {
                 let (position, keep): (usize, fn(&str) -> bool) = match header.name {
                     //= RFC 3262 §4: only an INVITE requires it; in responses it belongs to a leg.
-                    Name::Require if *message.method() == Method::Invite && message.is_request() => {
-                        (0, is_offered)
-                    }
+                    Name::Require if is_invite(message) => (0, is_offered),
                     Name::Require => (0, is_passed),
                     _ => (1, is_offered),
                 };
