@@ -168,7 +168,10 @@ fn author(name: Name, message: &Message) -> Author {
         //= RFC 3261 §8.1.3.4, §21.4.23: a redirection's or an ambiguity's Contact is for the caller, not for us.
         Name::Contact if (300..400).contains(&status) || status == 485 => Author::Peer,
         // Written by `failure::write_reason`, because ours may replace the peer's.
-        Name::Reason if matches!(message.method(), Method::Bye | Method::Cancel) => Author::Us,
+        //= RFC 6432 §1: responses carry it too, for the other protocol; there nothing of ours competes with it.
+        Name::Reason if message.is_request() && matches!(message.method(), Method::Bye | Method::Cancel) => {
+            Author::Us
+        }
         // Written by `Call::send_exchange`, because it may name a dialog of one leg.
         Name::ReferTo if *message.method() == Method::Refer => Author::Us,
         _ if PER_LEG.contains(&name) || ENDS_HERE.contains(&name) => Author::Us,
