@@ -149,6 +149,7 @@ impl B2bua {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let mut ctx = Context { now, config: &self.config, shared: &mut self.shared, out };
         work(call, &mut ctx);
+        call.offer_owed(&mut ctx);
         if call.is_over() {
             call.forget(&mut ctx);
             self.calls.remove(&id);

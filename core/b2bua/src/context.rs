@@ -72,6 +72,8 @@ pub(crate) enum Wake {
     AskAgain,
     /// A step of taking the call down takes too long.
     Ending,
+    /// RFC 4028: a side's session is to be refreshed, or ends.
+    Session(Side),
     /// The ledger has something to do.
     Ledger,
 }
@@ -90,6 +92,7 @@ impl Wake {
             Self::OfferAgain => "re-INVITE again after 491",
             Self::AnswerMissing => "offer in 2xx unanswered",
             Self::Ending => "call takes too long to end",
+            Self::Session(_) => "session refresh or expiry",
             Self::Ledger => "pinhole lifetimes",
         }
     }

@@ -15,6 +15,7 @@ use crate::failure::{Verdict, phrase};
 use crate::io::Output;
 use crate::ledger::{Crossing, MediaPath};
 use crate::leg::headers;
+use crate::leg::session_timer::SessionTimer;
 use crate::route;
 use crate::side::{Side, Sides};
 use crate::tag::Tag;
@@ -68,6 +69,14 @@ impl B2bua {
             Ok(plan) => plan,
             Err(verdict) => return self.context(now, out).refuse_alone(&request, &verdict),
         };
+        let mut sessions = plan.sessions;
+        if let Err(minimum_s) = sessions.a.asked_by_peer(&request.message) {
+            //= RFC 4028 §9: the interval is too short.
+            let lines = [(Name::MinSe, minimum_s.to_string())];
+            let lines = lines.each_ref().map(|(name, value)| (*name, value.as_str()));
+            return self.context(now, out).answer_alone(&request, 422, &lines);
+        }
+        let plan = Plan { sessions, ..plan };
         let tag = Tag::mint(self.config.shard, &mut self.shared.rng);
         let uas = match Dialog::uas(&request.message, tag.text().as_str()) {
             Ok(dialog) => dialog,
@@ -107,7 +116,11 @@ impl B2bua {
             path.push(Crossing { middlebox, inside, capabilities });
         }
         let realms = Sides { a: from, b: to };
+        let session = |realm| {
+            config.realm(realm).map(|realm| SessionTimer::new(realm.policy.session)).ok_or_else(nowhere)
+        };
         Ok(Plan {
+            sessions: Sides { a: session(from)?, b: session(to)? },
             realms,
             next_hop,
             listener,
@@ -141,7 +154,9 @@ impl Context<'_> {
 
     /// Answers a request that belongs to no call with 420 if it requires what cannot be had; says whether it did.
     fn refuses_extension(&mut self, request: &Request) -> bool {
-        let unsupported = headers::unsupported(&request.message).collect::<Vec<_>>().join(", ");
+        let realm = self.config.realm_of(request.hop.listener).and_then(|realm| self.config.realm(realm));
+        let timer = realm.is_some_and(|realm| realm.policy.session.interval.is_some());
+        let unsupported = headers::unsupported(&request.message, timer).collect::<Vec<_>>().join(", ");
         if unsupported.is_empty() {
             return false;
         }

@@ -95,6 +95,7 @@ impl Call {
             (false, None) => false,
         };
         if usable {
+            self.session_accepted(ctx, by, &message);
             return self.submit(ctx, by, Signal::Connect { message });
         }
         if let Some(invite) = self.invite.as_deref_mut().filter(|_| self.legs[by].dialog.is_none()) {
@@ -140,6 +141,9 @@ impl Call {
         if invite.restore.is_some() {
             return self.restored(ctx);
         }
+        if invite.own.is_some() {
+            return self.own_offer_answered(ctx, &message);
+        }
         if waits {
             invite.answer = Some(Box::new(message));
             return;
@@ -166,6 +170,7 @@ impl Call {
         builder = leg.contact(ctx.config, builder);
         builder = self.session_id.write(builder, from);
         let (builder, sdp) = self.write_answer(ctx, (from, pair), builder, carried);
+        let builder = self.answer_session(ctx, from, builder, &request);
         ctx.shared.servers.remove(&key);
         let sip = Sip { sdp, ..Sip::new(&Method::Invite, status) };
         if let Some(bytes) = ctx.respond(self.to(from), key, builder, sip) {
@@ -274,6 +279,9 @@ impl Call {
     pub(super) fn refuse_connect(&mut self, ctx: &mut Context<'_>, verdict: Verdict) {
         if self.is_restoring() {
             return self.cannot_restore(ctx);
+        }
+        if self.own_offer().is_some() {
+            return self.refuse_own_offer(ctx, verdict);
         }
         match self.known_before() {
             Some(before) => self.restore(ctx, before, verdict),

@@ -257,6 +257,7 @@ impl Call {
             Some(request) => dialog.request_with_hops(method, headers::max_forwards(request)),
             None => dialog.request(method),
         };
+        let builder = self.legs[side].session.ask(builder, method);
         Some((self.session_id.write(builder, side), hop))
     }
 }

@@ -130,6 +130,7 @@ impl Call {
             phase: Phase::Answering,
             timer: None,
         }));
+        self.stop_sessions(ctx);
         self.drop_held(ctx);
         self.fail_invite(ctx, &Verdict::terminated());
         self.drop_exchanges(ctx);

@@ -20,12 +20,19 @@ impl Call {
     /// A final failure of the callee.
     pub(super) fn on_invite_refused(&mut self, ctx: &mut Context<'_>, message: Message) {
         let Some(invite) = self.invite.as_deref_mut() else { return };
+        if self.ending.is_none() && invite.own.is_none() && self.asks_longer(ctx, &message) {
+            return;
+        }
+        let Some(invite) = self.invite.as_deref_mut() else { return };
         invite.client = Client::Done;
         ctx.stop(&mut invite.timer);
         let (from, initial) = (invite.from, invite.is_initial());
         if self.ending.is_some() {
             self.proceed(ctx);
             return self.settle_invite(ctx);
+        }
+        if self.own_offer().is_some() {
+            return self.on_own_offer_refused(ctx, Some(&message));
         }
         if self.is_restoring() {
             return self.on_restore_refused(ctx, message.status());
@@ -75,6 +82,9 @@ impl Call {
         if self.is_restoring() {
             return self.cannot_restore(ctx);
         }
+        if self.own_offer().is_some() {
+            return self.on_own_offer_refused(ctx, None);
+        }
         let verdict = match why {
             ClientFailure::Timeout => Verdict::plain(408, "the other side does not answer"),
             //= RFC 3261 §16.9: a transport error counts as 503, which is not passed on as such.
@@ -115,6 +125,9 @@ impl Call {
         if invite.restore.is_some() {
             return self.cannot_restore(ctx);
         }
+        if invite.own.is_some() {
+            return self.on_session_lost(ctx);
+        }
         let initial = invite.is_initial();
         let verdict = Verdict::plain(408, "no final response");
         if initial {
@@ -129,6 +142,9 @@ impl Call {
     pub(super) fn refuse_try(&mut self, ctx: &mut Context<'_>, verdict: Verdict) {
         let Some(invite) = self.invite.as_deref_mut() else { return };
         let initial = invite.is_initial();
+        if invite.own.is_some() {
+            return self.refuse_own_offer(ctx, verdict);
+        }
         self.fail_invite(ctx, &verdict);
         if initial {
             return self.end(ctx, End::refused(&verdict));

@@ -18,6 +18,7 @@ use sip::transport::{Hop, ListenerId};
 
 use super::early::EarlyDialog;
 use super::offer::Agreement;
+use super::own_offer::OwnOffer;
 use super::redirect::Redirected;
 use super::restore::Restore;
 use super::{Call, Request};
@@ -53,6 +54,8 @@ pub(super) struct Invite {
     pub(super) before: Option<Box<[u8]>>,
     /// Only for an INVITE of our own.
     pub(super) restore: Option<Restore>,
+    /// Only for an INVITE of our own.
+    pub(super) own: Option<Box<OwnOffer>>,
 }
 
 /// Where the offer is (RFC 3261 §13.2.1).
@@ -197,11 +200,17 @@ impl Invite {
             setup: None,
             before: None,
             restore: None,
+            own: None,
         }
     }
 
     pub(super) fn is_initial(&self) -> bool {
         self.setup.is_some()
+    }
+
+    /// The peer whose INVITE it is; `None` for one of our own.
+    pub(super) fn asker(&self) -> Option<Side> {
+        (self.own.is_none() && self.restore.is_none()).then_some(self.from)
     }
 
     /// True if both sides are done with it.

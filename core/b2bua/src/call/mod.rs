@@ -22,6 +22,7 @@ mod invite;
 mod offer;
 mod out;
 mod own;
+mod own_offer;
 mod pinholes;
 mod prack;
 mod provisional;
@@ -30,6 +31,7 @@ mod reinvite;
 mod relay;
 mod reliable;
 mod restore;
+mod session;
 mod signal;
 mod start;
 pub(crate) mod stray;
@@ -86,6 +88,8 @@ pub(crate) struct Call {
     to: Box<str>,
     started: Instant,
     established: Option<Instant>,
+    /// What the peers are still to be told about media.
+    owed: Option<Box<own_offer::Owed>>,
 }
 
 /// A request as it arrived.

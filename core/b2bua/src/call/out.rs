@@ -26,7 +26,12 @@ impl Call {
     /// The INVITE may leave.
     pub(super) fn send_invite(&mut self, ctx: &mut Context<'_>) {
         let Some(invite) = &self.invite else { return };
-        let Some(setup) = &invite.setup else { return self.send_reinvite(ctx) };
+        let Some(setup) = &invite.setup else {
+            return match invite.own {
+                Some(_) => self.send_own_offer(ctx),
+                None => self.send_reinvite(ctx),
+            };
+        };
         let (next_hop, listener) = (setup.next_hop.clone(), setup.listener);
         if let Some(target) = setup.target() {
             let hop = target.hop;
@@ -100,6 +105,7 @@ impl Call {
             Some(replacement) => builder.header(Name::Replaces, replacement.value.as_bytes()),
             None => builder.copy(request, Name::Replaces),
         };
+        builder = self.legs.b.session.ask(builder, &Method::Invite);
         builder = self.legs.b.contact(ctx.config, builder);
         builder = self.session_id.write(builder, Side::B);
         let (builder, sdp) = self.legs.b.carry(ctx.config, builder, Carried::new(request), Sdp::Passes);

@@ -43,13 +43,15 @@ pub(super) enum Purpose {
     Acknowledge,
     /// UPDATE that brings a side back to the description it had.
     Undo(Box<Undo>),
+    /// UPDATE that refreshes the session of its side (RFC 4028).
+    Refresh,
 }
 
 impl Purpose {
     /// True if it carries an offer that its answer must meet.
     fn offers(&self) -> bool {
         match self {
-            Self::Acknowledge => false,
+            Self::Acknowledge | Self::Refresh => false,
             Self::Undo(_) => true,
         }
     }
@@ -114,6 +116,7 @@ impl Call {
         match own.purpose {
             // Whoever does not take it repeats its response, or gives the INVITE up.
             Purpose::Acknowledge => {}
+            Purpose::Refresh => self.on_refreshed(ctx, own.side, outcome),
             Purpose::Undo(undo) => self.on_undone(ctx, (own.side, own.pair), *undo, outcome),
         }
     }
@@ -124,7 +127,8 @@ impl Call {
         let due = |state: &State| matches!(state, State::Paused(timer) if timer.at() <= now);
         let Some(own) = self.take_own(due) else { return };
         match own.purpose {
-            Purpose::Acknowledge => {}
+            // The one is not repeated, the other by the timer of its session.
+            Purpose::Acknowledge | Purpose::Refresh => {}
             Purpose::Undo(undo) => self.undo_by_update(ctx, own.pair, *undo),
         }
     }

@@ -41,8 +41,11 @@ impl Call {
         match signal {
             Signal::Try => match self.invite.as_deref().and_then(|invite| invite.server.request()).cloned() {
                 Some(request) => self.step(ctx, from, &request, Meaning::Offer),
-                None => Prepared::Ready,
+                None => self.prepare_own_offer(ctx, from),
             },
+            Signal::Connect { message } if self.own_offer().is_some() => {
+                self.prepare_own_answer(ctx, from, message)
+            }
             Signal::Ring { message, pair } => match self.meaning_of_ring(*pair, message) {
                 Some(meaning) => self.step(ctx, from, message, meaning),
                 None => Prepared::Ready,
@@ -122,7 +125,13 @@ impl Call {
         }
     }
 
-    fn step(&mut self, ctx: &mut Context<'_>, by: Side, message: &Message, meaning: Meaning) -> Prepared {
+    pub(super) fn step(
+        &mut self,
+        ctx: &mut Context<'_>,
+        by: Side,
+        message: &Message,
+        meaning: Meaning,
+    ) -> Prepared {
         let text = match (Body::of(message), meaning) {
             (Body::Description(text), _) => text,
             //= RFC 3261 §13.2.1: the 2xx must answer the offer, and the ACK the one in the 2xx.
@@ -156,7 +165,13 @@ impl Call {
     }
 
     /// A description that has been read before.
-    fn step_text(&mut self, ctx: &mut Context<'_>, by: Side, text: &[u8], meaning: Meaning) -> Prepared {
+    pub(super) fn step_text(
+        &mut self,
+        ctx: &mut Context<'_>,
+        by: Side,
+        text: &[u8],
+        meaning: Meaning,
+    ) -> Prepared {
         match Session::parse(text) {
             Ok(session) => self.step_session(ctx, by, &session, meaning),
             Err(error) => Prepared::Refused(Verdict::new(500, SDP_CLASS, error.to_string())),
@@ -329,15 +344,17 @@ impl Call {
 
     /// Figure 8: a rule the call cannot live without is gone.
     fn on_loss(&mut self, ctx: &mut Context<'_>, loss: Loss) {
-        if !loss.crucial {
-            return;
-        }
-        self.note_ghost_ring(ctx);
         let verdict = match loss.failure {
             Some(failure) => Verdict::of_middlebox(&ctx.config.codes, failure, loss.stream, true),
             None => Verdict::revoked(&ctx.config.codes, loss.stream),
         };
-        self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict });
+        match loss.crucial {
+            true => {
+                self.note_ghost_ring(ctx);
+                self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict });
+            }
+            false => self.owe_loss(verdict),
+        }
     }
 
     pub(crate) fn on_session_down(&mut self, ctx: &mut Context<'_>, middlebox: MiddleboxId) {

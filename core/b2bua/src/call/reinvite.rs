@@ -25,12 +25,16 @@ impl Call {
         if self.ending.is_some() || !self.is_pair_alive(pair) {
             return self.refuse_request(ctx, from, &request, 481, &[]);
         }
-        let unsupported = headers::unsupported(&request.message).collect::<Vec<_>>().join(", ");
+        let timer = self.legs[from].session.is_on();
+        let unsupported = headers::unsupported(&request.message, timer).collect::<Vec<_>>().join(", ");
         if !unsupported.is_empty() {
             let lines = [(Name::Unsupported, unsupported.as_str())];
             return self.refuse_request(ctx, from, &request, 420, &lines);
         }
-        let invited = self.invite.as_deref().map(|invite| invite.from);
+        if self.refuses_interval(ctx, from, &request) {
+            return;
+        }
+        let invited = self.invite.as_deref().map(|invite| invite.asker().unwrap_or_else(|| from.other()));
         match invited.or_else(|| self.open_offer(from, pair)) {
             //= RFC 3261 §14.2: a second INVITE before the first is finished: 500 and a random Retry-After.
             Some(other) if other == from => self.refuse_for_now(ctx, from, &request),
@@ -53,7 +57,11 @@ impl Call {
         };
         let (to, cause) = (invite.from.other(), *key);
         let leg = &mut self.legs[to];
-        let before = leg.description.sent();
+        let before = match &invite.before {
+            // Asked once more: the peer never had what was refused.
+            Some(before) => Some(before.clone()),
+            None => leg.description.sent(),
+        };
         let hop = leg.next_hop(ctx.config);
         let Some(builder) = leg.request(&Method::Invite, Some(request)) else { return };
         let builder = leg.contact(ctx.config, builder);

@@ -53,7 +53,8 @@ impl Call {
             //= RFC 3261 §8.2.1: a method we know but do not take part in: 405 with Allow.
             return self.refuse_request(ctx, from, &request, 405, &[(Name::Allow, headers::ALLOW)]);
         }
-        let unsupported = headers::unsupported(&request.message).collect::<Vec<_>>().join(", ");
+        let timer = self.legs[from].session.is_on();
+        let unsupported = headers::unsupported(&request.message, timer).collect::<Vec<_>>().join(", ");
         if !unsupported.is_empty() {
             let lines = [(Name::Unsupported, unsupported.as_str())];
             return self.refuse_request(ctx, from, &request, 420, &lines);
@@ -141,7 +142,7 @@ impl Call {
         let builder = self.write_own_fields(ctx, to, &exchange, builder);
         let sdp = if exchange.role == Role::Plain { Sdp::Stays } else { Sdp::Passes };
         let leg = &mut self.legs[to];
-        if let Role::Offer { before } = &mut exchange.role {
+        if let Role::Offer { before: before @ None } = &mut exchange.role {
             *before = leg.description.sent();
         }
         let (builder, sdp) = leg.carry(ctx.config, builder, Carried::new(message), sdp);
@@ -181,6 +182,9 @@ impl Call {
         };
         self.received(ctx, from, &message);
         self.session_id.learn(from, &message, &mut ctx.shared.rng);
+        if self.asks_longer_by_update(number, from, &message) {
+            return self.send_exchange(ctx, from.other(), number);
+        }
         //= RFC 4320 §4.1: provisional responses to anything but INVITE are not worth relaying.
         if message.status() >= 200 {
             self.submit(ctx, from, Signal::Reply { exchange: number, message });
@@ -197,8 +201,12 @@ impl Call {
             other => other,
         };
         let accepted = status < 300;
-        if accepted && method == Method::Update {
+        let updated = accepted && method == Method::Update;
+        if updated {
             self.refresh_targets(&exchange, message);
+        }
+        if self.ends_here(&exchange, status) {
+            return self.answer_refresh(ctx, from, &exchange.request);
         }
         let leg = &mut self.legs[from];
         let mut builder = Builder::response_to(&exchange.request.message, status, &words, None);
@@ -208,7 +216,11 @@ impl Call {
         let builder = self.session_id.write(builder, from);
         let answers = accepted && matches!(exchange.role, Role::Offer { .. });
         let sdp = if answers { Sdp::Passes } else { Sdp::Stays };
-        let (builder, sdp) = leg.carry(ctx.config, builder, carried, sdp);
+        let (mut builder, sdp) = leg.carry(ctx.config, builder, carried, sdp);
+        if updated && pair == Pair::Call {
+            self.session_accepted(ctx, from.other(), message);
+            builder = self.answer_session(ctx, from, builder, &exchange.request.message);
+        }
         ctx.respond(self.to(from), exchange.request.key, builder, Sip { sdp, ..Sip::new(&method, status) });
         self.settle_offer(ctx, &exchange, accepted.then_some(message));
         if method == Method::Prack && !accepted {
@@ -221,6 +233,28 @@ impl Call {
         if status == 481 && pair == Pair::Call && !local {
             self.on_peer_gone(ctx, from.other());
         }
+    }
+
+    /// True if a 422 to an UPDATE is met with a longer interval.
+    fn asks_longer_by_update(&mut self, number: u32, side: Side, message: &Message) -> bool {
+        let exchange = self.exchange(number).map(|position| &self.exchanges[position]);
+        let updates = exchange.is_some_and(|exchange| {
+            exchange.pair == Pair::Call && exchange.request.message.method() == Method::Update
+        });
+        updates && message.status() == 422 && self.legs[side].session.too_small(message)
+    }
+
+    /// True if a refresh of a peer's own has met one that does not take UPDATE.
+    fn ends_here(&mut self, exchange: &Exchange, status: u16) -> bool {
+        let refreshes = exchange.role == Role::Plain
+            && exchange.pair == Pair::Call
+            && exchange.request.message.method() == Method::Update
+            && self.legs[exchange.from].session.is_on();
+        let refused = refreshes && matches!(status, 405 | 501);
+        if refused {
+            self.legs[exchange.from.other()].session.update_refused();
+        }
+        refused
     }
 
     //= RFC 3311 §5.1: UPDATE and its 2xx may move the peers.

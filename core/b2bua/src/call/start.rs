@@ -17,6 +17,7 @@ use crate::ledger::{Ledger, MediaPath, Realm, Terms};
 use crate::leg::Leg;
 use crate::leg::description::Description;
 use crate::leg::session_id::SessionId;
+use crate::leg::session_timer::SessionTimer;
 use crate::named::Replacement;
 use crate::side::{Side, Sides};
 use crate::tag::Tag;
@@ -32,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) pinholes: Sides<Arc<Realm>>,
     /// The dialog of ours that it takes the place of.
     pub(crate) replaces: Option<Box<Replacement>>,
+    /// What each leg agrees to; A's has heard the INVITE.
+    pub(crate) sessions: Sides<SessionTimer>,
 }
 
 impl Call {
@@ -47,15 +50,20 @@ impl Call {
         let (key, hop) = (request.key, request.hop);
         let uri = |address: Result<NameAddr<'_>, Defect>| address.map_or("", |address| address.uri()).into();
         let (from, to) = (uri(request.message.from()), uri(request.message.to()));
-        let mut leg = |realm, hop, tag| Leg {
+        let mut leg = |realm, hop, tag, session| Leg {
             realm,
             hop,
             tag,
             dialog: None,
             description: Description::new(&mut ctx.shared.rng),
+            session,
+            session_wake: None,
         };
         let hop_b = Hop { listener: plan.listener, protocol: plan.next_hop.protocol, ..hop };
-        let legs = Sides { a: leg(plan.realms.a, hop, tags.a), b: leg(plan.realms.b, hop_b, tags.b) };
+        let legs = Sides {
+            a: leg(plan.realms.a, hop, tags.a, plan.sessions.a),
+            b: leg(plan.realms.b, hop_b, tags.b, plan.sessions.b),
+        };
         let mut session_id = SessionId::default();
         session_id.learn(Side::A, &request.message, &mut ctx.shared.rng);
         let mut invite = Invite::new(Side::A, request);
@@ -98,6 +106,7 @@ impl Call {
             to,
             started: ctx.now,
             established: None,
+            owed: None,
         }
     }
 

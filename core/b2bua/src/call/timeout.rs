@@ -14,10 +14,12 @@ impl Call {
             Wake::AckMissing => self.on_ack_missing(ctx),
             Wake::RepeatProvisional(pair) => self.on_repeat_provisional(ctx, pair),
             Wake::PrackMissing(pair) => self.on_prack_missing(ctx, pair),
+            Wake::OfferAgain if self.own_offer().is_some() => self.send_own_offer(ctx),
             Wake::OfferAgain => self.offer_again(ctx),
             Wake::AskAgain => self.on_ask_again(ctx),
             Wake::AnswerMissing => self.on_answer_missing(ctx),
             Wake::Ending => self.on_ending_timeout(ctx),
+            Wake::Session(side) => self.on_session_due(ctx, side),
             Wake::Ledger => self.on_ledger_timeout(ctx),
         }
     }

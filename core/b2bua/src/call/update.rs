@@ -17,6 +17,12 @@ impl Call {
         if self.asks((from, pair), &Method::Update) {
             return self.refuse_for_now(ctx, from, &request);
         }
+        if pair == Pair::Call && self.refuses_interval(ctx, from, &request) {
+            return;
+        }
+        if pair == Pair::Call && self.refreshes_only(from, &request.message) {
+            return self.answer_refresh(ctx, from, &request);
+        }
         let role = match Body::of(&request.message) {
             Body::None | Body::Opaque(_) => Role::Plain,
             Body::Description(_) | Body::Hidden => Role::Offer { before: None },

@@ -111,11 +111,20 @@ impl Ledger {
         out: Out<'_>,
     ) {
         let crossing = self.rules[index].crossing;
-        let request = Request::Lifetime { prid, lifetime: self.terms.rule_lifetime };
+        let Some(lifetime) = self.extension(now, index) else { return };
+        let request = Request::Lifetime { prid, lifetime };
         let id = self.send(crossing, request, ids, out);
         if self.rules[index].extending.replace(id).is_some() {
             self.may_live_longer(now, index);
         }
+    }
+
+    /// The lifetime to ask for; `None` while there is no more to be had than the rule has.
+    fn extension(&self, now: Instant, index: usize) -> Option<Lifetime> {
+        let Some(limit) = self.limit else { return Some(self.terms.rule_lifetime) };
+        let allowed = u32::try_from(limit.since(now).as_secs()).unwrap_or(u32::MAX);
+        let lifetime = self.terms.rule_lifetime.min(Lifetime(allowed));
+        (after(now, lifetime) > self.rules[index].deadline).then_some(lifetime)
     }
 
     /// An extension stays without an answer: perhaps it was granted.

@@ -149,6 +149,8 @@ pub struct Ledger {
     /// True until the reservations for the first answer have been asked for, if any are wanted.
     unreserved: bool,
     over: bool,
+    /// No rule is extended beyond this.
+    limit: Option<Instant>,
 }
 
 /// What is known of one middlebox on the path.
@@ -166,7 +168,7 @@ impl Ledger {
     pub fn new(terms: Terms) -> Self {
         let sites = terms.path.iter().map(|_| Site { group: None, up: true }).collect();
         let (agreed, unreserved) = (Sides::default(), terms.reserve);
-        Self { terms, sites, agreed, exchange: None, rules: Vec::new(), unreserved, over: false }
+        Self { terms, sites, agreed, exchange: None, rules: Vec::new(), unreserved, over: false, limit: None }
     }
 
     /// `by` sends a request without an offer. Reserves for the callee's offer, if it is the call's first INVITE and
@@ -268,6 +270,11 @@ impl Ledger {
         self.over = true;
         self.exchange = None;
         self.close_where(now, |_| true, ids, out);
+    }
+
+    /// From now on no rule is extended beyond `limit`; `None`: as long as the call lasts.
+    pub fn live_until(&mut self, limit: Option<Instant>) {
+        self.limit = limit;
     }
 
     /// A middlebox answered, or will not.

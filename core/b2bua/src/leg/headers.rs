@@ -8,6 +8,7 @@ use std::fmt;
 
 use sip::message::{Builder, Message, Method, Name};
 
+use super::session_timer::TIMER;
 use crate::leg::body::Body;
 
 /// Who writes a header field of the other leg's message.
@@ -138,9 +139,10 @@ impl fmt::Display for Kept<'_> {
     }
 }
 
-/// Option tags of Require that we cannot honour; RFC 3261 §8.2.2.3.
-pub(crate) fn unsupported(request: &Message) -> impl Iterator<Item = &str> {
-    request.tokens(Name::Require).filter(|option| !is_offered(option))
+/// Option tags of Require that we cannot honour; RFC 3261 §8.2.2.3. `timer` is ours to honour where it is on.
+pub(crate) fn unsupported(request: &Message, timer: bool) -> impl Iterator<Item = &str> {
+    let ends_here = move |option: &str| timer && option.eq_ignore_ascii_case(TIMER);
+    request.tokens(Name::Require).filter(move |option| !is_offered(option) && !ends_here(option))
 }
 
 /// One less than what came; 70 if nothing came (RFC 3261 §8.1.1.6). The endpoint has refused 0.
@@ -254,7 +256,10 @@ mod tests {
         assert_eq!(travels(INVITE, lines), kept);
         assert_eq!(travels(INVITE, "Supported: timer\r\n"), "");
         assert_eq!(travels("SIP/2.0 183 Progress", "Require: 100rel\r\nRSeq: 7\r\n"), "");
-        assert_eq!(unsupported(&message(INVITE, "Require: UUI, gruu\r\n")).collect::<Vec<_>>(), ["gruu"]);
+        assert_eq!(
+            unsupported(&message(INVITE, "Require: UUI, gruu, timer\r\n"), true).collect::<Vec<_>>(),
+            ["gruu"]
+        );
     }
 
     #[test]

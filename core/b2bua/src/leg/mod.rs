@@ -5,9 +5,11 @@ pub(crate) mod carried;
 pub(crate) mod description;
 pub(crate) mod headers;
 pub(crate) mod session_id;
+pub(crate) mod session_timer;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use machine::TimerId;
 use sdp::Session;
 use sip::dialog::Dialog;
 use sip::message::{Builder, Message, Method, Name, Uri};
@@ -16,6 +18,7 @@ use sip::transport::{Hop, Protocol};
 use crate::config::{Config, RealmId};
 use crate::leg::carried::Carried;
 use crate::leg::description::Description;
+use crate::leg::session_timer::SessionTimer;
 use crate::route;
 use crate::tag::Tag;
 
@@ -32,6 +35,10 @@ pub(crate) struct Leg {
     pub(crate) dialog: Option<Dialog>,
     /// What the peer has been told about media.
     pub(crate) description: Description,
+    /// How long the session lives without a refresh.
+    pub(crate) session: SessionTimer,
+    /// Runs until the session is refreshed or ends.
+    pub(crate) session_wake: Option<TimerId>,
 }
 
 /// Whether a description may travel with a message.
@@ -89,7 +96,7 @@ impl Leg {
     }
 
     /// True if the peer has been told just this last.
-    fn has_sent(&self, config: &Config, text: &[u8]) -> bool {
+    pub(crate) fn has_sent(&self, config: &Config, text: &[u8]) -> bool {
         let session = Session::parse(text);
         session.is_ok_and(|session| self.description.is(&session, self.address(config)))
     }
@@ -159,9 +166,10 @@ impl Leg {
     pub(crate) fn request(&mut self, method: &Method, passed_on: Option<&Message>) -> Option<Builder> {
         let dialog = self.dialog.as_mut()?;
         //= RFC 7332 §5: hops are counted through a B2BUA for every request that it passes on.
-        Some(match passed_on {
+        let builder = match passed_on {
             Some(request) => dialog.request_with_hops(method, headers::max_forwards(request)),
             None => dialog.request(method),
-        })
+        };
+        Some(self.session.ask(builder, method))
     }
 }
