@@ -108,14 +108,14 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
-    /// The callee's phone may have rung, and then the firewall refused what the call needed.
+    /// The callee's phone rang or was answered, and then the firewall refused what the call needed.
     GhostRing {
         /// The call.
         call: CallId,
         /// Whether rules had been reserved before.
         reserved: bool,
     },
-    /// The firewall refused what the call needed before the callee heard of it.
+    /// The firewall refused what the call needed before the callee's phone rang.
     GhostRingPrevented {
         /// The call.
         call: CallId,

@@ -112,6 +112,8 @@ pub(super) struct Setup {
     pub(super) early: Vec<EarlyDialog>,
     /// The one that answered with the first 2xx.
     pub(super) winner: Option<u8>,
+    /// A phone rings, as far as we were told: who has sent nothing but reliable 183s may still wait for something.
+    pub(super) rang: bool,
 }
 
 impl Server {
@@ -151,16 +153,9 @@ impl Setup {
 }
 
 impl Client {
-    /// True as long as nothing has been sent.
-    pub(super) fn is_idle(&self) -> bool {
-        match self {
-            Self::Idle => true,
-            Self::Calling { .. }
-            | Self::Proceeding { .. }
-            | Self::Cancelling { .. }
-            | Self::Accepted { .. }
-            | Self::Done => false,
-        }
+    /// True once a 2xx has come and as long as it is not acknowledged.
+    pub(super) fn is_accepted(&self) -> bool {
+        matches!(self, Self::Accepted { .. })
     }
 
     /// The transaction, while its responses matter to the call.

@@ -2,7 +2,7 @@
 
 use midcom::{Direction, Failure, Lifetime, MiddleboxId, Prid, Reply, Request, RequestId};
 use sdp::{Refusal, Session};
-use sip::message::Message;
+use sip::message::{Message, Method};
 
 use super::Call;
 use super::early::Pair;
@@ -156,7 +156,14 @@ impl Call {
             //= RFC 3261 §21.4.1: a body that is not what its label says.
             Err(error) => return unusable(message, 400, error.to_string()),
         };
-        self.step_session(ctx, by, &session, meaning)
+        let prepared = self.step_session(ctx, by, &session, meaning);
+        if matches!(prepared, Prepared::Refused(_))
+            && !message.is_request()
+            && *message.method() == Method::Invite
+        {
+            self.note_ghost_ring(ctx);
+        }
+        prepared
     }
 
     /// True if a response answers an offer of ours with nothing that would need another pinhole.
@@ -201,9 +208,6 @@ impl Call {
             Ok(Step::Ready) => Prepared::Ready,
             Ok(Step::Wait) => Prepared::Wait,
             Err(refusal) => {
-                if self.has_reached_callee() {
-                    self.note_ghost_ring(ctx);
-                }
                 let code = ctx.config.codes.refused_sdp;
                 Prepared::Refused(Verdict::new(code, SDP_CLASS, refusal.to_string()))
             }
@@ -292,19 +296,12 @@ impl Call {
         self.rules.push(rule);
     }
 
-    /// True once the call's first INVITE has left for the callee.
-    fn has_reached_callee(&self) -> bool {
-        self.invite.as_deref().is_none_or(|invite| !invite.is_initial() || !invite.client.is_idle())
-    }
-
     /// The firewall is why nobody will talk: whether the callee's phone has rung for it is what is counted.
     fn note_ghost_ring(&self, ctx: &mut Context<'_>) {
-        let is_set_up = self.invite.as_deref().is_none_or(|invite| !invite.is_initial());
-        if is_set_up || self.ending.is_some() {
-            return;
-        }
+        let Some(invite) = self.invite.as_deref() else { return };
+        let Some(setup) = invite.setup.as_deref().filter(|_| self.ending.is_none()) else { return };
         let (call, reserved) = (self.id, self.ledger.reserves());
-        ctx.event(match self.has_reached_callee() {
+        ctx.event(match setup.rang || invite.client.is_accepted() {
             true => Event::GhostRing { call, reserved },
             false => Event::GhostRingPrevented { call, reserved },
         });
@@ -312,7 +309,9 @@ impl Call {
 
     /// What the held message needs is not to be had.
     pub(super) fn on_rule_refused(&mut self, ctx: &mut Context<'_>, failure: Failure, stream: u16) {
-        self.note_ghost_ring(ctx);
+        if !self.holds_change() {
+            self.note_ghost_ring(ctx);
+        }
         let in_call = self.established.is_some() || self.holds_change();
         let verdict = Verdict::of_middlebox(&ctx.config.codes, failure, stream, in_call);
         self.refuse_held(ctx, verdict);

@@ -29,6 +29,9 @@ impl Call {
         if message.status() == 100 {
             return;
         }
+        if let Some(setup) = invite.setup.as_deref_mut() {
+            setup.rang |= message.status() == 180 || rseq(&message).is_none();
+        }
         let (from, limit) = (invite.from.other(), ctx.config.timers.timer_c);
         ctx.stop(&mut invite.timer);
         //= RFC 3261 §16.7 step 2: timer C starts again with every provisional response but 100.

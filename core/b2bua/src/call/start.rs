@@ -76,6 +76,7 @@ impl Call {
             redirected: None,
             early: Vec::new(),
             winner: None,
+            rang: false,
         }));
         let terms = Terms {
             path: plan.path,

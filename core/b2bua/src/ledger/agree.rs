@@ -15,7 +15,7 @@ pub(super) fn agree(by: Side, offer: &Flows, answer: &Flows) -> Sides<Flows> {
         flow.ice == Ice::None && flow.transport == flow.stream && flow.protocol == Protocol::Udp
     };
     if !offer.iter().chain(&answer).all(is_simple) {
-        bundle(&mut offer, &answer);
+        bundle(&mut offer, &mut answer);
         for stream in streams(&answer) {
             choose_candidates(stream, &mut offer, &mut answer);
             choose_opener(stream, &mut offer, &mut answer);
@@ -49,7 +49,12 @@ fn mux(offer: &mut Flows, answer: &mut Flows) {
 
 /// The groups are those of the answer; the offerer's streams use the transport of the stream that the answer has tagged.
 //= RFC 9143 §7.3.1, §7.4: the answer's tag picks the offerer's tagged stream as well.
-fn bundle(offer: &mut Flows, answer: &Flows) {
+fn bundle(offer: &mut Flows, answer: &mut Flows) {
+    let group = |stream: u16| offer.iter().find(|flow| flow.stream == stream).map(|flow| flow.transport);
+    //= RFC 9143 §7.3: only what the offer has put into one group may be in one group of the answer.
+    for flow in answer.iter_mut().filter(|flow| group(flow.stream) != group(flow.transport)) {
+        flow.transport = flow.stream;
+    }
     for index in 0..offer.len() {
         let stream = offer[index].stream;
         let transport =
