@@ -8,7 +8,7 @@ use flows::Step;
 use flows::world::World;
 use machine::Rng;
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 450;
 const STEPS: u64 = 40;
 
 const A: [&str; 12] = [
@@ -81,6 +81,34 @@ const B_RELIABLE: [&str; 18] = [
     "PRACK c=10.0.40.7 m=audio 30600",
     "INVITE {Supported: 100rel}",
 ];
+/// What they say besides when calls are transferred and redirected.
+const A_ELSEWHERE: [&str; 10] = [
+    "INVITE new c=192.0.2.10 m=audio 20000",
+    "INVITE new {Replaces: $CALL-A;to-tag=$OURS-A;from-tag=$THEIRS-A} c=192.0.2.10 m=audio 20000",
+    "INVITE new sip:203.0.113.1:5060 {Replaces: $CALL-A;to-tag=$OURS-A;from-tag=$THEIRS-A} c=192.0.2.10 m=audio 20000",
+    "REFER {Refer-To: <sip:203.0.113.1:5060?Replaces=$CALL-A%3Bto-tag%3D$OURS-A%3Bfrom-tag%3D$THEIRS-A>}",
+    "REFER {Refer-To: <sip:c@192.0.2.77>}",
+    "NOTIFY {Event: refer}",
+    "202 REFER",
+    "481 NOTIFY",
+    "200 NOTIFY",
+    "CANCEL",
+];
+const B_ELSEWHERE: [&str; 13] = [
+    "302 {Contact: <sip:x@10.0.0.5>;q=0.5, <sip:y@10.0.0.5>, <sip:z@10.0.0.6>, <sip:x@192.0.2.10>}",
+    "302 {Contact: <sip:x@192.0.2.11>, <sip:y@192.0.2.10>, <sip:z@192.0.2.12>}",
+    "302 {Contact: <sip:x@one.example>, <sip:y@two.example>}",
+    "302",
+    "603",
+    "183 tag=f3 c=10.0.40.7 m=audio 30000",
+    "183 c=10.0.40.7 m=audio 30000",
+    "200 c=10.0.40.7 m=audio 30000",
+    "REFER {Refer-To: <sip:10.0.0.1:5060?Replaces=$CALL-B%3Bto-tag%3D$OURS-B%3Bfrom-tag%3D$THEIRS-B>}",
+    "REFER {Refer-To: <sip:c@10.0.40.9>}",
+    "NOTIFY {Event: refer}",
+    "202 REFER",
+    "481 NOTIFY",
+];
 const M: [&str; 10] = [
     "ok",
     "ok",
@@ -95,14 +123,29 @@ const M: [&str; 10] = [
 ];
 const TIMES_MS: [u64; 6] = [0, 10, 500, 1_000, 2_000, 40_000];
 
-fn step(rng: &mut Rng, a_inside: bool, reliable: bool) -> Step {
+/// What phones can do besides calls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Plain,
+    Reliable,
+    Elsewhere,
+}
+
+fn step(rng: &mut Rng, a_inside: bool, manner: Manner) -> Step {
     let of = |rng: &mut Rng, who: char, words: &[&str]| {
         let words = words[rng.below(words.len() as u64) as usize];
         Step::Sent { who, words: if a_inside { swapped(words) } else { words.to_owned() } }
     };
     match rng.below(12) {
-        0..=2 if reliable => of(rng, 'A', &A_RELIABLE),
-        4..=6 if reliable => of(rng, 'B', &B_RELIABLE),
+        0..=2 if manner == Manner::Reliable => of(rng, 'A', &A_RELIABLE),
+        4..=6 if manner == Manner::Reliable => of(rng, 'B', &B_RELIABLE),
+        0..=1 if manner == Manner::Elsewhere => of(rng, 'A', &A_ELSEWHERE),
+        4..=5 if manner == Manner::Elsewhere => of(rng, 'B', &B_ELSEWHERE),
+        10 if manner == Manner::Elsewhere => of(
+            rng,
+            'R',
+            &["resolved 10.0.0.5:5060", "resolved 192.0.2.10:5060", "unresolved", "unreachable B"],
+        ),
         0..=3 => of(rng, 'A', &A),
         4..=7 => of(rng, 'B', &B),
         8..=9 => of(rng, 'M', &M),
@@ -119,17 +162,18 @@ fn swapped(words: &str) -> String {
 
 fn walk(seed: u64) -> Result<Vec<String>, String> {
     let mut rng = Rng::from_number(seed);
-    let settings = [("call", ["outside", "inside"]), ("source", ["realm", "address"])];
+    let settings =
+        [("call", ["outside", "inside"]), ("source", ["realm", "address"]), ("redirect", ["relay", "3"])];
     let settings: Vec<_> = settings
         .into_iter()
         .map(|(name, values)| (name.to_owned(), values[rng.below(2) as usize].to_owned()))
         .collect();
     let mut world = World::new(&settings)?;
     let a_inside = settings[0].1 == "inside";
-    let reliable = rng.below(2) == 1;
+    let manner = [Manner::Plain, Manner::Reliable, Manner::Elsewhere][rng.below(3) as usize];
     let mut said = Vec::new();
     for _ in 0..STEPS {
-        let step = step(&mut rng, a_inside, reliable);
+        let step = step(&mut rng, a_inside, manner);
         said.push(format!("{step:?}"));
         // What a phone cannot say yet it does not say.
         let _impossible = world.apply(&step);
@@ -149,6 +193,8 @@ fn clean_up(world: &mut World) -> Result<(), String> {
     for call in 1..=STEPS {
         world.apply(&runtime(&format!("kick {call}")))?;
     }
+    // Every name that was asked for is answered in the end.
+    while world.apply(&runtime("unresolved")).is_ok() {}
     for _ in 0..300 {
         world.apply(&firewall("ok all"))?;
         world.apply(&Step::Passes(Duration::from_secs(1)))?;
