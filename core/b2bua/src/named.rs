@@ -82,14 +82,28 @@ impl B2bua {
         let (from, to) = self.calls.get(&id)?.realms(side);
         let address = request.addresses(Name::ReferTo).next()?.ok()?;
         let uri = address.parsed_uri().ok()?;
+        let text = self.other_leg_in(&uri, from, to).or_else(|| self.reached_by_route(&uri, from, to))?;
+        Some(within(&address, &text).into())
+    }
+
+    /// A Refer-To URI whose Replaces names a dialog of ours.
+    fn other_leg_in(&self, uri: &Uri<'_>, from: RealmId, to: RealmId) -> Option<String> {
         let (_, escaped) = uri.headers().find(|(name, _)| name.eq_ignore_ascii_case("Replaces"))?;
         let named = unescaped(escaped?);
         let replaces = Replaces::parse(&named).ok()?;
         let other = self.other_leg(&replaces, from).filter(|other| other.realm == to)?;
         //= RFC 5589 §7.3: what is replaced is reached by its Contact; ours stands for that of the other leg's peer.
-        let base = if route::is_us(&self.config, &uri) { other.dialog.remote_target() } else { uri.as_str() };
-        let text = with_replaces(without_headers(base), &uri, &translated(&replaces, other.dialog));
-        Some(within(&address, &text).into())
+        let base = if route::is_us(&self.config, uri) { other.dialog.remote_target() } else { uri.as_str() };
+        let replaces = translated(&replaces, other.dialog);
+        Some(with_headers(without_headers(base), uri, Some(&replaces)))
+    }
+
+    /// A Refer-To URI of somebody whom the sender reaches through us: nobody else does at our address. As if the sender
+    /// had called, the next hop takes our place.
+    fn reached_by_route(&self, uri: &Uri<'_>, from: RealmId, to: RealmId) -> Option<String> {
+        let through_us = uri.user().is_some() && route::is_us(&self.config, uri);
+        let route = route::choose(&self.config, from).filter(|route| through_us && route.to == to)?;
+        Some(with_headers(&route::readdressed(uri, &route.next_hop), uri, None))
     }
 
     /// The other leg of the call that owns the named dialog, which must be one with the realm it is named from.
@@ -113,16 +127,16 @@ fn without_headers(uri: &str) -> &str {
     uri.split_once('?').map_or(uri, |(base, _)| base)
 }
 
-/// A URI with the headers of another, Replaces being this one.
-fn with_replaces(base: &str, headers_of: &Uri<'_>, replaces: &str) -> String {
+/// A URI with the headers of another, Replaces being this one if one is given.
+fn with_headers(base: &str, headers_of: &Uri<'_>, replaces: Option<&str>) -> String {
     let mut text = base.to_owned();
     for (position, (name, value)) in headers_of.headers().enumerate() {
         text.push(if position == 0 { '?' } else { '&' });
         text.push_str(name);
         text.push('=');
-        match name.eq_ignore_ascii_case("Replaces") {
-            true => escape(&mut text, replaces),
-            false => text.push_str(value.unwrap_or_default()),
+        match replaces.filter(|_| name.eq_ignore_ascii_case("Replaces")) {
+            Some(replaces) => escape(&mut text, replaces),
+            None => text.push_str(value.unwrap_or_default()),
         }
     }
     text
@@ -182,7 +196,7 @@ mod tests {
     fn only_replaces_changes_in_a_uri() {
         let uri = Uri::parse("sip:a@us;x=1?Require=replaces&replaces=1%3B2&Subject=%3F").unwrap();
         assert_eq!(
-            with_replaces("sip:c@192.0.2.7", &uri, "3;4"),
+            with_headers("sip:c@192.0.2.7", &uri, Some("3;4")),
             "sip:c@192.0.2.7?Require=replaces&replaces=3%3B4&Subject=%3F"
         );
     }

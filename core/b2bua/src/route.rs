@@ -111,7 +111,8 @@ fn split_sent_by(sent_by: &str) -> (&str, u16) {
     }
 }
 
-fn readdressed(uri: &Uri<'_>, next_hop: &NextHop) -> String {
+/// A URI with the next hop in our place: user and parameters stay, headers do not.
+pub(crate) fn readdressed(uri: &Uri<'_>, next_hop: &NextHop) -> String {
     let scheme = if uri.scheme() == Scheme::Sips { "sips" } else { "sip" };
     let mut text = format!("{scheme}:");
     // Writing into a String cannot fail.
