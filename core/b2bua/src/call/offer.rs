@@ -84,7 +84,8 @@ impl Call {
         if let Some(by) = self.offer_in_exchange() {
             return Some(by);
         }
-        if self.owns_offer() {
+        let ours = self.invite.as_deref().is_some_and(|invite| invite.asker().is_none());
+        if self.owns_offer() || ours {
             // To whomever it went: it is one that the sender knows nothing of.
             return Some(from.other());
         }
