@@ -51,7 +51,7 @@ impl Baresip {
                 "poll_method epoll\nsip_listen {address}:5060\nnet_interface eth0\nrtp_ports 20000-20100\n\
                  audio_source aufile,{}\naudio_player aubridge,{name}\naudio_alert aubridge,alert\n\
                  module_path {modules}\nmodule g711.so\nmodule aufile.so\nmodule aubridge.so\n\
-                 module_app account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen 127.0.0.1:4444\n",
+                 module_app account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen {address}:4444\n",
                 tone.display()
             ),
         )?;
@@ -66,7 +66,7 @@ impl Baresip {
                     .stderr(log),
             )?,
         );
-        let control = connect(host)?;
+        let control = connect(host, address)?;
         control.set_read_timeout(Some(Duration::from_secs(20)))?;
         Ok(Self { _program: program, control, unread: Vec::new(), name })
     }
@@ -135,13 +135,17 @@ impl Phone for Baresip {
     fn resume(&mut self) -> io::Result<()> {
         self.command("resume", "")
     }
+
+    fn transfer(&mut self, to: &str) -> io::Result<()> {
+        self.command("transfer", to)
+    }
 }
 
 /// Connects to the phone's control port as soon as it listens.
-fn connect(host: &Host) -> io::Result<TcpStream> {
+fn connect(host: &Host, address: &str) -> io::Result<TcpStream> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        match host.run(|| TcpStream::connect("127.0.0.1:4444")) {
+        match host.run(|| TcpStream::connect((address, 4444))) {
             Ok(stream) => return Ok(stream),
             Err(error) if Instant::now() > deadline => return Err(error),
             Err(_) => std::thread::sleep(Duration::from_millis(50)),

@@ -89,6 +89,29 @@ impl<'w> Line<'w> {
         })
     }
 
+    /// Waits until half a second of sound has come to this port of an end.
+    pub(crate) fn until_heard_at(&self, end: End, port: u16) -> io::Result<()> {
+        let is_it =
+            |packet: &Packet| packet.way == Way::Heard && packet.rtp().is_some() && packet.to.port() == port;
+        self.wait_for(&format!("{end:?} hears at {port}"), || Ok(self.at(end).count(is_it)? >= TALK))
+    }
+
+    /// Says something by hand between these ports, to a phone that sends everything back; each packet goes there and comes back.
+    pub(crate) fn echo(&self, end: End, from: u16, to: u16) -> io::Result<()> {
+        let here = |end| address(if end == End::Outside { OUTSIDE } else { INSIDE }, 0).map(|a| *a.ip());
+        let [from, to] = [SocketAddrV4::new(here(end)?, from), SocketAddrV4::new(here(end.other())?, to)];
+        // RFC 3550 §5.1: version 2, PCMU, sequence number, timestamp, SSRC; 20 ms of silence.
+        let ssrc = u32::try_from(crate::raw::number()).map_err(io::Error::other)?;
+        for number in 0..TALK as u16 {
+            let head = [&[0x80, 0], &number.to_be_bytes()[..], &[0; 4], &ssrc.to_be_bytes()].concat();
+            self.at(end).send_as(from, to, &[head, vec![0xff; 160]].concat())?;
+        }
+        let comes_back = |p: &Packet| {
+            p.way == Way::Heard && p.to == from && p.rtp().is_some_and(|number| number.ssrc == ssrc)
+        };
+        self.wait_for("what was said has come back", || Ok(self.at(end).count(comes_back)? == TALK))
+    }
+
     /// Both hear each other, and the firewall would let more of the same pass.
     pub(crate) fn talk(&self) -> io::Result<()> {
         self.until_heard(&[End::Outside, End::Inside])
@@ -173,16 +196,24 @@ impl<'w> Line<'w> {
         Ok(())
     }
 
-    /// Who hangs up and is told that it has happened hears nothing afterwards.
+    /// Who hangs up, and is told that it has happened, hears nothing more of that call.
     fn nothing_came_late(&self, end: End) -> io::Result<()> {
         let seen = self.at(end).seen()?;
-        let told = seen
-            .iter()
-            .rposition(|p| p.way == Way::Heard && p.sip().is_some_and(|text| is_kind(text, "200 BYE")));
-        let late = told.map_or(0, |told| {
-            seen[told..].iter().filter(|p| p.way == Way::Heard && p.rtp().is_some()).count()
-        });
-        expect(late, 0, &format!("RTP packets that {end:?} heard after the call"))
+        for (told, packet) in seen.iter().enumerate().filter(|(_, packet)| packet.way == Way::Heard) {
+            let Some(response) = packet.sip().filter(|text| is_kind(text, "200 BYE")) else { continue };
+            let call = header(response, "Call-ID");
+            let of_call = seen.iter().filter(|packet| packet.way == Way::Sent).filter_map(Packet::sip);
+            let ports: HashSet<u16> =
+                of_call.filter(|text| header(text, "Call-ID") == call).flat_map(ports).collect();
+            let is_late =
+                |p: &&Packet| p.way == Way::Heard && p.rtp().is_some() && ports.contains(&p.to.port());
+            expect(
+                seen[told..].iter().filter(is_late).count(),
+                0,
+                &format!("RTP packets that {end:?} heard after the call"),
+            )?;
+        }
+        Ok(())
     }
 
     /// How many of these packets, sent by hand, reach the other end. One that must pass tells that the others have had their time.
@@ -194,14 +225,14 @@ impl<'w> Line<'w> {
         };
         for (from, to) in pairs {
             let end = if from.ip() == inside.ip() { End::Inside } else { End::Outside };
-            self.at(end).send_as(*from, *to, &text)?;
+            self.at(end).send_as(*from, *to, text.as_bytes())?;
         }
         // The administrator lets everything out, and replies in.
-        self.inside.send_as(inside, outside, &text)?;
+        self.inside.send_as(inside, outside, text.as_bytes())?;
         self.wait_for("what may pass has passed outwards", || {
             Ok(self.outside.count(|p| is_ours(p) && p.to == outside)? == 1)
         })?;
-        self.outside.send_as(outside, inside, &text)?;
+        self.outside.send_as(outside, inside, text.as_bytes())?;
         self.wait_for("what may pass has passed inwards", || {
             Ok(self.inside.count(|p| is_ours(p) && p.to == inside)? == 1)
         })?;

@@ -22,11 +22,15 @@ pub(crate) type Extra = &'static str;
 /// Its offer comes in the ACK: the INVITE carries none.
 pub(crate) const DELAYED_OFFER: Extra = "sdp_200_ack=1\n";
 
+/// It sends provisional responses reliably to who can take them (RFC 3262).
+pub(crate) const RELIABLE: Extra = "100rel_support_level=1\n";
+
 impl Linphone {
     pub(crate) fn start(
         world: &World,
         host: &Host,
         name: &'static str,
+        address: &str,
         answer: Answer,
         extra: Extra,
     ) -> io::Result<Self> {
@@ -38,7 +42,7 @@ impl Linphone {
         fs::write(
             &settings,
             format!(
-                "[sip]\nsip_port=5060\nsip_tcp_port=0\nsip_tls_port=0\nuse_ipv6=0\nipv6_migration_done=1\n\
+                "[sip]\nsip_port=5060\nsip_tcp_port=0\nsip_tls_port=0\nuse_ipv6=0\nbind_address={address}\nipv6_migration_done=1\n\
                  contact=\"{name}\" <sip:{name}@example.org>\nincoming_calls_early_media={early}\n{extra}\
                  [rtp]\naudio_rtp_port=20000-20100\n[sound]\nechocancellation=0\nremote_ring=\nlocal_ring=\n\
                  [video]\nenabled=0\ncapture=0\ndisplay=0\n[misc]\nreal_early_media={early}\n\
@@ -96,5 +100,9 @@ impl Phone for Linphone {
 
     fn resume(&mut self) -> io::Result<()> {
         self.type_in("resume 1")
+    }
+
+    fn transfer(&mut self, to: &str) -> io::Result<()> {
+        self.type_in(&format!("transfer {to}"))
     }
 }

@@ -18,6 +18,8 @@ mod observer;
 mod phone;
 mod phones;
 mod raw;
+mod script;
+mod scripted;
 mod sipp;
 mod stage;
 mod strangers;
@@ -39,6 +41,7 @@ fn main() {
     trials.extend(flows::trials());
     trials.extend(phones::trials());
     trials.extend(talks::trials());
+    trials.extend(scripted::trials());
     trials.extend(faults::trials());
     trials.extend(hostile_sip::trials());
     trials.extend(hostile_sdp::trials());

@@ -119,16 +119,16 @@ impl Observer {
         self.count(|packet| packet.way == Way::Heard && packet.rtp().is_some())
     }
 
-    /// Sends a packet with this text as if it came from one of the host's sockets, whoever has that open.
-    pub(crate) fn send_as(&self, from: SocketAddrV4, to: SocketAddrV4, text: &str) -> io::Result<()> {
-        let length = u16::try_from(8 + text.len()).map_err(io::Error::other)?;
+    /// Sends a packet with these octets as if it came from one of the host's sockets, whoever has that open.
+    pub(crate) fn send_as(&self, from: SocketAddrV4, to: SocketAddrV4, octets: &[u8]) -> io::Result<()> {
+        let length = u16::try_from(8 + octets.len()).map_err(io::Error::other)?;
         let mut datagram = Vec::with_capacity(length.into());
         datagram.extend(from.port().to_be_bytes());
         datagram.extend(to.port().to_be_bytes());
         datagram.extend(length.to_be_bytes());
         // No checksum (RFC 768).
         datagram.extend([0, 0]);
-        datagram.extend(text.bytes());
+        datagram.extend(octets);
         self.host.run(|| {
             let fd = socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Udp)?;
             let address = |ip: &Ipv4Addr| SockaddrStorage::from(SocketAddr::new((*ip).into(), 0));
@@ -152,7 +152,7 @@ fn packet(kind: u8, ip: &[u8]) -> Option<Packet> {
     let (addresses, udp) = (ip.get(12..20)?, ip.get(header..)?);
     let address =
         |at: usize| Ipv4Addr::new(addresses[at], addresses[at + 1], addresses[at + 2], addresses[at + 3]);
-    if !is_udp || !is_first || address(0).is_loopback() || udp.len() < 8 {
+    if !is_udp || !is_first || address(0) == address(4) || address(0).is_loopback() || udp.len() < 8 {
         return None;
     }
     let from = SocketAddrV4::new(address(0), u16::from_be_bytes([udp[0], udp[1]]));

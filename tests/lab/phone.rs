@@ -23,6 +23,8 @@ pub(crate) trait Phone {
     fn hang_up(&mut self) -> io::Result<()>;
     fn hold(&mut self) -> io::Result<()>;
     fn resume(&mut self) -> io::Result<()>;
+    /// Sends the other side to this URI (RFC 3515).
+    fn transfer(&mut self, to: &str) -> io::Result<()>;
 }
 
 /// Writes something to play into a folder.

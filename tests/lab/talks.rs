@@ -23,28 +23,33 @@ pub(crate) fn trials() -> Vec<Named> {
         ("talks::linphone_offers_late_to_linphone", || delayed_offer(&Make::LINPHONE)),
         ("talks::baresip_gives_up_on_linphone", || cancel(&Make::BARESIP, &Make::LINPHONE)),
         ("talks::linphone_gives_up_on_baresip", || cancel(&Make::LINPHONE, &Make::BARESIP)),
+        ("talks::baresip_sends_linphone_to_a_third", || transfer(&Make::BARESIP, &Make::LINPHONE)),
+        ("talks::linphone_sends_baresip_to_a_third", || transfer(&Make::LINPHONE, &Make::BARESIP)),
     ]
 }
 
+/// A second phone inside.
+const THIRD: &str = "10.0.40.21";
+
 /// A phone program and how it is set up.
 #[derive(Debug)]
-enum Make {
+pub(crate) enum Make {
     Baresip,
     Linphone { extra: &'static str },
 }
 
 impl Make {
-    const BARESIP: Self = Self::Baresip;
-    const LINPHONE: Self = Self::Linphone { extra: "" };
+    pub(crate) const BARESIP: Self = Self::Baresip;
+    pub(crate) const LINPHONE: Self = Self::Linphone { extra: "" };
 
-    fn start(&self, world: &World, end: End, answer: Answer) -> io::Result<Box<dyn Phone>> {
+    pub(crate) fn start(&self, world: &World, end: End, answer: Answer) -> io::Result<Box<dyn Phone>> {
         let (host, name, address) = match end {
             End::Outside => (&world.outside, "alice", OUTSIDE),
             End::Inside => (&world.inside, "bob", INSIDE),
         };
         Ok(match self {
             Self::Baresip => Box::new(Baresip::start(world, host, name, address, answer)?),
-            Self::Linphone { extra } => Box::new(Linphone::start(world, host, name, answer, extra)?),
+            Self::Linphone { extra } => Box::new(Linphone::start(world, host, name, address, answer, extra)?),
         })
     }
 }
@@ -159,6 +164,32 @@ fn cancel(caller: &Make, callee: &Make) -> Outcome {
     line.until(End::Outside, Way::Heard, "200 INVITE")?;
     line.talk()?;
     caller.hang_up()?;
+    line.is_over()?;
+    Ok(())
+}
+
+/// The inside phone calls out and then sends the outside phone to a third, inside too: that call comes in as any other.
+fn transfer(sender: &Make, sent: &Make) -> Outcome {
+    let world = World::new()?;
+    let postern = world.postern(&CONFIG.replace(INSIDE, THIRD))?;
+    let line = Line::watch(&world, &postern)?;
+    let _third = Baresip::start(&world, &world.inside, "carol", THIRD, Answer::AtOnce)?;
+    let mut sent = sent.start(&world, End::Outside, Answer::AtOnce)?;
+    let mut sender = sender.start(&world, End::Inside, Answer::AtOnce)?;
+    sender.call(&uri(End::Inside))?;
+    line.until(End::Inside, Way::Sent, "ACK")?;
+    line.talk()?;
+    sender.transfer(&format!("sip:carol@{BORDER_OUTSIDE}"))?;
+    line.until(End::Outside, Way::Heard, "REFER")?;
+    line.until(End::Outside, Way::Sent, "ACK")?;
+    line.until(End::Inside, Way::Heard, "NOTIFY")?;
+    line.until(End::Inside, Way::Heard, "200 BYE")?;
+    line.wait_for("one call is left", || {
+        Ok(postern.json(&["calls"])?["calls"].as_array().is_some_and(|all| all.len() == 1))
+    })?;
+    line.talk()?;
+    sent.hang_up()?;
+    line.until(End::Outside, Way::Heard, "200 BYE")?;
     line.is_over()?;
     Ok(())
 }
