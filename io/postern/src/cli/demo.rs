@@ -11,27 +11,28 @@ use crate::demo::{self, Figure};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Builds outside phone - firewall - inside phone on this kernel, with a default-drop nftables ruleset and Postern on \
-            the firewall, places the calls of figures 3 to 5 of draft-kiesel-mmusic-firewall-sip with two-way RTP, draws \
-            each ladder as it happens and counts packets on both sides. Needs no configuration, no installed tool, and no \
+            the firewall, places the calls of figures 3 to 8 of draft-kiesel-mmusic-firewall-sip with two-way RTP, and one \
+            that a reservation ends; draws each ladder as it happens and counts packets on both sides. Then it counts the \
+            phones that ring for nothing without and with what prevents it. Needs no configuration, no installed tool, and no \
             root where unprivileged user namespaces are allowed. Nothing of this machine is changed.
 
 Examples:
   postern demo
   postern demo --figure 5
+  postern demo --figure reservation
   postern demo -j
 
 Exit codes: 0 every promise held; 1 one did not, or the demo could not be built; 2 the command line is \
             wrong; 130 interrupted."
 )]
 pub(super) struct Demo {
-    /// Show only this figure of the draft: 3, 4 or 5
+    /// Show only this figure of the draft, 3 to 8, or `reservation`
     #[arg(long, value_name = "N", value_parser = figure)]
     figure: Option<Figure>,
 }
 
 fn figure(text: &str) -> Result<Figure, String> {
-    let number = text.parse().ok().and_then(Figure::from_number);
-    number.ok_or_else(|| "this release shows figures 3, 4 and 5".to_owned())
+    Figure::from_name(text).ok_or_else(|| "there are figures 3 to 8, and `reservation`".to_owned())
 }
 
 impl Demo {
@@ -50,14 +51,12 @@ impl Demo {
                 let _ = writeln!(io::stdout(), "{text}");
             }
         };
-        let verdicts = demo::run(&figures, &mut show).map_err(|error| Complaint::from(error.to_string()))?;
-        let held = verdicts.iter().all(demo::Verdict::holds);
+        let report = demo::run(&figures, &mut show).map_err(|error| Complaint::from(error.to_string()))?;
         if json {
-            print::json(&verdicts)?;
+            print::json(&report)?;
         } else {
-            let count = verdicts.iter().filter(|verdict| verdict.holds()).count();
-            show(&format!("\n{count} of {} figures kept every promise", verdicts.len()));
+            show(&format!("\n{}", report.summary()));
         }
-        Ok(if held { OK } else { PROBLEM })
+        Ok(if report.holds() { OK } else { PROBLEM })
     }
 }

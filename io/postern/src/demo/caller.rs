@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use machine::{Instant, Machine as _, Outbox};
 use netns::Host;
-use phone::{Answer, Config, Event, Extensions, Input, Oddities, Output, Phone};
+use phone::{Answer, Config, Event, Extensions, Input, Oddities, Output, Phone, Precondition, Provision};
+use sdp::precondition::{Strength, Type};
 use sip::transaction::TimerValues;
 use sip::transport::{Hop, ListenerId, Protocol};
 
@@ -23,6 +24,10 @@ const PATIENCE: Duration = Duration::from_millis(10);
 const RINGS: Duration = Duration::from_millis(300);
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 
+/// What a phone asks for that shall not ring in vain: draft-kiesel-mmusic-firewall-sip-00 §5.2.
+const FIREWALL: Precondition =
+    Precondition { of: Type::Fw, strength: Strength::Mandatory, provision: Provision::ByNetwork };
+
 /// A phone that runs.
 pub(crate) struct Handset {
     wishes: Sender<Input>,
@@ -31,11 +36,18 @@ pub(crate) struct Handset {
 }
 
 impl Handset {
-    /// Puts a phone on a host; it answers calls after ringing a little.
+    /// Puts a phone on a host; it answers calls after ringing a little. One that `insists` rings only when the firewalls
+    /// are open.
     ///
     /// # Errors
     /// The kernel's refusal to open its socket.
-    pub(crate) fn new(host: &Host, user: &str, address: IpAddr, media: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn new(
+        host: &Host,
+        user: &str,
+        address: IpAddr,
+        media: SocketAddr,
+        insists: bool,
+    ) -> io::Result<Self> {
         let address = SocketAddr::new(address, SIP_PORT);
         let socket = host.run(|| UdpSocket::bind(address))?;
         let config = Config {
@@ -45,7 +57,7 @@ impl Handset {
             media,
             answer: Answer::Accept { after: RINGS },
             timers: TimerValues::default(),
-            extensions: Extensions::default(),
+            extensions: Extensions { precondition: insists.then_some(FIREWALL), ..Extensions::default() },
             oddities: Oddities::default(),
         };
         let phone = Phone::new(config, seed::rng()?);

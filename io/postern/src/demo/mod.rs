@@ -9,25 +9,65 @@
 //! Nothing of the machine it runs on is touched: hosts, cables, rules and processes are its own and end with it.
 
 mod caller;
+mod ghosts;
 mod interrupt;
 mod media;
 mod network;
 mod play;
 mod scene;
+mod stage;
 mod verdict;
 
 use std::io;
 
+use serde::Serialize;
+
+use ghosts::GhostRings;
 use network::Network;
 pub(crate) use scene::Figure;
-pub(crate) use verdict::Verdict;
+use verdict::Verdict;
+
+/// What was shown.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    figures: Vec<Verdict>,
+    /// With the reservation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ghost_rings: Option<GhostRings>,
+}
+
+impl Report {
+    /// True if every promise held.
+    pub(crate) fn holds(&self) -> bool {
+        let figures = self.figures.iter().all(Verdict::holds);
+        figures && self.ghost_rings.as_ref().is_none_or(GhostRings::hold)
+    }
+
+    /// The last line.
+    pub(crate) fn summary(&self) -> String {
+        let good = self.figures.iter().filter(|verdict| verdict.holds()).count();
+        format!("{good} of {} calls kept every promise", self.figures.len())
+    }
+}
 
 /// Plays scenes one after the other on one network; `show` gets every line as it happens.
 ///
 /// # Errors
 /// If the network cannot be built or Postern does not start: then nothing was shown that could be judged.
-pub(crate) fn run(figures: &[Figure], show: &mut (dyn FnMut(&str) + Send)) -> io::Result<Vec<Verdict>> {
-    let network = Network::new()?;
+pub(crate) fn run(figures: &[Figure], show: &mut (dyn FnMut(&str) + Send)) -> io::Result<Report> {
+    let mut network = Network::new()?;
     show(&network.picture());
-    figures.iter().map(|figure| play::play(&network, figure.scene(), show)).collect()
+    let mut report = Report { figures: Vec::new(), ghost_rings: None };
+    for figure in figures {
+        let scene = figure.scene();
+        network.set_up(scene.house)?;
+        report.figures.push(play::play(&network, scene, show)?);
+    }
+    if figures.contains(&Figure::Reservation) {
+        let counts = GhostRings::count(&mut network)?;
+        show("");
+        show(&counts.text());
+        report.ghost_rings = Some(counts);
+    }
+    Ok(report)
 }

@@ -4,19 +4,24 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
+use midcom::Direction;
 use netns::Host;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::interrupt;
-use super::scene::{DENIED, INSIDE, LAST_PORT, OUTSIDE, STRANGER};
+use super::scene::{DENIED, House, INSIDE, LAST_PORT, OUTSIDE, STRANGER};
 use crate::admin::client;
-use crate::admin::protocol::{AgentStatus, Pinholes, Request, agent_socket, middlebox_socket};
+use crate::admin::protocol::{
+    AgentStatus, PinholeLine, Pinholes, Request, agent_socket, middlebox_socket, way,
+};
 
 /// Postern's addresses.
 pub(crate) const BORDER_OUTSIDE: &str = "198.51.100.1";
@@ -30,8 +35,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Network {
     pub(crate) outside: Host,
     pub(crate) inside: Host,
+    firewall: Host,
     postern: Child,
+    /// The process to end when the demo is interrupted.
+    run: Arc<AtomicU32>,
     folder: PathBuf,
+    house: House,
 }
 
 impl Network {
@@ -58,11 +67,32 @@ impl Network {
         let rules = nftables::Firewall::new("inside0", nftables::Mark::default());
         firewall.run(|| rules.install().map_err(io::Error::other))?;
         let folder = std::env::temp_dir().join(format!("postern-demo-{}", std::process::id()));
-        let mut network = Self { postern: start(&firewall, &folder)?, outside, inside, folder };
-        let (run, folder) = (network.run(), network.folder.clone());
-        interrupt::tidy_up(INTERRUPTED, move || end(run, &folder))?;
+        let house = House::default();
+        let postern = start(&firewall, &folder, house)?;
+        let run = Arc::new(AtomicU32::new(postern.id()));
+        let mut network = Self { outside, inside, firewall, postern, run, folder, house };
+        let (run, folder) = (Arc::clone(&network.run), network.folder.clone());
+        interrupt::tidy_up(INTERRUPTED, move || {
+            end(run.load(Ordering::Relaxed));
+            let _ = fs::remove_dir_all(folder);
+        })?;
         network.wait()?;
         Ok(network)
+    }
+
+    /// Sets Postern up in another way: it is stopped, and started with another configuration.
+    ///
+    /// # Errors
+    /// What Postern said instead of starting.
+    pub(crate) fn set_up(&mut self, house: House) -> io::Result<()> {
+        if house == self.house {
+            return Ok(());
+        }
+        end(self.postern.id());
+        self.postern = start(&self.firewall, &self.folder, house)?;
+        self.run.store(self.postern.id(), Ordering::Relaxed);
+        self.house = house;
+        self.wait()
     }
 
     /// The topology, for the reader.
@@ -73,12 +103,6 @@ impl Network {
              forwarding is dropped by default;\n  `postern run` is process {} with its two halves as children\n",
             self.postern.id()
         )
-    }
-
-    /// The process of `postern run`.
-    fn run(&self) -> Pid {
-        // The kernel's process numbers fit: they are i32 there.
-        Pid::from_raw(i32::try_from(self.postern.id()).unwrap_or(i32::MAX))
     }
 
     /// Where the agent half is asked.
@@ -95,6 +119,38 @@ impl Network {
         let pinholes: Pinholes =
             client::ask(&middlebox_socket(&self.folder), &request).map_err(io::Error::other)?;
         Ok((pinholes.rules.len(), pinholes.kernel.map_or(0, |entries| entries.len())))
+    }
+
+    /// The rules that let media in to a host inside: their identifiers.
+    ///
+    /// # Errors
+    /// If the middlebox half does not answer.
+    pub(crate) fn rules_toward(&self, inside: std::net::SocketAddr) -> io::Result<Vec<u32>> {
+        let request = Request::Pinholes { kernel: false };
+        let pinholes: Pinholes =
+            client::ask(&middlebox_socket(&self.folder), &request).map_err(io::Error::other)?;
+        let inside = inside.to_string();
+        let leads =
+            |rule: &&PinholeLine| rule.direction == way(Direction::Inbound) && rule.inside.contains(&inside);
+        Ok(pinholes.rules.iter().filter(leads).map(|rule| rule.pid).collect())
+    }
+
+    /// What `postern revoke` does.
+    ///
+    /// # Errors
+    /// If the middlebox half does not know the rule.
+    pub(crate) fn revoke(&self, pid: u32) -> io::Result<()> {
+        let asked: Result<u32, String> =
+            client::ask(&middlebox_socket(&self.folder), &Request::Revoke { pid });
+        asked.map(drop).map_err(io::Error::other)
+    }
+
+    /// What the agent half has counted since it was started.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub(crate) fn status(&self) -> io::Result<AgentStatus> {
+        client::ask(&self.agent(), &Request::Status).map_err(io::Error::other)
     }
 
     /// Waits until the agent has a session with the middlebox.
@@ -117,22 +173,25 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        end(self.run(), &self.folder);
+        end(self.postern.id());
+        // What stays in the temporary folder harms nobody.
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// Ends `postern run` and waits for it. It may have ended already, and what stays in the temporary folder harms nobody.
-fn end(run: Pid, folder: &Path) {
+/// Ends `postern run` and waits for it; it may have ended already.
+fn end(run: u32) {
+    // The kernel's process numbers fit: they are i32 there.
+    let run = Pid::from_raw(i32::try_from(run).unwrap_or(i32::MAX));
     let _ = kill(run, Signal::SIGTERM);
     let _ = waitpid(run, None);
-    let _ = fs::remove_dir_all(folder);
 }
 
 /// Writes the demo's configuration and starts `postern run` on the firewall.
-fn start(firewall: &Host, folder: &Path) -> io::Result<Child> {
+fn start(firewall: &Host, folder: &Path, house: House) -> io::Result<Child> {
     fs::create_dir_all(folder)?;
     let file = folder.join("postern.toml");
-    fs::write(&file, configuration(folder))?;
+    fs::write(&file, configuration(folder, house))?;
     let log = fs::File::create(log_of(folder))?;
     firewall.spawn(
         Command::new(std::env::current_exe()?)
@@ -148,8 +207,10 @@ fn log_of(folder: &Path) -> PathBuf {
     folder.join("postern.log")
 }
 
-fn configuration(folder: &Path) -> String {
+fn configuration(folder: &Path, house: House) -> String {
     let run_dir = folder.display().to_string();
+    let reserve = house.reserve;
+    let room = house.room.map_or_else(String::new, |rules| format!("max-rules = {rules}\n"));
     format!(
         r#"run-dir = {run_dir:?}
 user = "nobody"
@@ -169,14 +230,13 @@ next-hop = "sip:{INSIDE}"
 to = "outside"
 next-hop = "sip:{OUTSIDE}"
 
-# As the draft draws its figures.
 [calls]
-reserve = false
+reserve = {reserve}
 
 [middlebox]
 deny = ["{DENIED}"]
 ports = "16384-{LAST_PORT}"
-"#
+{room}"#
     )
 }
 

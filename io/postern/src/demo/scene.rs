@@ -1,6 +1,9 @@
-//! What is played: figures 3 to 5 of draft-kiesel-mmusic-firewall-sip.
+//! What is played: figures 3 to 8 of draft-kiesel-mmusic-firewall-sip, and a reservation, which the draft does not have.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde::Serialize;
 
 /// Where the outside phone is.
 pub(crate) const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 20));
@@ -13,7 +16,7 @@ pub(crate) const INSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 40, 20));
 /// The inside ports that the administrator lets the agent open end here.
 pub(crate) const LAST_PORT: u16 = 25_999;
 
-/// A figure of the draft.
+/// A figure of the draft, or what goes beyond it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Figure {
     /// The good case.
@@ -22,6 +25,24 @@ pub(crate) enum Figure {
     Four,
     /// The second pinhole is refused after the answer.
     Five,
+    /// The good case with preconditions.
+    Six,
+    /// The second pinhole is refused before anything rings.
+    Seven,
+    /// The firewall takes a pinhole back.
+    Eight,
+    /// What plain phones get instead of preconditions.
+    Reservation,
+}
+
+/// How a figure is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Name {
+    /// By its number in the draft.
+    Number(u8),
+    /// By a word.
+    Word(&'static str),
 }
 
 /// What must happen.
@@ -29,60 +50,141 @@ pub(crate) enum Figure {
 pub(crate) enum Expected {
     /// Both talk until the caller hangs up.
     Conversation,
-    /// The caller is refused; the callee's phone never hears of the call.
-    NeverRang,
+    /// Both talk until the firewall takes a pinhole back; both are told why.
+    TakenBack,
+    /// The caller is refused; the callee's phone never rings.
+    NeverRang(Told),
     /// The caller is refused; the callee, who has answered, is told why.
-    GhostRing,
+    GhostRing(Told),
+}
+
+/// What those who are cut off hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The status code, also the cause of Reason.
+    pub(crate) status: u16,
+    /// The class of the failure, in Warning and Reason.
+    pub(crate) class: &'static str,
+}
+
+const BY_POLICY: Told = Told { status: 403, class: "firewall policy" };
+
+/// Which pinholes a refused call got for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opened {
+    /// None.
+    Neither,
+    /// The one toward the caller.
+    TowardCaller,
+    /// Both.
+    Both,
+}
+
+/// How Postern is set up for a scene.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct House {
+    /// Pinholes are reserved before the callee's phone may ring.
+    pub(crate) reserve: bool,
+    /// How many pinholes the middlebox takes; no limit that matters if it is not said.
+    pub(crate) room: Option<u32>,
 }
 
 /// One call to play.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scene {
-    /// Its number in the draft.
-    pub(crate) figure: u8,
+    /// Its name.
+    pub(crate) name: Name,
     /// What it shows.
     pub(crate) title: &'static str,
     /// Where the caller wants RTP.
     pub(crate) caller_media: SocketAddr,
     /// Where the callee wants RTP.
     pub(crate) callee_media: SocketAddr,
+    /// Both phones ask for the precondition `fw`.
+    pub(crate) insists: bool,
+    /// How Postern is set up.
+    pub(crate) house: House,
+    /// Which pinholes there are in the end or for a while.
+    pub(crate) opened: Opened,
     /// What must happen.
     pub(crate) expected: Expected,
 }
 
 impl Figure {
     /// All of them, in order.
-    pub(crate) const ALL: [Self; 3] = [Self::Three, Self::Four, Self::Five];
+    pub(crate) const ALL: [Self; 5] = [Self::Three, Self::Four, Self::Five, Self::Eight, Self::Reservation];
 
-    /// By its number in the draft.
-    pub(crate) fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|figure| figure.scene().figure == number)
+    /// By its number in the draft, or its word.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|figure| figure.scene().name.to_string() == name)
     }
 
     /// What is played for it.
     pub(crate) fn scene(self) -> Scene {
+        // Each scene has ports of its own, so that no packet of one can be taken for another's.
+        let good = |name, title, port| Scene {
+            name: Name::Number(name),
+            title,
+            caller_media: SocketAddr::new(OUTSIDE, port),
+            callee_media: SocketAddr::new(INSIDE, port + 2_000),
+            insists: false,
+            house: House::default(),
+            opened: Opened::Both,
+            expected: Expected::Conversation,
+        };
         match self {
-            Self::Three => Scene {
-                figure: 3,
-                title: "a call, its two pinholes, and its end",
-                caller_media: SocketAddr::new(OUTSIDE, 20_000),
-                callee_media: SocketAddr::new(INSIDE, 22_000),
-                expected: Expected::Conversation,
-            },
+            Self::Three => good(3, "a call, its two pinholes, and its end", 20_000),
             Self::Four => Scene {
-                figure: 4,
-                title: "the first pinhole is refused: nobody's phone rings",
                 caller_media: SocketAddr::new(DENIED, 20_100),
-                callee_media: SocketAddr::new(INSIDE, 22_100),
-                expected: Expected::NeverRang,
+                opened: Opened::Neither,
+                expected: Expected::NeverRang(BY_POLICY),
+                ..good(4, "the first pinhole is refused: nobody's phone rings", 20_100)
             },
             Self::Five => Scene {
-                figure: 5,
-                title: "the second pinhole is refused after the answer: a ghost ring, and both are told why",
-                caller_media: SocketAddr::new(OUTSIDE, 20_200),
                 callee_media: SocketAddr::new(INSIDE, LAST_PORT + 201),
-                expected: Expected::GhostRing,
+                opened: Opened::TowardCaller,
+                expected: Expected::GhostRing(BY_POLICY),
+                ..good(
+                    5,
+                    "the second pinhole is refused after the answer: a ghost ring, and both are told why",
+                    20_200,
+                )
             },
+            Self::Six => Scene {
+                insists: true,
+                ..good(
+                    6,
+                    "phones that ask for the precondition fw: both pinholes are there before one rings",
+                    20_300,
+                )
+            },
+            Self::Seven => Scene {
+                insists: true,
+                callee_media: SocketAddr::new(INSIDE, LAST_PORT + 401),
+                opened: Opened::TowardCaller,
+                expected: Expected::NeverRang(Told { status: 580, ..BY_POLICY }),
+                ..good(7, "with preconditions the refusal of figure 5 comes before anything rings", 20_400)
+            },
+            Self::Eight => Scene {
+                expected: Expected::TakenBack,
+                ..good(8, "the firewall takes a pinhole back: both are told why", 20_500)
+            },
+            Self::Reservation => Scene {
+                name: Name::Word("reservation"),
+                house: House { reserve: true, room: Some(1) },
+                opened: Opened::TowardCaller,
+                expected: Expected::NeverRang(Told { status: 500, class: "firewall failure" }),
+                ..good(0, "plain phones and a firewall that is full: refused before anything rings", 20_600)
+            },
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Word(word) => f.write_str(word),
         }
     }
 }

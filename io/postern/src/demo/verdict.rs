@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::media::{Media, Phase};
-use super::scene::{Expected, Scene};
+use super::scene::{Expected, Name, Opened, Scene};
 
 /// Packets of one direction: sent and heard, by phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -45,7 +45,7 @@ impl Direction {
 /// How a scene went.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Verdict {
-    pub(crate) figure: u8,
+    pub(crate) figure: Name,
     /// From the caller (outside) to the callee (inside).
     pub(crate) inward: Direction,
     /// From the callee to the caller.
@@ -75,7 +75,7 @@ impl Verdict {
             must(before.heard == 0, format!("promise 1: {} packets passed before the rule", before.heard));
             must(after.heard == 0, format!("promise 2: {} packets passed after the close", after.heard));
             must(direction.strays == 0, format!("promise 3: {} packets of no flow passed", direction.strays));
-            if scene.expected == Expected::Conversation {
+            if matches!(scene.expected, Expected::Conversation | Expected::TakenBack) {
                 must(during.sent > 0, "no packet was sent during the call".to_owned());
                 let lost = during.sent.abs_diff(during.heard);
                 must(lost == 0, format!("promise 1: {lost} packets were lost after the rule was confirmed"));
@@ -83,11 +83,11 @@ impl Verdict {
                 must(during.sent == 0, "there was a call although its firewall refused".to_owned());
             }
         }
-        // Without a rule nothing may pass at any time. In figure 5 the callee's early media may: its rule was granted.
-        let closed = match scene.expected {
-            Expected::Conversation => None,
-            Expected::NeverRang => Some(inward.between.heard + outward.between.heard),
-            Expected::GhostRing => Some(inward.between.heard),
+        // Without a rule nothing may pass at any time; where one was granted for a while, early media may.
+        let closed = match scene.opened {
+            Opened::Both => None,
+            Opened::Neither => Some(inward.between.heard + outward.between.heard),
+            Opened::TowardCaller => Some(inward.between.heard),
         };
         if let Some(passed) = closed.filter(|passed| *passed > 0) {
             broken.push(format!("promise 1: {passed} packets passed although the rule was refused"));
@@ -95,7 +95,7 @@ impl Verdict {
         if left_open != (0, 0) {
             broken.push(format!("{} rules and {} kernel entries are left over", left_open.0, left_open.1));
         }
-        Self { figure: scene.figure, inward, outward, left_open, broken }
+        Self { figure: scene.name, inward, outward, left_open, broken }
     }
 
     /// True if every promise held.

@@ -1,0 +1,202 @@
+//! The stage of one scene: phones that talk all the time, the ladder as it happens, and what was promised.
+
+use std::io;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use phone::Event;
+
+use super::caller::Handset;
+use super::media::{Media, Phase};
+use super::network::Network;
+use super::scene::{INSIDE, OUTSIDE, STRANGER, Scene};
+use super::verdict::{Direction, Verdict};
+use crate::admin::client;
+use crate::admin::protocol::{Request, Watched};
+use crate::ladder::{Arrow, Row, draw};
+
+/// Longer than anything here may take; it only bounds a failure.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How often the stage looks at what happens.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A scene while it is played.
+pub(super) struct Stage<'a> {
+    pub(super) scene: Scene,
+    pub(super) caller: Handset,
+    pub(super) callee: Handset,
+    pub(super) outside: Media,
+    pub(super) inside: Media,
+    /// The callee's phone has rung.
+    pub(super) rang: bool,
+    rows: Receiver<Row>,
+    /// The ladder so far.
+    pub(super) drawn: Vec<Row>,
+    since: Instant,
+    remarks: Vec<String>,
+    broken: Vec<String>,
+    show: &'a mut (dyn FnMut(&str) + Send),
+}
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(
+        network: &Network,
+        scene: Scene,
+        show: &'a mut (dyn FnMut(&str) + Send),
+    ) -> io::Result<Self> {
+        let Scene { caller_media, callee_media, insists, .. } = scene;
+        Ok(Self {
+            caller: Handset::new(&network.outside, "alice", OUTSIDE, caller_media, insists)?,
+            callee: Handset::new(&network.inside, "bob", INSIDE, callee_media, insists)?,
+            outside: Media::new(&network.outside, caller_media, callee_media, Some(STRANGER))?,
+            inside: Media::new(&network.inside, callee_media, caller_media, None)?,
+            rang: false,
+            rows: watch(network),
+            drawn: Vec::new(),
+            since: Instant::now(),
+            remarks: Vec::new(),
+            broken: Vec::new(),
+            scene,
+            show,
+        })
+    }
+
+    /// Judges what was counted and heard.
+    pub(super) fn verdict(&mut self, network: &Network) -> io::Result<Verdict> {
+        // What is left open is judged once the agent's background work had its time, but not for ever.
+        let mut open = network.open()?;
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while open != (0, 0) && Instant::now() < deadline {
+            thread::sleep(LOOK);
+            open = network.open()?;
+        }
+        self.draw_rows();
+        (self.show)("");
+        for remark in &self.remarks {
+            (self.show)(remark);
+        }
+        if !self.remarks.is_empty() {
+            (self.show)("");
+        }
+        let counts =
+            (Direction::count(&self.outside, &self.inside), Direction::count(&self.inside, &self.outside));
+        Ok(Verdict::judge(&self.scene, counts, open, std::mem::take(&mut self.broken)))
+    }
+
+    /// Begins a phase once everything sent in the last one has arrived or been dropped.
+    pub(super) fn phase(&mut self, phase: Phase) -> io::Result<()> {
+        for media in [&self.outside, &self.inside] {
+            media.phase(phase);
+        }
+        // The administrator lets inside talk to outside, and outside answer.
+        self.inside.settle(&self.outside)?;
+        self.outside.settle(&self.inside)
+    }
+
+    /// True once each phone has sent so many packets in a phase.
+    pub(super) fn both_sent(&self, phase: Phase, packets: u64) -> bool {
+        self.outside.sent(phase) >= packets && self.inside.sent(phase) >= packets
+    }
+
+    /// The next event of one phone, if one comes soon.
+    fn event(&mut self, caller: bool, patience: Duration) -> Option<Event> {
+        let phone = if caller { &self.caller } else { &self.callee };
+        let event = phone.event(patience);
+        self.rang |= !caller && matches!(event, Some(Event::Alerting { .. }));
+        event
+    }
+
+    /// Whether the callee's phone has rung, now that all it will ever hear of the call has arrived.
+    pub(super) fn has_rung(&mut self) -> bool {
+        while self.event(false, LOOK).is_some() {}
+        self.rang
+    }
+
+    /// Waits for an event of one phone, drawing the ladder meanwhile.
+    pub(super) fn hear<T>(&mut self, caller: bool, wanted: impl Fn(&Event) -> Option<T>) -> io::Result<T> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.draw_rows();
+            let Some(event) = self.event(caller, LOOK) else {
+                if Instant::now() > deadline {
+                    return Err(io::Error::other("a phone waited in vain"));
+                }
+                continue;
+            };
+            if let Some(found) = wanted(&event) {
+                return Ok(found);
+            }
+            if let Event::Ended { status, warning, reason, .. } = event {
+                return Err(io::Error::other(format!("the call ended: {status} {warning:?} {reason:?}")));
+            }
+        }
+    }
+
+    /// How the call ended for one phone: status, Reason, Warning.
+    pub(super) fn ended(&mut self, caller: bool) -> io::Result<(u16, Option<String>, Option<String>)> {
+        self.hear(caller, |event| {
+            let Event::Ended { status, reason, warning, .. } = event else { return None };
+            Some((*status, reason.clone(), warning.clone()))
+        })
+    }
+
+    /// Waits, drawing the ladder meanwhile.
+    pub(super) fn until(&mut self, what: &str, is_true: impl Fn(&Self) -> bool) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_true(self) {
+            if Instant::now() > deadline {
+                return Err(io::Error::other(format!("waited in vain until {what}")));
+            }
+            self.draw_rows();
+            thread::sleep(LOOK);
+        }
+        self.draw_rows();
+        Ok(())
+    }
+
+    /// Notes a broken promise.
+    pub(super) fn must(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.broken.push(what());
+        }
+    }
+
+    /// The thick arrow.
+    pub(super) fn media_row(&mut self, arrow: Arrow, text: String) {
+        let since = u64::try_from(self.since.elapsed().as_millis()).unwrap_or_default();
+        let at_ms = self.drawn.last().map_or(0, |row| row.at_ms) + since;
+        self.draw(Row { at_ms, arrow: Some(arrow), text, note: String::new() });
+    }
+
+    /// Something to be said under the ladder.
+    pub(super) fn remark(&mut self, text: &str) {
+        self.remarks.push(format!("  {text}"));
+    }
+
+    fn draw_rows(&mut self) {
+        while let Ok(row) = self.rows.try_recv() {
+            self.draw(row);
+        }
+    }
+
+    fn draw(&mut self, row: Row) {
+        if self.drawn.last().is_some_and(|last| draw::is_turn(last, &row)) {
+            (self.show)(&draw::spacer());
+        }
+        (self.show)(&draw::row(&row));
+        self.drawn.push(row);
+        self.since = Instant::now();
+    }
+}
+
+/// The rows of all ladders from now on, from the running agent.
+fn watch(network: &Network) -> Receiver<Row> {
+    let (rows, watched) = channel();
+    let agent = network.agent();
+    thread::spawn(move || {
+        // It ends with Postern, or with whoever looks at the rows.
+        let _ = client::watch(&agent, &Request::Watch, |watched: Watched| rows.send(watched.row).is_ok());
+    });
+    watched
+}
