@@ -44,8 +44,16 @@ impl Call {
         }
     }
 
-    /// The PRACK with the answer has gone on.
-    pub(super) fn agree_by_prack(&mut self, ctx: &mut Context<'_>, pair: Pair) {
+    /// The PRACK with this answer has gone on.
+    pub(super) fn agree_by_prack(
+        &mut self,
+        ctx: &mut Context<'_>,
+        (from, pair): (Side, Pair),
+        answer: Box<[u8]>,
+    ) {
+        if let Some(texts) = self.agreement_mut(pair).and_then(|agreement| agreement.texts.as_deref_mut()) {
+            texts[from] = answer;
+        }
         self.set_stage(pair, Stage::Agreed);
         self.complete_exchange(ctx);
         self.send_waiting_answer(ctx);

@@ -148,10 +148,10 @@ impl Call {
         let (builder, sdp) = leg.carry(ctx.config, builder, Carried::new(message), sdp);
         let sip = Sip { sdp, ..Sip::new(message.method(), 0) };
         exchange.client = Some(ctx.request(self.to(to), Some(exchange.request.key), hop, builder, sip));
-        let answers = exchange.role == Role::Answer;
+        let answer = (exchange.role == Role::Answer).then(|| message.body().into());
         self.exchanges.insert(position, exchange);
-        if answers {
-            self.agree_by_prack(ctx, pair);
+        if let Some(answer) = answer {
+            self.agree_by_prack(ctx, (from, pair), answer);
         }
     }
 

@@ -330,6 +330,8 @@ impl Call {
                 Description::Answer
             }
             Some(Stage::Wanted) => {
+                let by = self.invite.as_deref().map_or(Side::B, |invite| invite.from.other());
+                self.note_texts(pair, by, message.body().into(), Box::default());
                 self.set_stage(pair, Stage::Returned);
                 Description::Offer
             }
