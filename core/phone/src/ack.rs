@@ -1,7 +1,9 @@
 //! ACK to a 2xx: sent, repeated, received, and with the answer in it.
 
+use bytes::Bytes;
 use sip::dialog::Dialog;
 use sip::message::{Message, Method};
+use sip::transport::Hop;
 
 use crate::Event;
 use crate::call::{Call, Exchange};
@@ -11,7 +13,11 @@ impl Phone {
     pub(crate) fn on_ack(&mut self, message: &Message, out: &mut Out<'_>) {
         let Some((number, at)) = self.find_dialog(message) else { return };
         let Some(call) = self.calls.get_mut(&number) else { return };
-        if call.answer.take().is_none() {
+        //= RFC 3261 §13.3: an ACK is for the 2xx with its CSeq number; one of the last exchange may come again, late.
+        let acknowledged = |(_, bytes): &(Hop, Bytes)| {
+            Message::parse(bytes.clone()).is_ok_and(|answer| cseq(&answer) == cseq(message))
+        };
+        if call.answer.take_if(|answer| acknowledged(answer)).is_none() {
             return;
         }
         let Some(talk) = call.talks.get_mut(at) else { return };
@@ -71,4 +77,8 @@ impl Phone {
             self.decline(&call, message, out);
         }
     }
+}
+
+fn cseq(message: &Message) -> Option<u32> {
+    message.cseq().ok().map(|cseq| cseq.number)
 }

@@ -7,6 +7,7 @@ mod faults;
 mod gate;
 mod halves;
 mod log;
+mod manners;
 mod model;
 mod observe;
 mod phones;

@@ -62,6 +62,8 @@ pub(crate) struct View {
     pub(crate) offering: [bool; 2],
     /// An end has answered an offer of which the other has not heard yet.
     pub(crate) answering: bool,
+    /// An end has let the other offer; its answer comes in an ACK.
+    pub(crate) asking: Option<End>,
     /// Every place an end has ever named.
     pub(crate) named: [Vec<SocketAddr>; 2],
     /// Where an end would listen by its next description.
@@ -112,7 +114,8 @@ impl Model {
             networks: End::BOTH.map(|end| gate::network(&plan.house, script.is_outside(end))),
             said: [false; 2],
             offering: [false; 2],
-            answering: false,
+            answering: script.caller.extensions.delayed_offer,
+            asking: script.caller.extensions.delayed_offer.then_some(End::Caller),
             named: [Vec::new(), Vec::new()],
             wanted: End::BOTH.map(|end| script.party(end).media),
             beliefs: [BTreeMap::new(), BTreeMap::new()],
@@ -136,14 +139,16 @@ impl Model {
         self.half_life * 2
     }
 
-    /// A phone has written its address into a description.
-    pub(crate) fn names(&mut self, call: usize, end: End) {
+    /// A phone has written these places into a description.
+    pub(crate) fn names(&mut self, call: usize, end: End, places: Vec<SocketAddr>) {
         let view = &mut self.views[call];
-        let (place, named) = (view.wanted[index(end)], &mut view.named[index(end)]);
-        if !named.contains(&place) {
-            named.push(place);
+        view.disturbed |= self.storms > 0 && !places.is_empty();
+        let named = &mut view.named[index(end)];
+        for place in places {
+            if !named.contains(&place) {
+                named.push(place);
+            }
         }
-        view.disturbed |= self.storms > 0;
     }
 
     pub(crate) fn belief(&mut self, call: usize, end: End, number: CallNumber) -> &mut Belief {
@@ -310,7 +315,8 @@ impl View {
         };
         let [incarnation] = self.incarnations.as_slice() else { return false };
         let ours = incarnation.life == life && incarnation.ending.is_none() && !incarnation.ended;
-        let calm = !self.disturbed && !self.unsure && !self.offering[0] && !self.offering[1];
+        let pending = self.offering[0] || self.offering[1] || self.asking.is_some();
+        let calm = !self.disturbed && !self.unsure && !pending;
         ours && calm && !self.said[0] && !self.said[1] && self.beliefs.iter().all(one)
     }
 }

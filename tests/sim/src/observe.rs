@@ -8,6 +8,7 @@ use machine::Machine as _;
 use middlebox::Transport;
 use middlebox::memory::Packet;
 
+use crate::manners;
 use crate::model::{SETTLE, above, index};
 use crate::plan::{End, place};
 use crate::queue::Happening;
@@ -116,7 +117,11 @@ impl World {
         if body.is_empty() || !self.books.passed_on.insert(digest) {
             return;
         }
-        let early = wire::status(bytes) == 0 && !self.plan.house.early_media;
+        // Without early media an offer has a reservation at most, and sometimes it comes in a response.
+        let script = &self.plan.calls[call];
+        let asks = script.offers.iter().any(|(_, _, offer)| offer.by.is_none());
+        let offers = wire::status(bytes) == 0 || asks || script.caller.extensions.delayed_offer;
+        let early = offers && !self.plan.house.early_media;
         if early || self.model.views[call].disturbed || self.model.storms > 0 {
             return;
         }
@@ -156,6 +161,11 @@ impl World {
         if status < 200 || wire::method(bytes) != "INVITE" {
             return;
         }
+        let party = self.plan.calls[call].parties();
+        // An INVITE that is repeated after its transaction is over makes another.
+        if party.into_iter().any(|party| party.oddities.repeats_old) {
+            return;
+        }
         let via = wire::field(bytes, "Via").unwrap_or_default();
         let first = *self.books.finals.entry((self.agent.life, via)).or_insert(status);
         if first != status {
@@ -180,7 +190,10 @@ impl World {
         let odd = self.plan.calls[handset.seat.call].party(handset.seat.end).oddities;
         let beliefs = &self.model.views[handset.seat.call].beliefs[index(handset.seat.end)];
         let told = beliefs.values().all(|belief| !belief.ends.is_empty());
-        told && (odd.ignores_bye || odd.silent_after_cancel || handset.machine.is_idle())
+        // One that has lost its memory tells nothing any more.
+        let forgot = odd.reboots_after.is_some() && handset.machine.is_idle();
+        let silent = odd.ignores_bye || odd.silent_after_cancel || odd.answers_reinvite_late.is_some();
+        forgot || told && (silent || handset.machine.is_idle())
     }
 
     /// What must be true when everybody has gone home.
@@ -233,7 +246,8 @@ impl World {
         let view = self.model.views[call].clone();
         for end in End::BOTH {
             for (number, belief) in &view.beliefs[index(end)] {
-                if belief.ends.len() != 1 {
+                let forgot = self.plan.calls[call].party(end).oddities.reboots_after.is_some();
+                if belief.ends.len() > 1 || belief.ends.is_empty() && !forgot {
                     let ends = belief.ends.len();
                     self.violation(Some(call), format!("{end:?}'s call {} ended {ends} times", number.0));
                 }
@@ -253,13 +267,12 @@ impl World {
     /// Where nothing goes wrong, calls go as their script says.
     fn check_quiet(&mut self, call: usize) {
         let (script, view) = (&self.plan.calls[call], &self.model.views[call]);
-        let plain = phone::Oddities::default();
-        let usual = script.caller.oddities == plain
-            && script.callee.oddities == plain
-            && script.cancel.is_none()
-            && script.caller.media.port() > 1024
-            && script.callee.media.port() > 1024
-            && script.hang_ups.iter().all(|(_, after)| *after > Duration::from_secs(3));
+        let usual =
+            script.parties().into_iter().all(|party| manners::is_usual(&party.extensions, &party.oddities))
+                && script.cancel.is_none()
+                && script.caller.media.port() > 1024
+                && script.callee.media.port() > 1024
+                && script.hang_ups.iter().all(|(_, after)| *after > Duration::from_secs(3));
         let accepts = matches!(script.answer, phone::Answer::Accept { .. });
         if !usual || !accepts || self.plan.house.calls_max < 100 || self.plan.house.names {
             return;

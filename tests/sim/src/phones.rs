@@ -31,6 +31,7 @@ impl World {
         }
         self.note(Some(seat_of.call), format!("{} sends {headline}", self.name(seat)));
         self.log.mix(&bytes);
+        self.model.names(seat_of.call, seat_of.end, wire::places(&bytes));
         let v6 = self.plan.house.v6;
         match [true, false].into_iter().find(|outside| place::agent(v6, *outside) == to) {
             Some(outside) => self.over(seat, || Happening::ToAgent { seat, outside, bytes: bytes.clone() }),
@@ -45,19 +46,24 @@ impl World {
             Event::Calling { call: number, call_id } => {
                 self.books.call_ids.insert(call, call_id);
                 self.model.belief(call, end, number);
-                self.model.names(call, end);
             }
             Event::Called { call: number, .. } => {
                 self.model.belief(call, end, number);
             }
+            Event::Moved { call: number, media } => {
+                let view = &mut self.model.views[call];
+                view.wanted[at] = media;
+                // Behind a reliable 18x the answer has been given (RFC 3262 §5): what the 200 says then moves nobody.
+                let can = &self.plan.calls[call].callee.extensions;
+                view.unsure |= can.reliable != phone::Reliable::Unknown || can.precondition.is_some();
+                self.model.belief(call, end, number).local = media;
+            }
+            Event::Refreshed { .. } => self.tally.refreshed += 1,
             Event::Alerting { .. }
             | Event::Ringing { .. }
             | Event::Offered { .. }
-            | Event::Moved { .. }
-            | Event::Refreshed { .. }
             | Event::Redirected { .. } => {}
             Event::Answered { call: number, remote } => {
-                self.model.names(call, end);
                 let now = self.now;
                 let belief = self.model.belief(call, end, number);
                 belief.answered = Some(now);
@@ -72,15 +78,18 @@ impl World {
                     (belief.remote, belief.local) = (remote.rtp, wanted);
                 }
                 let view = &mut self.model.views[call];
-                if std::mem::take(&mut view.offering[at]) {
+                if view.asking == Some(end) {
+                    // Its answer is on its way in an ACK.
+                    view.offering[at] = false;
+                } else if view.asking.take().is_some() || std::mem::take(&mut view.offering[at]) {
                     view.answering = false;
                 } else {
                     view.unsure |= !view.offering[1 - at];
                     view.answering = true;
-                    self.model.names(call, end);
                 }
             }
             Event::ChangeRefused { call: number, .. } => {
+                self.model.views[call].asking = None;
                 // The phone goes back to where it was.
                 let local = self.model.belief(call, end, number).local;
                 let view = &mut self.model.views[call];
@@ -117,18 +126,27 @@ impl World {
         let (call, end) = (self.handsets[seat].seat.call, self.handsets[seat].seat.end);
         let media = offer.media.unwrap_or_else(|| self.model.views[call].wanted[index(end)]);
         let mut out = Outbox::new();
-        let wish = phone::Offer { by: phone::By::Invite, media, direction: offer.direction, video: None };
-        let input = phone::Input::Offer { call: number, offer: wish };
+        let Offer { by, direction, video, .. } = offer;
+        let input = match by {
+            Some(by) => {
+                let offer = phone::Offer { by, media, direction, video };
+                phone::Input::Offer { call: number, offer }
+            }
+            None => phone::Input::Ask(number),
+        };
+        let media = if by.is_some() { media } else { self.model.views[call].wanted[index(end)] };
         machine::Machine::handle(&mut self.handsets[seat].machine, self.now, input, &mut out);
         if !out.is_empty() {
             self.tally.reoffers += 1;
             let view = &mut self.model.views[call];
             view.wanted[index(end)] = media;
             view.offering[index(end)] = true;
+            if by.is_none() {
+                (view.asking, view.answering) = (Some(end), true);
+            }
             // Which way is closed depends on what both have said last: not worth a second ledger here.
             let closes = self.plan.house.policy.hold == OnHold::Close;
             view.unsure |= closes && offer.direction != Direction::SendRecv;
-            self.model.names(call, end);
         }
         self.grant_phone(seat, out);
     }

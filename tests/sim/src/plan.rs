@@ -10,8 +10,10 @@ use std::time::Duration;
 use b2bua::config::{CallPolicy, Crucial, OnHold, PreconditionType, RealmPolicy, Redirect, SessionPolicy};
 use b2bua::ledger::SourcePolicy;
 use machine::{Instant, Rng};
-use phone::{Answer, Oddities};
+use phone::{Answer, By, Extensions, Oddities};
 use sdp::Direction;
+
+use crate::manners;
 
 /// Which part of a seed's plan is run.
 #[derive(Debug, Clone, Default)]
@@ -109,6 +111,8 @@ pub struct Party {
     pub address: SocketAddr,
     /// Where it wants media at first.
     pub media: SocketAddr,
+    /// What it can.
+    pub extensions: Extensions,
     /// How it misbehaves.
     pub oddities: Oddities,
     /// What lies between it and the agent.
@@ -161,6 +165,12 @@ impl Script {
         }
     }
 
+    /// Both ends.
+    #[must_use]
+    pub fn parties(&self) -> [&Party; 2] {
+        End::BOTH.map(|end| self.party(end))
+    }
+
     /// Whether an end is outside.
     #[must_use]
     pub fn is_outside(&self, end: End) -> bool {
@@ -168,13 +178,17 @@ impl Script {
     }
 }
 
-/// A re-INVITE.
+/// A change of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offer {
+    /// In which request; `None`: a re-INVITE that leaves the offer to the other end.
+    pub by: Option<By>,
     /// Where media is wanted from then on; `None`: where it is.
     pub media: Option<SocketAddr>,
     /// Who may send.
     pub direction: Direction,
+    /// Where video is wanted, if it is.
+    pub video: Option<u16>,
 }
 
 /// Something that goes wrong.
@@ -266,11 +280,11 @@ const HOSTS: u64 = 6;
 /// Even media ports of each host; few, so that calls use ports again that others have just left.
 const PORTS: u64 = 12;
 
-fn millis(rng: &mut Rng, from: u64, to: u64) -> Duration {
+pub(crate) fn millis(rng: &mut Rng, from: u64, to: u64) -> Duration {
     Duration::from_millis(from + rng.below(to - from + 1))
 }
 
-fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
+pub(crate) fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
     // Below the length, which fits.
     choices[rng.below(choices.len() as u64) as usize]
 }
@@ -365,18 +379,11 @@ impl Party {
         let host = place::host(house.v6, outside, 10 + rng.below(HOSTS) as u8);
         // Both ends of a call listen on a port of their own.
         let port = 10_000 + (number % 10_000) as u16 * 2 + u16::from(outside);
-        let mut odd = |percent| rng.percent(percent);
-        let oddities = Oddities {
-            never_acks: odd(3),
-            answers_twice: odd(5),
-            silent_after_cancel: odd(5),
-            ignores_bye: odd(5),
-            ..Oddities::default()
-        };
+        let (extensions, oddities) = (manners::extensions(rng), manners::oddities(rng));
         let media = media(rng, host);
         // Now and then one names a port that no pinhole may lead to.
         let media = if rng.percent(3) { SocketAddr::new(host, 22) } else { media };
-        Self { address: SocketAddr::new(host, port), media, oddities, link: Link::draw(rng) }
+        Self { address: SocketAddr::new(host, port), media, extensions, oddities, link: Link::draw(rng) }
     }
 }
 
@@ -391,7 +398,11 @@ impl Script {
         let start = Instant::ZERO + millis(rng, 500, 500 + spread.as_millis() as u64);
         let from_outside = rng.percent(50);
         let caller = Party::draw(&mut rng.fork(), house, from_outside, number);
-        let callee = Party::draw(&mut rng.fork(), house, !from_outside, number);
+        let mut callee = Party::draw(&mut rng.fork(), house, !from_outside, number);
+        if caller.oddities.reboots_after.is_some() {
+            // A call of which nobody knows any more is ended by session timers only, and not every house has them.
+            callee.oddities.reboots_after = None;
+        }
         let rings = match rng.below(4) {
             0 => Duration::ZERO,
             1 => millis(rng, 0, 300),
@@ -441,11 +452,15 @@ impl Script {
                 false => media,
             });
             let ways = [Direction::SendRecv, Direction::SendOnly, Direction::Inactive, Direction::SendRecv];
-            let offer = Offer { media: moves, direction: pick(rng, &ways) };
+            let by =
+                pick(rng, &[None, Some(By::Update), Some(By::Update), Some(By::Invite), Some(By::Invite)]);
+            let video = script.party(end).extensions.video.filter(|_| rng.percent(50));
+            let offer = Offer { by, media: moves, direction: pick(rng, &ways), video };
             script.offers.push((end, millis(rng, 0, longest), offer));
             if rng.percent(10) {
                 // Glare.
-                let other = Offer { media: None, direction: Direction::SendRecv };
+                let by = Some(By::Invite);
+                let other = Offer { by, media: None, direction: Direction::SendRecv, video: None };
                 script.offers.push((end.other(), script.offers[script.offers.len() - 1].1, other));
             }
         }

@@ -11,6 +11,7 @@ pub struct Tally {
     pub answered: u64,
     pub cut: u64,
     pub reoffers: u64,
+    pub refreshed: u64,
     pub faults: u64,
     pub forged: u64,
     pub lost: u64,
@@ -32,6 +33,7 @@ impl Tally {
             (&mut self.answered, other.answered),
             (&mut self.cut, other.cut),
             (&mut self.reoffers, other.reoffers),
+            (&mut self.refreshed, other.refreshed),
             (&mut self.faults, other.faults),
             (&mut self.forged, other.forged),
             (&mut self.lost, other.lost),
@@ -60,7 +62,8 @@ impl fmt::Display for Tally {
         )?;
         writeln!(
             f,
-            "{dialled} calls dialled, {answered} answered, {reoffers} re-offers, {cut} cut by us with a reason"
+            "{dialled} calls dialled, {answered} answered, {reoffers} re-offers, {} refreshes, {cut} cut by us with a reason",
+            self.refreshed
         )?;
         writeln!(
             f,

@@ -1,5 +1,7 @@
 //! What the simulation reads in SIP messages: little, and without the parser that it tests.
 
+use std::net::{IpAddr, SocketAddr};
+
 /// `INVITE c7b`, `200 OK (INVITE) +sdp`.
 pub(crate) fn headline(message: &[u8]) -> String {
     let first = line(message);
@@ -46,4 +48,17 @@ pub(crate) fn field(message: &[u8], name: &str) -> Option<String> {
 pub(crate) fn body(message: &[u8]) -> &[u8] {
     let at = message.windows(4).position(|four| four == b"\r\n\r\n");
     at.map_or(&[], |at| &message[at + 4..])
+}
+
+/// Where the sender of a description wants RTP: one address, each m-line's port.
+pub(crate) fn places(message: &[u8]) -> Vec<SocketAddr> {
+    let body = String::from_utf8_lossy(body(message));
+    let address = body.lines().find_map(|line| line.strip_prefix("c=")?.split(' ').nth(2)?.parse().ok());
+    let Some(address): Option<IpAddr> = address else { return Vec::new() };
+    let port = |line: &str| line.strip_prefix("m=")?.split(' ').nth(1)?.parse().ok();
+    body.lines()
+        .filter_map(port)
+        .filter(|port| *port > 0)
+        .map(|port| SocketAddr::new(address, port))
+        .collect()
 }

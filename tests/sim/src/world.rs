@@ -354,7 +354,7 @@ fn handset(seed: u64, script: &Script, seat: Seat) -> Handset {
         media: party.media,
         answer: script.answer,
         timers: TimerValues::default(),
-        extensions: phone::Extensions::default(),
+        extensions: party.extensions,
         oddities: party.oddities,
     };
     Handset {
