@@ -24,62 +24,80 @@ pub fn flows(session: &Session<'_>) -> Result<Flows, Refusal> {
     let direction = session.session_lines().find_map(direction).unwrap_or(Direction::SendRecv);
     let transports = bundle::transports(session);
     for stream in 0..session.streams() {
+        let transport = transports.get(usize::from(stream)).copied().unwrap_or(stream);
         let mut lines = session.stream_lines(stream);
         let Some(line) = lines.next() else { continue };
         let mut fields = words(line.value);
         let media = Media::from_word(fields.next().unwrap_or_default());
-        let refuse = |why| Refusal::of(stream, media, why);
-        let ports = Ports::parse(fields.next().unwrap_or_default()).map_err(refuse)?;
-        let transport = transports.get(usize::from(stream)).copied().unwrap_or(stream);
-        //= RFC 9143 §6: port 0 with bundle-only means that the stream has no transport of its own.
-        let bundled = ports.first == 0
-            && transport != stream
-            && lines.clone().any(|line| line.attribute("bundle-only").is_some());
-        //= RFC 3264 §6, §8.2: port 0 means that the stream is not in use; what else its lines say means nothing.
-        if ports.first == 0 && !bundled {
-            continue;
-        }
-        let carrier =
-            Carrier::parse(fields.next().unwrap_or_default()).ok_or_else(|| refuse(Why::UnknownProtocol))?;
-        let rtcp = rtcp::Attributes::parse(lines.clone()).map_err(refuse)?;
-        let mut template = MediaFlow {
-            stream,
-            transport,
-            media,
-            protocol: carrier.protocol,
-            direction: lines.clone().find_map(self::direction).unwrap_or(direction),
-            address: Ipv4Addr::UNSPECIFIED.into(),
-            rtp: ports.first,
-            rtcp: None,
-            rtcp_mux: carrier.rtp && rtcp.mux,
-            setup: Setup::Unsaid,
-            ice: Ice::None,
-        };
-        if bundled {
-            found.push(template);
-            continue;
-        }
-        let address = address(session, lines.clone());
-        if ice::is_for(carrier.protocol, lines.clone()) {
-            let port =
-                address.as_ref().map_or(Ok(None), |address| carrier.rtcp(&rtcp, *address, ports.first));
-            let default = ice::default(template, address, port);
-            found.push(default);
-            ice::candidates(lines, default, &mut found).map_err(refuse)?;
-            continue;
-        }
-        template.address = address.map_err(refuse)?;
-        if carrier.protocol == Protocol::Tcp {
-            let said = |line: Line<'_>| line.attribute("setup").and_then(Setup::from_word);
-            let setup = lines.find_map(said).or_else(|| session.session_lines().find_map(said));
-            template.setup = setup.unwrap_or(Setup::Unsaid);
-        }
-        unfold(template, ports, carrier, &rtcp, &mut found).map_err(refuse)?;
+        let head = Head { stream, transport, media, direction };
+        read(session, head, fields, lines, &mut found).map_err(|why| Refusal::of(stream, media, why))?;
     }
     if !transports.is_empty() {
         bundle::settle(&mut found);
     }
     Ok(found)
+}
+
+/// What is known of a stream before its lines are read.
+#[derive(Clone, Copy)]
+struct Head {
+    stream: u16,
+    transport: u16,
+    media: Media,
+    /// That of the session.
+    direction: Direction,
+}
+
+/// Reads one stream: `fields` are those of its m-line behind the first, `lines` those that follow it.
+fn read<'l>(
+    session: &Session<'_>,
+    Head { stream, transport, media, direction }: Head,
+    mut fields: impl Iterator<Item = &'l [u8]>,
+    mut lines: Lines<'_>,
+    found: &mut Flows,
+) -> Result<(), Why> {
+    let ports = Ports::parse(fields.next().unwrap_or_default())?;
+    //= RFC 9143 §6: port 0 with bundle-only means that the stream has no transport of its own.
+    let bundled = ports.first == 0
+        && transport != stream
+        && lines.clone().any(|line| line.attribute("bundle-only").is_some());
+    //= RFC 3264 §6, §8.2: port 0 means that the stream is not in use; what else its lines say means nothing.
+    if ports.first == 0 && !bundled {
+        return Ok(());
+    }
+    let carrier = Carrier::parse(fields.next().unwrap_or_default()).ok_or(Why::UnknownProtocol)?;
+    let rtcp = rtcp::Attributes::parse(lines.clone())?;
+    let mut template = MediaFlow {
+        stream,
+        transport,
+        media,
+        protocol: carrier.protocol,
+        direction: lines.clone().find_map(self::direction).unwrap_or(direction),
+        address: Ipv4Addr::UNSPECIFIED.into(),
+        rtp: ports.first,
+        rtcp: None,
+        rtcp_mux: carrier.rtp && rtcp.mux,
+        setup: Setup::Unsaid,
+        ice: Ice::None,
+    };
+    if bundled {
+        found.push(template);
+        return Ok(());
+    }
+    let address = address(session, lines.clone());
+    if ice::is_for(carrier.protocol, lines.clone()) {
+        let port = address.as_ref().map_or(Ok(None), |address| carrier.rtcp(&rtcp, *address, ports.first));
+        let default = ice::default(template, address, port);
+        found.push(default);
+        return ice::candidates(lines, default, found);
+    }
+    template.address = address?;
+    if carrier.protocol == Protocol::Tcp {
+        let said = |line: Line<'_>| line.attribute("setup").and_then(Setup::from_word);
+        let setup = lines.find_map(said).or_else(|| session.session_lines().find_map(said));
+        template.setup = setup.unwrap_or(Setup::Unsaid);
+    }
+    unfold(template, ports, carrier, &rtcp, found)
 }
 
 /// Adds one flow per port pair of an m-line.

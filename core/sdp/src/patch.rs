@@ -167,7 +167,9 @@ impl<'s, 'a> Patch<'s, 'a> {
     fn append(&self, out: &mut Vec<u8>, copied: usize, line: &str) -> usize {
         let last = self.session.spans().len() - 1;
         let (end, line_end) = (self.session.spans()[last].end as usize, self.line_end(last));
-        if copied <= end {
+        // A last line without an end that has been removed leaves `copied` where a replaced one does.
+        let removed = copied > end || (copied == end && out.ends_with(b"\n"));
+        if !removed {
             out.extend_from_slice(&self.session.to_bytes()[copied..end]);
             out.extend_from_slice(line_end);
             out.extend_from_slice(line.as_bytes());

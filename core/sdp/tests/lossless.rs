@@ -142,3 +142,12 @@ proptest! {
         prop_assert!(different <= 1);
     }
 }
+
+#[test]
+fn a_line_is_added_where_the_last_one_without_an_end_was_removed() {
+    let text = "v=0\r\no=- 1 1 IN IP4 10.0.0.7\r\nm=audio 0 RTP/AVP 0\r\na=bundle-only";
+    let session = Session::parse(text.as_bytes()).unwrap();
+    let bytes = session.patch().port(0, 0).insert(4, "a=x").insert(9, "a=y").finish();
+    let expected = "v=0\r\no=- 1 1 IN IP4 10.0.0.7\r\nm=audio 0 RTP/AVP 0\r\na=x\r\na=y\r\n";
+    assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+}
