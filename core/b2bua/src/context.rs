@@ -18,6 +18,7 @@ use crate::config::{Config, NextHop};
 use crate::event::{CallId, Event, Sip};
 use crate::io::{LookupId, Output};
 use crate::ledger::{LedgerRequest, RequestIds};
+use crate::precondition::memory::Unwilling;
 use crate::side::Side;
 use crate::tag::Tag;
 
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) servers: Map<ServerKey, CallId>,
     /// Rules that calls own or have owned.
     pub(crate) rules: Map<(MiddleboxId, Prid), CallId>,
+    /// Callees that want no preconditions.
+    pub(crate) unwilling: Unwilling,
     /// Names being looked up.
     pub(crate) lookups: Map<LookupId, CallId>,
     lookups_made: u64,
@@ -111,6 +114,7 @@ impl Shared {
             servers: Map::with_hasher(Seeded::new(&mut rng)),
             rules: Map::with_hasher(Seeded::new(&mut rng)),
             lookups: Map::with_hasher(Seeded::new(&mut rng)),
+            unwilling: Unwilling::default(),
             lookups_made: 0,
             transmits: Outbox::new(),
             requests: Outbox::new(),
@@ -131,6 +135,7 @@ impl Shared {
             clients,
             servers,
             rules,
+            unwilling,
             lookups,
             lookups_made: _,
             transmits: _,
@@ -145,6 +150,7 @@ impl Shared {
         see_map(servers, onlooker);
         see_map(rules, onlooker);
         see_map(lookups, onlooker);
+        onlooker.see(unwilling);
     }
 
     /// Forgets rules that a call no longer owns. A middlebox may have given an identifier to another call since.
@@ -288,11 +294,11 @@ impl Context<'_> {
         &mut self,
         to: Recipient,
         invite: ClientKey,
-        reasons: &[(Name, &[u8])],
+        (extra, body): (&[(Name, &[u8])], &[u8]),
         message: Sip,
     ) -> bool {
         let Shared { endpoint, transmits, .. } = &mut *self.shared;
-        let sent = endpoint.cancel(self.now, invite, reasons, b"", transmits).is_some();
+        let sent = endpoint.cancel(self.now, invite, extra, body, transmits).is_some();
         if sent {
             self.sent(to, message);
         }

@@ -7,6 +7,8 @@ use std::fmt;
 use midcom::{Failure, FailureClass};
 use sip::message::{Builder, Message, Name};
 
+use crate::side::Sides;
+
 /// Which status code says which class of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Codes {
@@ -68,12 +70,17 @@ pub(crate) struct Verdict {
     pub(crate) what: String,
     /// Retry-After in seconds.
     pub(crate) retry_after_s: Option<u32>,
+    /// What each side's last description becomes if a precondition was the matter (RFC 3312 §8).
+    pub(crate) failed: Option<Box<Failed>>,
 }
+
+/// Descriptions with all streams turned off and the precondition that failed.
+pub(crate) type Failed = Sides<Option<Box<[u8]>>>;
 
 impl Verdict {
     /// A verdict without Retry-After.
     pub(crate) fn new(code: u16, class: &'static str, what: impl Into<String>) -> Self {
-        Self { code, phrase: phrase(code), class, what: what.into(), retry_after_s: None }
+        Self { code, phrase: phrase(code), class, what: what.into(), retry_after_s: None, failed: None }
     }
 
     /// What a middlebox's refusal means for a call.
@@ -94,6 +101,11 @@ impl Verdict {
     pub(crate) fn revoked(codes: &Codes, stream: u16) -> Self {
         let what = format!("the pinhole was taken away, stream {}", u32::from(stream) + 1);
         Self { what, ..Self::of_middlebox(codes, Failure::Conflict, stream, true) }
+    }
+
+    /// The same failure where somebody insists on the precondition that it was.
+    pub(crate) fn enforced(self, failed: Failed) -> Self {
+        Self { code: 580, phrase: phrase(580), failed: Some(Box::new(failed)), ..self }
     }
 
     /// A failure that no firewall has to do with.
@@ -242,6 +254,7 @@ pub(crate) fn phrase(code: u16) -> &'static str {
         408 => "Request Timeout",
         415 => "Unsupported Media Type",
         420 => "Bad Extension",
+        421 => "Extension Required",
         480 => "Temporarily Unavailable",
         481 => "Call/Transaction Does Not Exist",
         487 => "Request Terminated",
@@ -252,6 +265,8 @@ pub(crate) fn phrase(code: u16) -> &'static str {
         503 => "Service Unavailable",
         504 => "Server Time-out",
         513 => "Message Too Large",
+        //= RFC 3312 §8: the code for preconditions that cannot be met.
+        580 => "Precondition Failure",
         590 => "Firewall Failure",
         591 => "Firewall Temporarily Closed",
         592 => "Firewall Policy",

@@ -19,6 +19,7 @@ mod leg;
 mod limits;
 mod named;
 mod outside;
+mod precondition;
 mod route;
 pub mod side;
 mod tag;

@@ -1,5 +1,7 @@
 //! Every limit of the B2BUA, and what is answered at it.
 
+use std::time::Duration;
+
 /// How much of everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -33,3 +35,10 @@ impl Default for Limits {
         }
     }
 }
+
+/// Callees remembered because they want no preconditions; beyond it the oldest is forgotten, and its next call asks again.
+pub(crate) const UNWILLING_MAX: usize = 4096;
+/// How long such a callee is remembered.
+pub(crate) const UNWILLING_TIME: Duration = Duration::from_secs(3600);
+/// The longest Request-URI, in bytes, with which one is remembered; longer ones are asked each time.
+pub(crate) const UNWILLING_URI_MAX: usize = 256;

@@ -3,6 +3,7 @@
 
 use machine::{Instant, Outbox};
 use midcom::Failure;
+use sdp::precondition::Strength;
 use sip::dialog::Dialog;
 use sip::message::{Builder, Message, Method, Name};
 
@@ -14,11 +15,19 @@ use crate::event::{CallId, Event, Sip};
 use crate::failure::{Verdict, phrase};
 use crate::io::Output;
 use crate::ledger::{Crossing, MediaPath};
+use crate::leg::body::Body;
 use crate::leg::headers;
 use crate::leg::session_timer::SessionTimer;
+use crate::precondition::text;
 use crate::route;
 use crate::side::{Side, Sides};
 use crate::tag::Tag;
+
+/// True if an INVITE insists on preconditions and could not be told how far they are.
+fn lacks_100rel(invite: &Message) -> bool {
+    let Body::Description(description) = Body::of(invite) else { return false };
+    text::strength(description) == Some(Strength::Mandatory) && !headers::supports_100rel(invite)
+}
 
 /// True if To has a tag: the request is meant for a dialog.
 pub(crate) fn has_tag(request: &Message) -> bool {
@@ -64,6 +73,11 @@ impl B2bua {
         }
         if self.context(now, out).refuses_extension(&request) {
             return;
+        }
+        if lacks_100rel(&request.message) {
+            //= RFC 3312 §11: preconditions need 100rel. RFC 3261 §21.4.15: what is missing is named.
+            let lines = [(Name::Require, headers::REL100)];
+            return self.context(now, out).answer_alone(&request, 421, &lines);
         }
         let plan = match self.plan(&request) {
             Ok(plan) => plan,

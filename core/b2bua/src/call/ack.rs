@@ -51,7 +51,7 @@ impl Call {
     /// The ACK goes on, or one of our own.
     pub(super) fn send_ack(&mut self, ctx: &mut Context<'_>, message: Option<&Message>) {
         let pair = self.answered_pair();
-        let returned = self.stage(pair) == Some(Stage::Returned);
+        let (returned, answer) = (self.stage(pair) == Some(Stage::Returned), self.as_answer());
         let Some(invite) = self.invite.as_deref_mut() else { return };
         let to = invite.from.other();
         let Client::Accepted { key, cseq, offer } = std::mem::replace(&mut invite.client, Client::Done)
@@ -59,7 +59,7 @@ impl Call {
             return;
         };
         ctx.stop(&mut invite.timer);
-        let sdp = if returned { Sdp::Passes } else { Sdp::Stays };
+        let sdp = if returned { answer } else { Sdp::Stays };
         let leg = &mut self.legs[to];
         let hop = leg.next_hop(ctx.config);
         let Some(dialog) = &leg.dialog else { return };

@@ -136,7 +136,7 @@ impl Call {
     pub(super) fn send_answer(&mut self, ctx: &mut Context<'_>, message: Message) {
         let pair = self.answered_pair();
         let stage = self.stage(pair);
-        let waits = self.awaits_prack(pair) || stage == Some(Stage::Returned);
+        let waits = self.awaits_prack(pair) || self.is_informing(pair) || stage == Some(Stage::Returned);
         let Some(invite) = self.invite.as_deref_mut() else { return };
         if invite.restore.is_some() {
             return self.restored(ctx);
@@ -189,16 +189,20 @@ impl Call {
     ) -> (Builder, bool) {
         let Some(agreement) = self.agreement(pair) else { return (builder, false) };
         let shown = agreement.texts.as_deref().map(|texts| texts[from.other()].clone());
-        match (agreement.stage, carried.body(), shown) {
+        let bare = matches!(carried.body(), Body::None | Body::Opaque(_));
+        match (agreement.stage, shown.filter(|_| bare || self.has_answered_us(pair))) {
             // It answered in a response that its peer has not seen as an answer.
-            (Stage::Offered, Body::None | Body::Opaque(_), Some(shown)) => {
-                self.legs[from].describe(ctx.config, carried.relay(builder, false), &shown)
+            (Stage::Offered, Some(shown)) => {
+                let answer = self.as_answer();
+                self.legs[from].describe(ctx.config, carried.relay(builder, false), &shown, answer)
             }
-            (Stage::Offered | Stage::Wanted, _, _) => {
-                self.legs[from].carry(ctx.config, builder, carried, Sdp::Passes)
+            (Stage::Offered, None) => {
+                let answer = self.as_answer();
+                self.legs[from].carry(ctx.config, builder, carried, answer)
             }
+            (Stage::Wanted, _) => self.legs[from].carry(ctx.config, builder, carried, Sdp::Passes),
             //= RFC 6337 §3.1.1: after the answer a description in a response says nothing; it may be the same once more.
-            (Stage::Returned | Stage::Agreed, _, _) => {
+            (Stage::Returned | Stage::Agreed, _) => {
                 self.legs[from].carry(ctx.config, builder, carried, Sdp::Same)
             }
         }

@@ -43,7 +43,7 @@ impl Call {
         match (from, pair) {
             (Side::A, Pair::Early(number)) if others => {
                 self.refuse_request(ctx, from, request, 200, &[]);
-                self.end_early(ctx, number, Reason::CANCELLED, Some(&request.message));
+                self.end_early(ctx, number, (Reason::CANCELLED, None), Some(&request.message));
             }
             (Side::A, _) => {
                 self.refuse_request(ctx, from, request, 200, &[]);

@@ -3,7 +3,8 @@
 use sip::message::{Message, Method, Name};
 
 use super::Call;
-use super::ending::End;
+use super::ending::{End, Ending};
+use super::enforce::LABEL;
 use super::invite::{Client, Server};
 use crate::context::{Context, Wake};
 use crate::event::{Cause, Sip};
@@ -67,16 +68,20 @@ impl Call {
     //= RFC 3261 §9.1: only after a provisional response.
     pub(super) fn send_cancel(&mut self, ctx: &mut Context<'_>) {
         let id = self.id;
+        let Some(to) = self.invite.as_deref().map(|invite| invite.from.other()) else { return };
+        let failed = self.ending.as_deref().and_then(Ending::failed);
+        //= RFC 3312 §8: so does the CANCEL.
+        let body = self.failed_description(ctx, to, failed).unwrap_or_default();
         let Some(invite) = self.invite.as_deref_mut() else { return };
-        let to = invite.from.other();
         let Client::Cancelling { key, sent: sent @ false, reasons } = &mut invite.client else { return };
         //= RFC 7989 §7: Session-ID of CANCEL is that of its INVITE.
         let session_id = self.session_id.of_invite(to, invite.setup.is_some());
         let mut extra: Vec<(Name, &[u8])> = vec![(Name::SessionId, session_id.as_bytes())];
         extra.extend(reasons.iter().map(|reason| (Name::Reason, &**reason)));
+        extra.extend(Some(LABEL).filter(|_| !body.is_empty()));
         let reason = reasons.iter().find_map(|reason| crate::failure::cause(reason)).unwrap_or(0);
         let sip = Sip { reason, ..Sip::new(&Method::Cancel, 0) };
-        *sent = ctx.cancel(crate::context::Recipient { call: id, side: to }, *key, &extra, sip);
+        *sent = ctx.cancel(crate::context::Recipient { call: id, side: to }, *key, (&extra, &body), sip);
         if *sent {
             reasons.clear();
             //= RFC 3261 §9.1: without a final response the INVITE is given up after 64*T1. A call that is over by

@@ -17,7 +17,7 @@ use super::invite::{Server, Setup};
 use super::offer::Agreement;
 use crate::context::Context;
 use crate::event::Sip;
-use crate::failure::{Reason, write_reason};
+use crate::failure::{Failed, Reason, write_reason};
 use crate::leg::headers;
 use crate::side::{Side, Sides};
 use crate::tag::Tag;
@@ -171,7 +171,7 @@ impl Call {
         &mut self,
         ctx: &mut Context<'_>,
         number: u8,
-        reason: Reason,
+        (reason, failed): (Reason, Option<&Failed>),
         passed_on: Option<&Message>,
     ) {
         let Some(early) = self.early_mut(number) else { return };
@@ -181,6 +181,7 @@ impl Call {
         let side = (Side::B, Pair::Early(number));
         let Some((builder, hop)) = self.request_in(ctx, side, &Method::Bye, passed_on) else { return };
         let builder = write_reason(builder, ours, passed_on);
+        let builder = self.explain_failed(ctx, builder, Side::B, failed);
         let sip = Sip { reason: ours.map_or(0, |reason| reason.cause), ..Sip::new(&Method::Bye, 0) };
         let key = ctx.request(self.to(Side::B), None, hop, builder, sip);
         // Nobody waits for the answer.

@@ -14,7 +14,7 @@ use super::invite::{Client, Server};
 use super::{Call, Request};
 use crate::context::{Context, Wake};
 use crate::event::{Cause, Event, Sip};
-use crate::failure::{Reason, Verdict, phrase};
+use crate::failure::{Failed, Reason, Verdict, phrase};
 use crate::leg::Sdp;
 use crate::leg::carried::Carried;
 use crate::side::{Side, Sides};
@@ -24,6 +24,8 @@ use crate::side::{Side, Sides};
 pub(super) struct Ending {
     /// Ours, if we are the cause.
     reason: Option<Reason>,
+    /// What CANCEL and BYE say of a precondition that failed.
+    failed: Option<Box<Failed>>,
     /// The BYE that is answered when the rules are closed.
     pub(super) asked: Option<Asked>,
     pub(super) farewells: Sides<Farewell>,
@@ -68,6 +70,8 @@ pub(super) struct End<'m> {
     /// The failure in words, if it was one of ours.
     pub(super) why: Box<str>,
     pub(super) reason: Option<Reason>,
+    /// What CANCEL and BYE say of a precondition that failed.
+    pub(super) failed: Option<Box<Failed>>,
     /// The BYE or CANCEL that is passed on.
     pub(super) passed_on: Option<&'m Message>,
     /// The side that needs no BYE.
@@ -77,7 +81,7 @@ pub(super) struct End<'m> {
 impl End<'_> {
     /// Both sides know already.
     pub(super) fn quiet(cause: Cause) -> Self {
-        Self { cause, why: "".into(), reason: None, passed_on: None, spared: None }
+        Self { cause, why: "".into(), reason: None, failed: None, passed_on: None, spared: None }
     }
 
     /// The caller has been told this verdict; nobody else knows of the call.
@@ -98,6 +102,10 @@ impl Ending {
         self.reason
     }
 
+    pub(super) fn failed(&self) -> Option<&Failed> {
+        self.failed.as_deref()
+    }
+
     /// True if nothing more has to be waited for but the INVITE and the rules.
     pub(super) fn is_over(&self) -> bool {
         let over = |farewell| !matches!(farewell, Farewell::Owed | Farewell::Challenged);
@@ -112,19 +120,20 @@ impl Call {
     /// We end the call, whatever its state, and tell both sides why.
     pub(crate) fn cut(&mut self, ctx: &mut Context<'_>, Cut { cause, verdict }: Cut) {
         self.fail_invite(ctx, &verdict);
-        let reason = Some(verdict.reason());
-        self.end(ctx, End { cause, why: verdict.words(), reason, passed_on: None, spared: None });
+        let (why, reason, failed) = (verdict.words(), Some(verdict.reason()), verdict.failed);
+        self.end(ctx, End { cause, why, reason, failed, passed_on: None, spared: None });
     }
 
     /// Takes the call down, whatever its state. The INVITE under way has been answered where its sender is owed more
     /// than 487.
-    pub(super) fn end(&mut self, ctx: &mut Context<'_>, end: End<'_>) {
+    pub(super) fn end(&mut self, ctx: &mut Context<'_>, mut end: End<'_>) {
         if self.ending.is_some() {
             return;
         }
         ctx.event(Event::Ending { call: self.id, cause: end.cause, why: end.why.clone() });
         self.ending = Some(Box::new(Ending {
             reason: end.reason,
+            failed: end.failed.take(),
             asked: None,
             farewells: Sides::default(),
             phase: Phase::Answering,
@@ -200,9 +209,13 @@ impl Call {
         let Some(builder) = leg.request(&Method::Bye, bye) else { return Farewell::Over };
         let mut builder = self.session_id.write(builder, side);
         builder = crate::failure::write_reason(builder, reason, passed_on);
-        if let Some(bye) = bye {
-            (builder, _) = leg.carry(ctx.config, builder, Carried::new(bye), Sdp::Stays);
-        }
+        builder = match bye {
+            Some(bye) => leg.carry(ctx.config, builder, Carried::new(bye), Sdp::Stays).0,
+            None => {
+                let failed = self.ending.as_deref().and_then(Ending::failed);
+                self.explain_failed(ctx, builder, side, failed)
+            }
+        };
         let sip = Sip { reason: reason.map_or(0, |reason| reason.cause), ..Sip::new(&Method::Bye, 0) };
         Farewell::Sent(ctx.request(self.to(side), None, hop, builder, sip))
     }

@@ -37,6 +37,9 @@ impl Call {
         if self.is_restoring() {
             return self.on_restore_refused(ctx, message.status());
         }
+        if initial && self.offers_less(ctx, &message) {
+            return;
+        }
         if initial {
             return self.on_target_failed(ctx, Failure::Heard(message));
         }
@@ -170,6 +173,9 @@ impl Call {
     pub(super) fn on_peer_gone(&mut self, ctx: &mut Context<'_>, gone: Side) {
         let verdict = Verdict::plain(481, "the other side has no such call");
         let (why, reason) = (verdict.words(), Some(verdict.reason()));
-        self.end(ctx, End { cause: Cause::Cut(481), why, reason, passed_on: None, spared: Some(gone) });
+        self.end(
+            ctx,
+            End { cause: Cause::Cut(481), why, reason, failed: None, passed_on: None, spared: Some(gone) },
+        );
     }
 }

@@ -64,6 +64,7 @@ impl Call {
     /// The ledger could not get what the held signal needs.
     pub(super) fn refuse_held(&mut self, ctx: &mut Context<'_>, verdict: Verdict) {
         if let Some((from, signal)) = self.take_held(ctx) {
+            let verdict = self.enforced(from, &signal, verdict);
             self.refuse(ctx, from, signal, verdict);
             self.pass_all_waiting(ctx, from);
         }
@@ -80,7 +81,13 @@ impl Call {
         let held = self.hold.held.as_ref().and_then(|(from, _)| self.hold.waiting[*from].front());
         match held {
             Some(Signal::Ask { exchange } | Signal::Reply { exchange, .. }) => self.is_update(*exchange),
-            Some(Signal::Try | Signal::Ring { .. } | Signal::Connect { .. } | Signal::Confirm { .. })
+            Some(
+                Signal::Try
+                | Signal::Ring { .. }
+                | Signal::Met { .. }
+                | Signal::Connect { .. }
+                | Signal::Confirm { .. },
+            )
             | None => false,
         }
     }
@@ -127,6 +134,7 @@ impl Call {
         match signal {
             Signal::Try => self.send_invite(ctx),
             Signal::Ring { message, pair } => self.send_provisional(ctx, message, pair),
+            Signal::Met { message, pair } => self.on_met(ctx, &message, pair),
             Signal::Connect { message } => self.send_answer(ctx, message),
             Signal::Confirm { message } => self.send_ack(ctx, Some(&message)),
             Signal::Ask { exchange } => self.send_exchange(ctx, from, exchange),
@@ -138,7 +146,7 @@ impl Call {
     fn refuse(&mut self, ctx: &mut Context<'_>, from: Side, signal: Signal, verdict: Verdict) {
         match signal {
             Signal::Try => self.refuse_try(ctx, verdict),
-            Signal::Ring { pair, .. } => self.refuse_ring(ctx, pair, verdict),
+            Signal::Ring { pair, .. } | Signal::Met { pair, .. } => self.refuse_ring(ctx, pair, verdict),
             Signal::Connect { .. } => self.refuse_connect(ctx, verdict),
             Signal::Confirm { .. } => self.refuse_confirm(ctx, verdict),
             Signal::Ask { exchange } => self.refuse_exchange(ctx, from, exchange, &verdict),

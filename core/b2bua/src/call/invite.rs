@@ -19,6 +19,7 @@ use sip::transport::{Hop, ListenerId};
 use super::early::EarlyDialog;
 use super::offer::Agreement;
 use super::own_offer::OwnOffer;
+use super::precondition::Offering;
 use super::redirect::Redirected;
 use super::restore::Restore;
 use super::{Call, Request};
@@ -114,6 +115,8 @@ pub(super) struct Setup {
     pub(super) winner: Option<u8>,
     /// A phone rings, as far as we were told: who has sent nothing but reliable 183s may still wait for something.
     pub(super) rang: bool,
+    /// What leg B is offered by way of preconditions.
+    pub(super) offering: Offering,
 }
 
 impl Server {
@@ -246,6 +249,7 @@ impl Call {
         let builder = Builder::response_to(&request, verdict.code, verdict.phrase, Some(tag.as_str()));
         let builder = verdict.explain(builder, &ctx.config.pseudonym);
         let builder = self.session_id.write(builder, from);
+        let builder = self.explain_failed(ctx, builder, from, verdict.failed.as_deref());
         ctx.shared.servers.remove(&key);
         ctx.respond(self.to(from), key, builder, Sip::new(&Method::Invite, verdict.code));
     }

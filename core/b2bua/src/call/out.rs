@@ -76,13 +76,14 @@ impl Call {
     /// The INVITE leaves on leg B.
     pub(super) fn call_out(&mut self, ctx: &mut Context<'_>, hop: Hop) {
         self.legs.b.hop = hop;
+        let Some(uri) = self.uri_of_callee(ctx) else { return };
+        let offered = self.offered_invite(ctx, hop.remote, &uri);
         let Some(invite) = self.invite.as_deref_mut() else { return };
         let (Server::Proceeding { key, request }, Some(setup)) = (&invite.server, &mut invite.setup) else {
             return;
         };
-        let uri = setup.request_uri(ctx.config, request);
         let initial = match setup.uac.take() {
-            //= RFC 3261 §8.1.3.4: whoever is called instead gets the same Call-ID, From and To.
+            //= RFC 3261 §8.1.3.4, §8.1.3.5: whoever is called instead, or once more, gets the same Call-ID, From and To.
             Some(before) => Ok(before.to(&uri)),
             None => {
                 let id = call_id(ctx.config.shard, &mut ctx.shared.rng);
@@ -96,6 +97,7 @@ impl Call {
                 return self.refuse_try(ctx, verdict);
             }
         };
+        let request = offered.as_ref().unwrap_or(request);
         let mut builder = initial.request_with_hops(&Method::Invite, headers::max_forwards(request));
         if request.header(Name::MaxBreadth).is_none() {
             //= RFC 7332 §6: written if it did not come.
@@ -114,6 +116,12 @@ impl Call {
         let sip = Sip { sdp, ..Sip::new(&Method::Invite, 0) };
         let key = ctx.request(self.to(Side::B), Some(cause), hop, builder, sip);
         self.called(ctx, key);
+    }
+
+    /// The Request-URI on leg B.
+    pub(super) fn uri_of_callee(&self, ctx: &Context<'_>) -> Option<String> {
+        let invite = self.invite.as_deref()?;
+        Some(invite.setup.as_deref()?.request_uri(ctx.config, invite.server.request()?))
     }
 
     /// An INVITE has left.

@@ -41,6 +41,10 @@ enum State {
 pub(super) enum Purpose {
     /// PRACK for a reliable response that the other side gets as an unreliable one (RFC 3262 §4).
     Acknowledge,
+    /// PRACK for a response that only we see; what it acknowledges takes part in a precondition of ours.
+    Assure,
+    /// UPDATE that says that this precondition is met.
+    Inform,
     /// UPDATE that brings a side back to the description it had.
     Undo(Box<Undo>),
     /// UPDATE that refreshes the session of its side (RFC 4028).
@@ -51,8 +55,8 @@ impl Purpose {
     /// True if it carries an offer that its answer must meet.
     fn offers(&self) -> bool {
         match self {
-            Self::Acknowledge | Self::Refresh => false,
-            Self::Undo(_) => true,
+            Self::Acknowledge | Self::Assure | Self::Refresh => false,
+            Self::Inform | Self::Undo(_) => true,
         }
     }
 }
@@ -117,6 +121,8 @@ impl Call {
             // Whoever does not take it repeats its response, or gives the INVITE up.
             Purpose::Acknowledge => {}
             Purpose::Refresh => self.on_refreshed(ctx, own.side, outcome),
+            Purpose::Assure => self.on_assured(ctx, own.pair, &outcome),
+            Purpose::Inform => self.on_informed(ctx, own.pair, outcome),
             Purpose::Undo(undo) => self.on_undone(ctx, (own.side, own.pair), *undo, outcome),
         }
     }
@@ -128,8 +134,22 @@ impl Call {
         let Some(own) = self.take_own(due) else { return };
         match own.purpose {
             // The one is not repeated, the other by the timer of its session.
-            Purpose::Acknowledge | Purpose::Refresh => {}
+            Purpose::Acknowledge | Purpose::Assure | Purpose::Refresh => {}
+            Purpose::Inform => self.inform_again(ctx, own.pair),
             Purpose::Undo(undo) => self.undo_by_update(ctx, own.pair, *undo),
+        }
+    }
+
+    /// No UPDATE is due any more that says that a precondition is met.
+    pub(super) fn stop_informing(&mut self, ctx: &mut Context<'_>) {
+        let is_due = |own: &mut OwnRequest| match (&own.state, &own.purpose) {
+            (State::Paused(_), Purpose::Inform) => true,
+            (State::Paused(_) | State::Sent(_), _) => false,
+        };
+        for own in self.own.extract_if(.., is_due) {
+            if let State::Paused(timer) = own.state {
+                ctx.shared.timers.stop(timer);
+            }
         }
     }
 

@@ -24,6 +24,7 @@ use super::signal::Signal;
 use crate::context::{Context, Wake};
 use crate::event::{Cause, Sip};
 use crate::failure::Verdict;
+use crate::leg::Sdp;
 use crate::leg::body::Body;
 use crate::side::Side;
 
@@ -144,7 +145,7 @@ impl Call {
         };
         let builder = leg.contact(ctx.config, builder);
         let builder = self.session_id.write(builder, to);
-        let (builder, sdp) = leg.describe(ctx.config, builder, &own.text);
+        let (builder, sdp) = leg.describe(ctx.config, builder, &own.text, Sdp::Passes);
         leg.session.refreshing();
         let sip = Sip { sdp, ..Sip::new(&Method::Invite, 0) };
         let key = ctx.request(self.to(to), None, hop, builder, sip);

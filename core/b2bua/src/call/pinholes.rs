@@ -50,6 +50,7 @@ impl Call {
                 Some(meaning) => self.step(ctx, from, message, meaning),
                 None => Prepared::Ready,
             },
+            Signal::Met { message, pair } => self.prepare_met(ctx, message, *pair),
             Signal::Connect { message } => self.prepare_connect(ctx, from, message),
             Signal::Confirm { message } => match self.stage(self.answered_pair()) {
                 Some(Stage::Returned) => self.step(ctx, from, message, Meaning::Answer),
@@ -68,6 +69,9 @@ impl Call {
 
     /// What the description of a provisional response is.
     fn meaning_of_ring(&self, pair: Pair, message: &Message) -> Option<Meaning> {
+        if self.has_answered_us(pair) {
+            return None;
+        }
         let reliably = rseq(message).is_some() && self.can_acknowledge();
         let described = matches!(Body::of(message), Body::Description(_) | Body::Hidden);
         let several = self.setup().is_some_and(|setup| setup.alive() > 1);
@@ -81,13 +85,26 @@ impl Call {
         }
     }
 
+    /// The answer to an UPDATE of ours: it takes the place of what its early dialog has shown before.
+    fn prepare_met(&mut self, ctx: &mut Context<'_>, message: &Message, pair: Pair) -> Prepared {
+        let described = matches!(Body::of(message), Body::Description(_) | Body::Hidden);
+        let Pair::Early(number) = pair else { return Prepared::Ready };
+        if !described {
+            return Prepared::Ready;
+        }
+        self.ledger.shows_other(usize::from(number));
+        self.step(ctx, Side::B, message, Meaning::Preview(number.into()))
+    }
+
     fn prepare_connect(&mut self, ctx: &mut Context<'_>, from: Side, message: &Message) -> Prepared {
         let pair = self.answered_pair();
         let Some(agreement) = self.agreement(pair) else { return Prepared::Ready };
         let texts = agreement.texts.clone();
         let bare = matches!(Body::of(message), Body::None | Body::Opaque(_));
         match (agreement.stage, texts) {
-            (Stage::Offered, Some(texts)) if bare => self.step_text(ctx, from, &texts[from], Meaning::Answer),
+            (Stage::Offered, Some(texts)) if bare || self.has_answered_us(pair) => {
+                self.step_text(ctx, from, &texts[from], Meaning::Answer)
+            }
             (Stage::Offered, _) if self.is_restoring() => {
                 match self.step(ctx, from, message, Meaning::Answer) {
                     // It has moved again: the other side does not know where to.
@@ -113,7 +130,7 @@ impl Call {
     /// True if a signal may have to wait for pinholes.
     pub(super) fn asks_ledger(&self, signal: &Signal) -> bool {
         match signal {
-            Signal::Try => true,
+            Signal::Try | Signal::Met { .. } => true,
             Signal::Ring { message, pair } => self.meaning_of_ring(*pair, message).is_some(),
             Signal::Connect { .. } | Signal::Confirm { .. } => match self.stage(self.answered_pair()) {
                 Some(Stage::Offered | Stage::Wanted | Stage::Returned) => true,
@@ -350,6 +367,8 @@ impl Call {
         match loss.crucial {
             true => {
                 self.note_ghost_ring(ctx);
+                let verdict =
+                    if self.established.is_none() { self.enforced_in_setup(verdict) } else { verdict };
                 self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict });
             }
             false => self.owe_loss(verdict),

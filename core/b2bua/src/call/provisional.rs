@@ -44,6 +44,9 @@ impl Call {
 
     /// A provisional response goes on.
     pub(super) fn send_provisional(&mut self, ctx: &mut Context<'_>, message: Message, pair: Pair) {
+        if self.on_inserted_ring(ctx, &message, pair) {
+            return;
+        }
         let reliable = rseq(&message).is_some();
         if reliable && self.can_acknowledge() {
             return self.send_reliable(ctx, message, pair);
@@ -88,8 +91,13 @@ impl Call {
 
     /// Whether the description of a provisional response may pass.
     fn may_describe(&self, pair: Pair, reliably: bool) -> Sdp {
+        if self.has_answered_us(pair) {
+            return Sdp::Stays;
+        }
         match (self.stage(pair), reliably, pair) {
-            (Some(Stage::Offered), true, _) | (Some(Stage::Offered), false, Pair::Early(_)) => Sdp::Passes,
+            (Some(Stage::Offered), true, _) | (Some(Stage::Offered), false, Pair::Early(_)) => {
+                self.as_answer()
+            }
             (Some(Stage::Wanted), true, _) => Sdp::Passes,
             (Some(Stage::Agreed | Stage::Returned), _, _) => Sdp::Same,
             (Some(Stage::Offered | Stage::Wanted), false, _) | (None, _, _) => Sdp::Stays,
@@ -103,7 +111,7 @@ impl Call {
     pub(super) fn refuse_ring(&mut self, ctx: &mut Context<'_>, pair: Pair, verdict: Verdict) {
         match pair {
             Pair::Early(number) if self.setup().is_some_and(|setup| setup.alive() > 1) => {
-                self.end_early(ctx, number, verdict.reason(), None);
+                self.end_early(ctx, number, (verdict.reason(), verdict.failed.as_deref()), None);
             }
             Pair::Early(_) | Pair::Call => self.fail_in_progress(ctx, verdict),
         }

@@ -162,6 +162,7 @@ impl Call {
             if let Some(invite) = self.invite.as_deref_mut() {
                 invite.client = Client::Idle;
             }
+            self.offer_anew();
             match (hop, name) {
                 (Some(hop), _) => {
                     self.call_out(ctx, hop);
@@ -199,7 +200,7 @@ impl Call {
     }
 
     /// The early dialogs of a target that has failed are gone, and what was on the way from it.
-    fn forget_early(&mut self, ctx: &mut Context<'_>, status: u16) {
+    pub(super) fn forget_early(&mut self, ctx: &mut Context<'_>, status: u16) {
         self.drop_held_invite(ctx);
         self.stop_provisional(ctx);
         let Some(setup) = self.invite.as_deref_mut().and_then(|invite| invite.setup.as_deref_mut()) else {

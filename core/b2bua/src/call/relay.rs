@@ -140,7 +140,11 @@ impl Call {
             return self.refuse_exchange(ctx, from, number, &Verdict::plain(481, ""));
         };
         let builder = self.write_own_fields(ctx, to, &exchange, builder);
-        let sdp = if exchange.role == Role::Plain { Sdp::Stays } else { Sdp::Passes };
+        let sdp = match exchange.role {
+            Role::Plain => Sdp::Stays,
+            Role::Offer { .. } => Sdp::Passes,
+            Role::Answer => self.as_answer(),
+        };
         let leg = &mut self.legs[to];
         if let Role::Offer { before: before @ None } = &mut exchange.role {
             *before = leg.description.sent();
@@ -200,7 +204,7 @@ impl Call {
             (503, _) => (500, phrase(500).to_owned()),
             other => other,
         };
-        let accepted = status < 300;
+        let (accepted, answer) = (status < 300, self.as_answer());
         let updated = accepted && method == Method::Update;
         if updated {
             self.refresh_targets(&exchange, message);
@@ -215,7 +219,7 @@ impl Call {
         }
         let builder = self.session_id.write(builder, from);
         let answers = accepted && matches!(exchange.role, Role::Offer { .. });
-        let sdp = if answers { Sdp::Passes } else { Sdp::Stays };
+        let sdp = if answers { answer } else { Sdp::Stays };
         let (mut builder, sdp) = leg.carry(ctx.config, builder, carried, sdp);
         if updated && pair == Pair::Call {
             self.session_accepted(ctx, from.other(), message);
@@ -348,6 +352,7 @@ impl Call {
     fn refuse_with(&mut self, ctx: &mut Context<'_>, side: Side, request: &Request, verdict: &Verdict) {
         let builder = self.response_in(side, &request.message, verdict.code);
         let builder = verdict.explain(builder, &ctx.config.pseudonym);
+        let builder = self.explain_failed(ctx, builder, side, verdict.failed.as_deref());
         let sip = Sip::new(request.message.method(), verdict.code);
         ctx.respond(self.to(side), request.key, builder, sip);
     }

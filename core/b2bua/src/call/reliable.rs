@@ -268,6 +268,7 @@ impl Call {
 
     /// A final response leaves: provisional ones are not repeated any more.
     pub(super) fn stop_provisional(&mut self, ctx: &mut Context<'_>) {
+        self.stop_informing(ctx);
         let Some(invite) = self.invite.as_deref_mut() else { return };
         let early = invite.setup.iter_mut().flat_map(|setup| &mut setup.early);
         let agreements = early.map(|early| &mut early.agreement).chain([&mut invite.agreement]);
@@ -279,20 +280,32 @@ impl Call {
     /// PRACK of our own, because the sender of the INVITE cannot send one. The answer is kept for its 2xx.
     pub(super) fn end_reliable(&mut self, ctx: &mut Context<'_>, message: &Message, pair: Pair) {
         match self.stage(pair) {
+            Some(Stage::Offered) if self.has_answered_us(pair) => {}
             Some(Stage::Offered) => self.note_answer(pair, message),
             // An offer that nobody can answer, although the extension was not offered: its sender gives up.
             Some(Stage::Wanted) if has_description(message) => return,
             Some(Stage::Wanted | Stage::Returned | Stage::Agreed) | None => {}
         }
+        self.send_prack(ctx, message, pair, Purpose::Acknowledge);
+    }
+
+    /// PRACK of our own for a reliable response.
+    pub(super) fn send_prack(
+        &mut self,
+        ctx: &mut Context<'_>,
+        message: &Message,
+        pair: Pair,
+        purpose: Purpose,
+    ) {
         let Some(to) = self.invite.as_deref().map(|invite| invite.from.other()) else { return };
         let Some((builder, hop)) = self.request_in(ctx, (to, pair), &Method::Prack, None) else { return };
         let builder = builder.header_fmt(Name::RAck, format_args!("{}", rack_of(message)));
         let sip = Sip::new(&Method::Prack, 0);
-        self.send_own(ctx, (to, pair), (builder, hop), sip, Purpose::Acknowledge);
+        self.send_own(ctx, (to, pair), (builder, hop), sip, purpose);
     }
 
     /// Keeps the offer of the INVITE and its answer.
-    fn note_answer(&mut self, pair: Pair, message: &Message) {
+    pub(super) fn note_answer(&mut self, pair: Pair, message: &Message) {
         let (Body::Description(answer), Some(invite)) = (Body::of(message), self.invite.as_deref()) else {
             return;
         };

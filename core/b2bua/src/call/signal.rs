@@ -11,6 +11,8 @@ pub(super) enum Signal {
     Try,
     /// A provisional response to it, in this pair of dialogs.
     Ring { message: Message, pair: Pair },
+    /// The answer to an UPDATE of ours, which says that media passes, in this early dialog.
+    Met { message: Message, pair: Pair },
     /// Its 2xx.
     Connect { message: Message },
     /// The ACK to that 2xx.
@@ -25,7 +27,11 @@ impl Signal {
     /// True for what belongs to the INVITE under way.
     pub(super) fn is_of_invite(&self) -> bool {
         match self {
-            Self::Try | Self::Ring { .. } | Self::Connect { .. } | Self::Confirm { .. } => true,
+            Self::Try
+            | Self::Ring { .. }
+            | Self::Met { .. }
+            | Self::Connect { .. }
+            | Self::Confirm { .. } => true,
             Self::Ask { .. } | Self::Reply { .. } => false,
         }
     }

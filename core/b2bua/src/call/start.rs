@@ -8,6 +8,7 @@ use sip::transport::{Hop, ListenerId};
 
 use super::hold::Hold;
 use super::invite::{Invite, Setup};
+use super::precondition::Offering;
 use super::signal::Signal;
 use super::{Call, Request};
 use crate::config::{NextHop, RealmId};
@@ -58,6 +59,7 @@ impl Call {
             description: Description::new(&mut ctx.shared.rng),
             session,
             session_wake: None,
+            hides: None,
         };
         let hop_b = Hop { listener: plan.listener, protocol: plan.next_hop.protocol, ..hop };
         let legs = Sides {
@@ -77,6 +79,7 @@ impl Call {
             early: Vec::new(),
             winner: None,
             rang: false,
+            offering: Offering::AsItCame,
         }));
         let terms = Terms {
             path: plan.path,

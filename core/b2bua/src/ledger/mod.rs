@@ -246,6 +246,20 @@ impl Ledger {
         }
     }
 
+    /// What this early dialog has shown is of no use any more: it shows something else, and what only that needed goes with
+    /// the exchange.
+    pub fn shows_other(&mut self, dialog: usize) {
+        for rule in &mut self.rules {
+            rule.marks.preview = rule.marks.preview.without(Dialogs::one(dialog));
+        }
+    }
+
+    /// True if there is a middlebox on the path.
+    #[must_use]
+    pub fn has_path(&self) -> bool {
+        !self.sites.is_empty()
+    }
+
     /// Of several early dialogs this one answers: what only the others have shown goes with the exchange.
     pub fn won(&mut self, dialog: usize) {
         self.keep_preview_of(dialog);

@@ -58,6 +58,10 @@ impl Dialogs {
         Self(self.0 & others.0)
     }
 
+    pub(super) fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
     pub(super) fn or(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }

@@ -58,6 +58,11 @@ impl Description {
         self.sent.clone()
     }
 
+    /// The text for this leg of something that is neither offer nor answer.
+    pub(crate) fn aside(&self, session: &Session<'_>, address: IpAddr) -> Vec<u8> {
+        self.text(session, address)
+    }
+
     fn text(&self, session: &Session<'_>, address: IpAddr) -> Vec<u8> {
         let origin = Origin { username: "-", session_id: self.session_id, version: self.version, address };
         session.patch().origin(origin).finish()

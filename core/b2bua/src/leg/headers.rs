@@ -25,14 +25,15 @@ enum Author {
 /// Extensions that two peers may agree on through us: they need nothing from elements in between.
 ///
 /// Everything else is taken out of Supported, so that no peer answers in a way we cannot finish: `timer`,
-/// `path`, `outbound`, `precondition`, `gruu` and whatever we have not heard of.
-const PASSED: [&str; 11] = [
+/// `path`, `outbound`, `gruu` and whatever we have not heard of.
+const PASSED: [&str; 12] = [
     "answermode",
     "eventlist",
     "explicitsub",
     "histinfo",
     "norefersub",
     "nosub",
+    PRECONDITION,
     "privacy",
     "replaces",
     "resource-priority",
@@ -41,7 +42,7 @@ const PASSED: [&str; 11] = [
 ];
 
 /// The same as a header value, for answers of our own.
-pub(crate) const SUPPORTED: &str = "100rel, answermode, eventlist, explicitsub, histinfo, norefersub, nosub, privacy, \
+pub(crate) const SUPPORTED: &str = "100rel, answermode, eventlist, explicitsub, histinfo, norefersub, nosub, precondition, privacy, \
                                     replaces, resource-priority, tdialog, uui";
 
 /// True if an option tag may stand in Supported and Require on the other leg.
@@ -52,6 +53,9 @@ pub(crate) fn is_passed(option: &str) -> bool {
 /// The methods we take part in, for Allow in answers of our own.
 pub(crate) const ALLOW: &str =
     "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, NOTIFY, PRACK, REFER, SUBSCRIBE, UPDATE";
+
+/// Preconditions (RFC 3312 §11).
+pub(crate) const PRECONDITION: &str = "precondition";
 
 /// Reliable provisional responses: passed on where both peers know them, ended by us where only one does.
 pub(crate) const REL100: &str = "100rel";

@@ -4,6 +4,7 @@ pub(crate) mod body;
 pub(crate) mod carried;
 pub(crate) mod description;
 pub(crate) mod headers;
+pub(crate) mod requirement;
 pub(crate) mod session_id;
 pub(crate) mod session_timer;
 
@@ -15,10 +16,11 @@ use sip::dialog::Dialog;
 use sip::message::{Builder, Message, Method, Name, Uri};
 use sip::transport::{Hop, Protocol};
 
-use crate::config::{Config, RealmId};
+use crate::config::{Config, PreconditionType, RealmId};
 use crate::leg::carried::Carried;
 use crate::leg::description::Description;
 use crate::leg::session_timer::SessionTimer;
+use crate::precondition::text;
 use crate::route;
 use crate::tag::Tag;
 
@@ -39,6 +41,8 @@ pub(crate) struct Leg {
     pub(crate) session: SessionTimer,
     /// Runs until the session is refreshed or ends.
     pub(crate) session_wake: Option<TimerId>,
+    /// A type of precondition that the other peer has been asked for by us: this one sees nothing of it.
+    pub(crate) hides: Option<PreconditionType>,
 }
 
 /// Whether a description may travel with a message.
@@ -46,6 +50,8 @@ pub(crate) struct Leg {
 pub(crate) enum Sdp {
     /// Its pinholes are confirmed.
     Passes,
+    /// It answers, and the pinholes of offer and answer are confirmed at every middlebox: a precondition is met.
+    Answers,
     /// It has no meaning here, and passes only if the peer has just this already.
     Same,
     /// It has no meaning here: the body is left out.
@@ -80,11 +86,11 @@ impl Leg {
         match carried.body() {
             body::Body::None => (carried.relay(builder, true), false),
             body::Body::Opaque(bytes) => (carried.relay(builder, true).body("", bytes), false),
-            body::Body::Description(bytes) if sdp == Sdp::Passes => {
+            body::Body::Description(bytes) if matches!(sdp, Sdp::Passes | Sdp::Answers) => {
                 let Ok(session) = Session::parse(bytes) else {
                     return (carried.relay(builder, false), false);
                 };
-                let text = self.description.write(&session, self.address(config));
+                let text = self.write(config, &session, sdp);
                 (carried.relay(builder, true).body("", text), true)
             }
             body::Body::Description(bytes) if sdp == Sdp::Same && self.has_sent(config, bytes) => {
@@ -97,15 +103,40 @@ impl Leg {
 
     /// True if the peer has been told just this last.
     pub(crate) fn has_sent(&self, config: &Config, text: &[u8]) -> bool {
-        let session = Session::parse(text);
+        let bare = self.hides.and_then(|of| Some(text::without(&Session::parse(text).ok()?, of.of())));
+        let session = Session::parse(bare.as_deref().unwrap_or(text));
         session.is_ok_and(|session| self.description.is(&session, self.address(config)))
     }
 
     /// Adds a description of the other peer that came in another message.
-    pub(crate) fn describe(&mut self, config: &Config, builder: Builder, text: &[u8]) -> (Builder, bool) {
+    pub(crate) fn describe(
+        &mut self,
+        config: &Config,
+        builder: Builder,
+        text: &[u8],
+        sdp: Sdp,
+    ) -> (Builder, bool) {
         let Ok(session) = Session::parse(text) else { return (builder, false) };
-        let text = self.description.write(&session, self.address(config));
-        (builder.body("application/sdp", text), true)
+        (builder.body("application/sdp", self.write(config, &session, sdp)), true)
+    }
+
+    /// The text for this leg, with what the firewall has to say about preconditions.
+    fn write(&mut self, config: &Config, session: &Session<'_>, sdp: Sdp) -> &[u8] {
+        let address = self.address(config);
+        let other = match self.hides {
+            Some(of) => Some(text::without(session, of.of())),
+            None if sdp == Sdp::Answers => text::confirmed(session),
+            None => None,
+        };
+        match other.as_deref().map(Session::parse) {
+            Some(Ok(session)) => self.description.write(&session, address),
+            Some(Err(_)) | None => self.description.write(session, address),
+        }
+    }
+
+    /// Adds the description that goes with a refusal because of a precondition (RFC 3312 §8): neither offer nor answer.
+    pub(crate) fn describe_aside(&self, config: &Config, text: &[u8]) -> Option<Vec<u8>> {
+        Some(self.description.aside(&Session::parse(text).ok()?, self.address(config)))
     }
 
     /// Adds a description of the other peer once more, as a new version.

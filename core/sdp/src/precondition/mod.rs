@@ -208,6 +208,12 @@ pub fn attributes<'s>(session: &'s Session<'_>, stream: u16) -> impl Iterator<It
     lines.into_iter().flatten().filter_map(Attribute::parse)
 }
 
+/// False if a description surely has no precondition: a look at its bytes, for those who have not read it.
+#[must_use]
+pub fn may_be_used(description: &[u8]) -> bool {
+    [&b"a=curr:"[..], b"a=des:"].iter().any(|name| memchr::memmem::find(description, name).is_some())
+}
+
 /// True if any m-line in use has a precondition.
 #[must_use]
 pub fn is_used(session: &Session<'_>) -> bool {
