@@ -62,7 +62,7 @@ impl Monitor {
                     leg.owes_ack = Some(number);
                 }
                 if status >= 300 {
-                    self.is_refused_by_peer |= status != 487;
+                    self.is_refused_by_peer = true;
                 }
                 leg.is_ended_by_peer |= status == 481 && leg.is_confirmed;
             }

@@ -23,6 +23,8 @@ const T2: Duration = Duration::from_secs(4);
 pub enum Act {
     /// Calls.
     Invite,
+    /// 100.
+    Try,
     /// 180.
     Ring,
     /// 183 that shows where it will receive.
@@ -103,8 +105,6 @@ struct Called {
     last: Option<(u16, Bytes)>,
     /// Until ACK.
     again: Option<Again>,
-    /// If nothing was said until then, nothing will be: whoever called is about to give up.
-    patience: Option<Instant>,
     /// What it will be described by if this succeeds.
     answer: Option<Sdp>,
 }
@@ -169,6 +169,12 @@ impl Phone {
         matches!(self.stage, Stage::Over | Stage::Dead)
     }
 
+    /// True if it owes an INVITE its first response: it must say something before time passes.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.called.as_ref().is_some_and(|called| called.last.is_none())
+    }
+
     /// True if it has a call.
     #[must_use]
     pub fn is_talking(&self) -> bool {
@@ -183,23 +189,20 @@ impl Phone {
             Stage::Early | Stage::Talking => {}
         }
         if let Some(called) = &self.called {
-            match &called.last {
-                None if self.stage == Stage::Early => {
-                    may(Act::Ring, false);
-                    may(Act::Preview, false);
-                    may(Act::Answer, false);
-                    may(Act::Decline, false);
-                }
-                Some((100..200, _)) => {
-                    may(Act::Answer, false);
-                    may(Act::Decline, false);
-                }
-                None => {
-                    may(Act::Answer, false);
-                    may(Act::AnswerElsewhere, false);
-                    may(Act::Decline, false);
-                }
-                Some(_) => {}
+            let status = called.last.as_ref().map_or(0, |(status, _)| *status);
+            if status == 0 {
+                may(Act::Try, false);
+            }
+            if status <= 100 && self.stage == Stage::Early {
+                may(Act::Ring, false);
+                may(Act::Preview, false);
+            }
+            if status < 200 {
+                may(Act::Answer, false);
+                may(Act::Decline, false);
+            }
+            if status < 200 && self.stage == Stage::Talking {
+                may(Act::AnswerElsewhere, false);
             }
         }
         if self.calling.as_ref().is_some_and(|calling| !calling.is_cancelled && calling.again.is_none()) {
@@ -217,23 +220,38 @@ impl Phone {
     }
 
     /// Does it.
-    pub fn act(&mut self, now: Instant, act: Act) -> Option<Said> {
-        match act {
+    pub fn act(&mut self, now: Instant, act: Act) -> Vec<Said> {
+        let said = match act {
             Act::Invite => Some(self.invite(now)),
+            Act::Try => self.respond(now, 100, None),
             Act::Ring => self.respond(now, 180, None),
             Act::Preview => self.respond(now, 183, Some(self.sdp(0))),
             Act::Answer => self.respond(now, 200, Some(self.sdp(0))),
             Act::AnswerElsewhere => self.respond(now, 200, Some(self.sdp(1))),
             Act::Decline => self.respond(now, if self.stage == Stage::Early { 486 } else { 488 }, None),
             Act::Cancel => self.cancel(now),
-            Act::Bye => self.ask(now, "BYE"),
+            Act::Bye => return self.hang_up(now),
             Act::Reinvite => self.reinvite(now),
             Act::Die => {
                 let (pen, stage) = (self.pen, Stage::Dead);
                 *self = Self { stage, ..Self::new(pen.side, pen.address) };
                 None
             }
+        };
+        said.into_iter().collect()
+    }
+
+    fn hang_up(&mut self, now: Instant) -> Vec<Said> {
+        let owes = self.owes_answer();
+        let mut said: Vec<Said> = self.ask(now, "BYE").into_iter().collect();
+        if owes {
+            said.extend(self.respond(now, 487, None));
         }
+        said
+    }
+
+    fn owes_answer(&self) -> bool {
+        self.called.as_ref().is_some_and(|called| called.last.as_ref().is_none_or(|last| last.0 < 200))
     }
 
     fn sdp(&self, moves: u16) -> Sdp {
@@ -293,7 +311,6 @@ impl Phone {
         let request = Message::parse(called.request.clone()).ok()?;
         let bytes = self.pen.response(&request, status, sdp);
         called.last = Some((status, bytes.clone()));
-        called.patience = None;
         if status >= 200 {
             called.again = Some(Again::new(now));
         }
@@ -435,14 +452,7 @@ impl Phone {
         }
         let number = number(&message).unwrap_or_default();
         let request = message.bytes().clone();
-        self.called = Some(Called {
-            request,
-            number,
-            last: None,
-            again: None,
-            patience: Some(now + 60 * T1),
-            answer: None,
-        });
+        self.called = Some(Called { request, number, last: None, again: None, answer: None });
         //= RFC 3261 §14.2: its own INVITE is open.
         if self.calling.is_some() {
             return self.respond(now, 491, None).into_iter().collect();
@@ -523,8 +533,7 @@ impl Phone {
         let calling = self.calling.as_ref().and_then(|calling| calling.again);
         let called = self.called.as_ref().and_then(|called| called.again);
         let asked = self.asked.iter().map(|asked| asked.again);
-        let patience = self.called.as_ref().and_then(|called| called.patience);
-        calling.into_iter().chain(called).chain(asked).map(|again| again.due).chain(patience).min()
+        calling.into_iter().chain(called).chain(asked).map(|again| again.due).min()
     }
 
     /// Says again what is due, or gives up.
@@ -559,10 +568,6 @@ impl Phone {
     }
 
     fn fire_called(&mut self, now: Instant, said: &mut Vec<Said>) {
-        //= RFC 3261 §17.1.1.2: whoever called gives up at timer B.
-        if self.called.as_ref().is_some_and(|called| called.patience.is_some_and(|at| at <= now)) {
-            return said.extend(self.respond(now, 480, None));
-        }
         let Some(called) = &mut self.called else { return };
         let Some(again) = called.again.as_mut().filter(|again| again.due <= now) else { return };
         let Some((status, bytes)) = &called.last else { return };

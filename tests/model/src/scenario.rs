@@ -50,6 +50,7 @@ impl Upset {
             Act::Reinvite => Self::Reinvite,
             Act::Die
             | Act::Invite
+            | Act::Try
             | Act::Ring
             | Act::Preview
             | Act::Answer

@@ -176,7 +176,9 @@ impl World {
     }
 
     fn is_something_under_way(&self) -> bool {
-        let unread = [Side::A, Side::B].into_iter().any(|side| self.phones[side].next_unread().is_some());
+        let unread = [Side::A, Side::B]
+            .into_iter()
+            .any(|side| self.phones[side].next_unread().is_some() || self.phones[side].is_asked());
         unread || self.middleboxes.iter().any(|middlebox| !middlebox.open.is_empty())
     }
 
@@ -261,7 +263,7 @@ impl World {
         match step {
             Move::Act(side, act, fate) => {
                 let said = self.phones[side].act(self.now, act);
-                self.say(side, said.into_iter().collect(), fate, trace)?;
+                self.say(side, said, fate, trace)?;
             }
             Move::Read(side, fate) => {
                 let said = self.phones[side].read(self.now);
