@@ -24,7 +24,7 @@ use machine::onlooker::Onlooker;
 pub type Fingerprint = u128;
 
 /// Identifiers have at least this many digits; everything that is shorter is a number that means something.
-const IDENTIFIER_LEN_MIN: usize = 10;
+const IDENTIFIER_LEN_MIN: usize = 7;
 /// Lists of at least this many small numbers are texts.
 const TEXT_LEN_MIN: usize = 16;
 

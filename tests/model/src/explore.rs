@@ -64,7 +64,7 @@ pub fn explore(scenario: &Scenario, bounds: Bounds) -> Result<Report, Failure> {
     };
     let start = Clock::now();
     while let Some(left) = SHORTEN.checked_sub(start.elapsed()) {
-        let depth = Some(failure.path.len() as u32 - 1);
+        let depth = Some((failure.path.len() as u32).saturating_sub(1));
         match Explorer::new(scenario, Bounds { depth, states: None, time: Some(left) }).run() {
             Ok(_) => break,
             Err(shorter) => failure = shorter,

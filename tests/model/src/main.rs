@@ -9,7 +9,7 @@ use model::flow;
 use model::scenario::{Scenario, Upset};
 
 const USAGE: &str = "postern-model [losses=N] [copies=N] [upsets=N] [kinds=cancel,die,…] [depth=N] [states=N] \
-                     [seconds=N] [previews] [SETTING=VALUE …]";
+                     [seconds=N] [previews] [reliable] [SETTING=VALUE …]";
 
 fn main() -> ExitCode {
     let (scenario, bounds) = match arguments() {
@@ -47,6 +47,7 @@ fn arguments() -> Result<(Scenario, Bounds), String> {
             "depth" => bounds.depth = Some(number()?),
             "states" => bounds.states = Some(number()? as usize),
             "seconds" => bounds.time = Some(Duration::from_secs(u64::from(number()?))),
+            "reliable" => scenario.is_reliable = true,
             "previews" => scenario.previews = true,
             "kinds" => scenario.kinds = kinds(value)?,
             _ => scenario.settings.push((name.to_owned(), value.to_owned())),

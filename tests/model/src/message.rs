@@ -71,7 +71,13 @@ pub struct Pen {
 impl Pen {
     /// A request; the branch is made of method and number.
     #[must_use]
-    pub fn request(self, method: &str, number: u32, dialog: &Dialog, sdp: Option<Sdp>) -> Bytes {
+    pub fn request(
+        self,
+        (method, number): (&str, u32),
+        dialog: &Dialog,
+        sdp: Option<Sdp>,
+        header: Option<&str>,
+    ) -> Bytes {
         let Self { side, address } = self;
         let transaction = if method == "CANCEL" { "INVITE" } else { method };
         // CANCEL repeats the INVITE's To.
@@ -86,12 +92,12 @@ impl Pen {
         if method != "CANCEL" && method != "BYE" {
             let _written = write!(text, "Contact: <sip:{side}@{address}>\r\n");
         }
-        finish(text, sdp)
+        finish(text, sdp, header)
     }
 
     /// A response.
     #[must_use]
-    pub fn response(self, request: &Message, status: u16, sdp: Option<Sdp>) -> Bytes {
+    pub fn response(self, request: &Message, status: u16, sdp: Option<Sdp>, header: Option<&str>) -> Bytes {
         let Self { side, address } = self;
         let mut text = format!("SIP/2.0 {status} {}\r\n", phrase(status));
         for header in request.headers() {
@@ -108,7 +114,7 @@ impl Pen {
         if request.method().text() == "INVITE" && status < 300 {
             let _written = write!(text, "Contact: <sip:{side}@{address}>\r\n");
         }
-        finish(text, sdp)
+        finish(text, sdp, header)
     }
 
     /// The ACK to a final failure: part of its transaction.
@@ -124,11 +130,14 @@ impl Pen {
             value(Name::To),
             value(Name::CallId),
         );
-        finish(text, None)
+        finish(text, None, None)
     }
 }
 
-fn finish(mut text: String, sdp: Option<Sdp>) -> Bytes {
+fn finish(mut text: String, sdp: Option<Sdp>, header: Option<&str>) -> Bytes {
+    if let Some(header) = header {
+        let _written = write!(text, "{header}\r\n");
+    }
     let body = sdp.map(Sdp::text).unwrap_or_default();
     if !body.is_empty() {
         text += "Content-Type: application/sdp\r\n";

@@ -11,7 +11,7 @@ use std::time::Duration;
 use b2bua::side::Side;
 use bytes::Bytes;
 use machine::Instant;
-use sip::message::{Message, Method};
+use sip::message::{Message, Method, Name};
 
 use crate::message::{Dialog, Pen, Sdp};
 
@@ -29,6 +29,8 @@ pub enum Act {
     Ring,
     /// 183 that shows where it will receive.
     Preview,
+    /// Its answer in a reliable 183.
+    Assure,
     /// 200 to INVITE.
     Answer,
     /// The same from another port than before.
@@ -41,6 +43,8 @@ pub enum Act {
     Bye,
     /// INVITE inside the call, from another port.
     Reinvite,
+    /// UPDATE, from another port.
+    Update,
     /// Is never heard of again.
     Die,
 }
@@ -68,8 +72,12 @@ pub struct Phone {
     asked: Vec<Asked>,
     /// The ACK it sent last.
     ack: Option<Bytes>,
+    /// It understands reliable responses (RFC 3262).
+    is_modern: bool,
     /// How often its description has changed.
     moved: u16,
+    /// The number of the reliable response that it acknowledged last.
+    rseq: Option<u32>,
     unread: VecDeque<Bytes>,
 }
 
@@ -105,14 +113,19 @@ struct Called {
     last: Option<(u16, Bytes)>,
     /// Until ACK.
     again: Option<Again>,
-    /// What it will be described by if this succeeds.
-    answer: Option<Sdp>,
+    /// It may answer before its final response: who called understands reliable responses.
+    may_assure: bool,
+    /// It has answered before its final response.
+    is_assured: bool,
+    /// Until PRACK.
+    unconfirmed: Option<Again>,
 }
 
 #[derive(Debug, Clone)]
 struct Asked {
     method: &'static str,
     number: u32,
+    offer: Option<Sdp>,
     bytes: Bytes,
     again: Again,
 }
@@ -143,7 +156,7 @@ impl Again {
 impl Phone {
     /// A phone that has not done anything yet.
     #[must_use]
-    pub fn new(side: Side, address: SocketAddr) -> Self {
+    pub fn new(side: Side, address: SocketAddr, is_modern: bool) -> Self {
         Self {
             pen: Pen { side, address },
             stage: Stage::Idle,
@@ -152,7 +165,9 @@ impl Phone {
             called: None,
             asked: Vec::new(),
             ack: None,
+            is_modern,
             moved: 0,
+            rseq: None,
             unread: VecDeque::new(),
         }
     }
@@ -196,12 +211,17 @@ impl Phone {
             if status <= 100 && self.stage == Stage::Early {
                 may(Act::Ring, false);
                 may(Act::Preview, false);
+                if called.may_assure {
+                    may(Act::Assure, false);
+                }
+            }
+            if status < 200 && called.unconfirmed.is_none() {
+                may(Act::Answer, false);
             }
             if status < 200 {
-                may(Act::Answer, false);
                 may(Act::Decline, false);
             }
-            if status < 200 && self.stage == Stage::Talking {
+            if status < 200 && self.stage == Stage::Talking && self.moved == 0 {
                 may(Act::AnswerElsewhere, false);
             }
         }
@@ -214,6 +234,7 @@ impl Phone {
             may(Act::Bye, false);
             if self.calling.is_none() && self.called.as_ref().is_none_or(|called| called.last.is_some()) {
                 may(Act::Reinvite, true);
+                may(Act::Update, true);
             }
         }
         may(Act::Die, true);
@@ -226,15 +247,20 @@ impl Phone {
             Act::Try => self.respond(now, 100, None),
             Act::Ring => self.respond(now, 180, None),
             Act::Preview => self.respond(now, 183, Some(self.sdp(0))),
-            Act::Answer => self.respond(now, 200, Some(self.sdp(0))),
+            Act::Assure => self.assure(now),
+            Act::Answer => {
+                let is_assured = self.called.as_ref().is_some_and(|called| called.is_assured);
+                self.respond(now, 200, (!is_assured).then(|| self.sdp(0)))
+            }
             Act::AnswerElsewhere => self.respond(now, 200, Some(self.sdp(1))),
             Act::Decline => self.respond(now, if self.stage == Stage::Early { 486 } else { 488 }, None),
             Act::Cancel => self.cancel(now),
             Act::Bye => return self.hang_up(now),
+            Act::Update => self.ask(now, "UPDATE", Some(self.sdp(1)), None),
             Act::Reinvite => self.reinvite(now),
             Act::Die => {
                 let (pen, stage) = (self.pen, Stage::Dead);
-                *self = Self { stage, ..Self::new(pen.side, pen.address) };
+                *self = Self { stage, ..Self::new(pen.side, pen.address, false) };
                 None
             }
         };
@@ -243,7 +269,7 @@ impl Phone {
 
     fn hang_up(&mut self, now: Instant) -> Vec<Said> {
         let owes = self.owes_answer();
-        let mut said: Vec<Said> = self.ask(now, "BYE").into_iter().collect();
+        let mut said: Vec<Said> = self.ask(now, "BYE", None, None).into_iter().collect();
         if owes {
             said.extend(self.respond(now, 487, None));
         }
@@ -279,51 +305,79 @@ impl Phone {
         let dialog = self.dialog.as_mut()?;
         dialog.cseq += 1;
         let (number, offer) = (dialog.cseq, Some(sdp));
-        let bytes = self.pen.request("INVITE", number, dialog, offer);
+        let header = self.is_modern.then_some("Supported: 100rel");
+        let bytes = self.pen.request(("INVITE", number), dialog, offer, header);
         let again = Some(Again::new(now));
         self.calling = Some(Calling { number, is_cancelled: false, offer, bytes: bytes.clone(), again });
-        Some(Said { words: format!("INVITE{}", sdp.words()), bytes })
+        let header = header.map(|header| format!(" {{{header}}}")).unwrap_or_default();
+        Some(Said { words: format!("INVITE{}{header}", sdp.words()), bytes })
     }
 
-    fn ask(&mut self, now: Instant, method: &'static str) -> Option<Said> {
+    fn ask(
+        &mut self,
+        now: Instant,
+        method: &'static str,
+        offer: Option<Sdp>,
+        header: Option<&str>,
+    ) -> Option<Said> {
         let dialog = self.dialog.as_mut()?;
         dialog.cseq += 1;
         let number = dialog.cseq;
-        let bytes = self.pen.request(method, number, dialog, None);
-        self.asked.push(Asked { method, number, bytes: bytes.clone(), again: Again::new(now) });
+        let bytes = self.pen.request((method, number), dialog, offer, header);
+        self.asked.push(Asked { method, number, offer, bytes: bytes.clone(), again: Again::new(now) });
         if method == "BYE" {
             self.stage = Stage::Over;
         }
-        Some(Said { words: method.into(), bytes })
+        let header = header.map(|header| format!(" {{{header}}}")).unwrap_or_default();
+        let words = format!("{method}{}{header}", offer.map(Sdp::words).unwrap_or_default());
+        Some(Said { words, bytes })
     }
 
     fn cancel(&mut self, now: Instant) -> Option<Said> {
         let (dialog, calling) = (self.dialog.as_ref()?, self.calling.as_mut()?);
         calling.is_cancelled = true;
         let number = calling.number;
-        let bytes = self.pen.request("CANCEL", number, dialog, None);
-        self.asked.push(Asked { method: "CANCEL", number, bytes: bytes.clone(), again: Again::new(now) });
+        let bytes = self.pen.request(("CANCEL", number), dialog, None, None);
+        self.asked.push(Asked {
+            method: "CANCEL",
+            number,
+            offer: None,
+            bytes: bytes.clone(),
+            again: Again::new(now),
+        });
         Some(Said { words: "CANCEL".into(), bytes })
     }
 
     fn respond(&mut self, now: Instant, status: u16, sdp: Option<Sdp>) -> Option<Said> {
         let called = self.called.as_mut()?;
         let request = Message::parse(called.request.clone()).ok()?;
-        let bytes = self.pen.response(&request, status, sdp);
+        let bytes = self.pen.response(&request, status, sdp, None);
         called.last = Some((status, bytes.clone()));
         if status >= 200 {
             called.again = Some(Again::new(now));
+            called.unconfirmed = None;
         }
         match (status, sdp) {
-            (200, Some(sdp)) => {
-                called.answer = Some(sdp);
-                self.moved = sdp.moved;
+            (200, sdp) => {
+                self.moved = sdp.map_or(self.moved, |sdp| sdp.moved);
                 self.stage = Stage::Talking;
             }
             (300.., _) if self.stage == Stage::Early => self.stage = Stage::Over,
             _ => {}
         }
         Some(Said { words: format!("{status}{}", sdp.map(Sdp::words).unwrap_or_default()), bytes })
+    }
+
+    /// The answer in a reliable 183.
+    fn assure(&mut self, now: Instant) -> Option<Said> {
+        let sdp = self.sdp(0);
+        let called = self.called.as_mut()?;
+        let request = Message::parse(called.request.clone()).ok()?;
+        let bytes = self.pen.response(&request, 183, Some(sdp), Some("Require: 100rel\r\nRSeq: 7"));
+        called.last = Some((183, bytes.clone()));
+        called.is_assured = true;
+        called.unconfirmed = Some(Again::new(now));
+        Some(Said { words: format!("183{} {{Require: 100rel}} {{RSeq: 7}}", sdp.words()), bytes })
     }
 
     /// A message arrives and lies there unread.
@@ -365,7 +419,7 @@ impl Phone {
                     || self.calling.is_some()
             }
             (true, _) => true,
-            (false, Method::Invite) => message.status() >= 200,
+            (false, Method::Invite) => message.status() >= 200 || self.is_news(&message),
             (false, _) => false,
         }
     }
@@ -421,6 +475,15 @@ impl Phone {
                 self.stage = Stage::Over;
                 said
             }
+            Method::Prack if self.called.as_ref().is_some_and(|called| called.is_assured) => {
+                if let Some(called) = &mut self.called {
+                    called.unconfirmed = None;
+                }
+                vec![self.say(&message, 200, "200 PRACK")]
+            }
+            Method::Update if !matches!(self.stage, Stage::Over | Stage::Idle) => {
+                vec![self.on_update(&message)]
+            }
             method => {
                 let words = format!("481 {}", method.text());
                 vec![self.say(&message, 481, &words)]
@@ -452,7 +515,15 @@ impl Phone {
         }
         let number = number(&message).unwrap_or_default();
         let request = message.bytes().clone();
-        self.called = Some(Called { request, number, last: None, again: None, answer: None });
+        self.called = Some(Called {
+            request,
+            number,
+            last: None,
+            again: None,
+            may_assure: offers(&message),
+            is_assured: false,
+            unconfirmed: None,
+        });
         //= RFC 3261 §14.2: its own INVITE is open.
         if self.calling.is_some() {
             return self.respond(now, 491, None).into_iter().collect();
@@ -460,8 +531,20 @@ impl Phone {
         Vec::new()
     }
 
+    /// Answers from where it is, unless an offer of its own is open.
+    fn on_update(&self, message: &Message) -> Said {
+        let is_open = self.calling.is_some() || self.asked.iter().any(|asked| asked.offer.is_some());
+        if is_open && self.stage == Stage::Talking {
+            //= RFC 3311 §5.2: 491 to an offer while one of ours has no answer.
+            return self.say(message, 491, "491 UPDATE");
+        }
+        let sdp = (!message.body().is_empty()).then(|| self.sdp(0));
+        let words = format!("200 UPDATE{}", sdp.map(Sdp::words).unwrap_or_default());
+        Said { words, bytes: self.pen.response(message, 200, sdp, None) }
+    }
+
     fn say(&self, request: &Message, status: u16, words: &str) -> Said {
-        Said { words: words.into(), bytes: self.pen.response(request, status, None) }
+        Said { words: words.into(), bytes: self.pen.response(request, status, None, None) }
     }
 
     fn on_response(&mut self, now: Instant, message: &Message) -> Vec<Said> {
@@ -469,6 +552,11 @@ impl Phone {
         if *message.method() != Method::Invite {
             if status >= 200 {
                 let method = message.method().text();
+                let asked = |asked: &&Asked| asked.method == method && Some(asked.number) == number;
+                let offer = self.asked.iter().find(asked).and_then(|asked| asked.offer);
+                if let Some(offer) = offer.filter(|_| status < 300) {
+                    self.moved = offer.moved;
+                }
                 self.asked.retain(|asked| asked.method != method || Some(asked.number) != number);
             }
             return Vec::new();
@@ -477,8 +565,10 @@ impl Phone {
         match (status, calling) {
             (..200, Some(calling)) => {
                 calling.again = None;
+                let invite = calling.number;
+                let is_news = self.is_news(message);
                 self.learn(message);
-                Vec::new()
+                is_news.then(|| self.prack(now, message, invite)).flatten().into_iter().collect()
             }
             (..200, None) => Vec::new(),
             (200..300, Some(calling)) => {
@@ -502,15 +592,25 @@ impl Phone {
                 if self.stage == Stage::Early && is_known {
                     self.stage = Stage::Over;
                 }
-                let _time_does_not_matter = now;
                 let uri = "sip:b@203.0.113.1";
                 vec![Said { words: String::new(), bytes: self.pen.ack_to_failure(uri, message) }]
             }
         }
     }
 
+    /// True for a reliable response that it has not acknowledged.
+    fn is_news(&self, message: &Message) -> bool {
+        message.status() < 200 && rseq(message).is_some_and(|rseq| self.rseq.is_none_or(|last| last < rseq))
+    }
+
+    fn prack(&mut self, now: Instant, message: &Message, invite: u32) -> Option<Said> {
+        let rseq = rseq(message)?;
+        self.rseq = Some(rseq);
+        self.ask(now, "PRACK", None, Some(&format!("RAck: {rseq} {invite} INVITE")))
+    }
+
     fn acknowledge(&mut self, number: Option<u32>) -> Option<Said> {
-        let bytes = self.pen.request("ACK", number?, self.dialog.as_ref()?, None);
+        let bytes = self.pen.request(("ACK", number?), self.dialog.as_ref()?, None, None);
         self.ack = Some(bytes.clone());
         Some(Said { words: "ACK".into(), bytes })
     }
@@ -531,9 +631,10 @@ impl Phone {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
         let calling = self.calling.as_ref().and_then(|calling| calling.again);
+        let unconfirmed = self.called.as_ref().and_then(|called| called.unconfirmed);
         let called = self.called.as_ref().and_then(|called| called.again);
         let asked = self.asked.iter().map(|asked| asked.again);
-        calling.into_iter().chain(called).chain(asked).map(|again| again.due).min()
+        calling.into_iter().chain(called).chain(unconfirmed).chain(asked).map(|again| again.due).min()
     }
 
     /// Says again what is due, or gives up.
@@ -541,6 +642,7 @@ impl Phone {
         let mut said = Vec::new();
         self.fire_calling(now, &mut said);
         self.fire_called(now, &mut said);
+        self.fire_unconfirmed(now, &mut said);
         let gone = self.asked.iter().any(|asked| asked.again.is_over(now));
         self.asked.retain(|asked| !asked.again.is_over(now));
         for asked in self.asked.iter_mut().filter(|asked| asked.again.due <= now) {
@@ -567,6 +669,20 @@ impl Phone {
         said.push(Said { words: "INVITE again".into(), bytes: calling.bytes.clone() });
     }
 
+    fn fire_unconfirmed(&mut self, now: Instant, said: &mut Vec<Said>) {
+        let Some(called) = &mut self.called else { return };
+        let Some(again) = called.unconfirmed.as_mut().filter(|again| again.due <= now) else { return };
+        if again.is_over(now) {
+            //= RFC 3262 §3: no PRACK came: the INVITE fails.
+            called.unconfirmed = None;
+            return said.extend(self.respond(now, 500, None));
+        }
+        again.next(now);
+        if let Some((status, bytes)) = &called.last {
+            said.push(Said { words: format!("{status} again"), bytes: bytes.clone() });
+        }
+    }
+
     fn fire_called(&mut self, now: Instant, said: &mut Vec<Said>) {
         let Some(called) = &mut self.called else { return };
         let Some(again) = called.again.as_mut().filter(|again| again.due <= now) else { return };
@@ -578,13 +694,24 @@ impl Phone {
         called.again = None;
         //= RFC 3261 §13.3.1.4: no ACK came: the call is ended with BYE.
         if *status < 300 && self.stage == Stage::Talking {
-            said.extend(self.ask(now, "BYE"));
+            said.extend(self.ask(now, "BYE", None, None));
         }
     }
 }
 
 fn number(message: &Message) -> Option<u32> {
     message.cseq().ok().map(|cseq| cseq.number)
+}
+
+fn rseq(message: &Message) -> Option<u32> {
+    let value = message.header(Name::RSeq)?;
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
+}
+
+/// True if an INVITE's sender understands reliable responses, and there is an offer to answer.
+fn offers(message: &Message) -> bool {
+    let supported = message.header(Name::Supported).unwrap_or_default();
+    !message.body().is_empty() && String::from_utf8_lossy(supported).contains("100rel")
 }
 
 fn target(message: &Message) -> Option<String> {

@@ -9,6 +9,8 @@ pub enum Upset {
     Cancel,
     /// A phone moves.
     Reinvite,
+    /// A phone moves without asking its user.
+    Update,
     /// A phone is never heard of again.
     Die,
     /// A middlebox refuses a question.
@@ -25,9 +27,10 @@ pub enum Upset {
 
 impl Upset {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Cancel,
         Self::Reinvite,
+        Self::Update,
         Self::Die,
         Self::Refuse,
         Self::Late,
@@ -39,7 +42,7 @@ impl Upset {
     /// True for what phones do only as an upset.
     #[must_use]
     pub fn is_rare(act: Act) -> bool {
-        matches!(act, Act::Cancel | Act::Reinvite | Act::Die)
+        matches!(act, Act::Cancel | Act::Reinvite | Act::Update | Act::Die)
     }
 
     /// Which one an act is; those that are none are [`Upset::Delay`] and never asked for.
@@ -48,11 +51,13 @@ impl Upset {
         match act {
             Act::Cancel => Self::Cancel,
             Act::Reinvite => Self::Reinvite,
+            Act::Update => Self::Update,
             Act::Die
             | Act::Invite
             | Act::Try
             | Act::Ring
             | Act::Preview
+            | Act::Assure
             | Act::Answer
             | Act::AnswerElsewhere
             | Act::Decline
@@ -66,6 +71,7 @@ impl Upset {
         match self {
             Self::Cancel => "cancel",
             Self::Reinvite => "reinvite",
+            Self::Update => "update",
             Self::Die => "die",
             Self::Refuse => "refuse",
             Self::Late => "late",
@@ -93,6 +99,8 @@ pub struct Scenario {
     pub kinds: Vec<Upset>,
     /// The callee may show early where it will receive.
     pub previews: bool,
+    /// Caller and callee understand reliable responses.
+    pub is_reliable: bool,
 }
 
 impl Scenario {
@@ -107,12 +115,27 @@ impl Scenario {
             upsets: 0,
             kinds: Upset::ALL.to_vec(),
             previews: false,
+            is_reliable: false,
         }
     }
 
     /// True if phones do this at all.
     #[must_use]
     pub fn acts(&self, act: Act) -> bool {
-        act != Act::Preview || self.previews
+        match act {
+            Act::Preview => self.previews,
+            Act::Assure => self.is_reliable,
+            Act::Invite
+            | Act::Try
+            | Act::Ring
+            | Act::Answer
+            | Act::AnswerElsewhere
+            | Act::Decline
+            | Act::Cancel
+            | Act::Bye
+            | Act::Reinvite
+            | Act::Update
+            | Act::Die => true,
+        }
     }
 }

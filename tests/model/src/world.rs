@@ -104,8 +104,8 @@ impl World {
             now: Instant::ZERO,
             b2bua: B2bua::new(config, Rng::from_number(1)),
             phones: Sides {
-                a: Phone::new(Side::A, flows::world::OUTSIDE),
-                b: Phone::new(Side::B, flows::world::INSIDE),
+                a: Phone::new(Side::A, flows::world::OUTSIDE, scenario.is_reliable),
+                b: Phone::new(Side::B, flows::world::INSIDE, scenario.is_reliable),
             },
             middleboxes,
             left: Budget { losses: scenario.losses, copies: scenario.copies, upsets: scenario.upsets },

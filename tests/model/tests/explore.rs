@@ -39,3 +39,27 @@ fn the_caller_gives_up() {
 fn the_middlebox_refuses() {
     complete(&Scenario { upsets: 1, kinds: vec![Upset::Refuse], ..Scenario::plain() });
 }
+
+#[test]
+fn the_middlebox_takes_a_rule_away() {
+    complete(&Scenario { upsets: 1, kinds: vec![Upset::Revoke], ..Scenario::plain() });
+}
+
+#[test]
+fn somebody_moves_with_update() {
+    let (upsets, kinds) = (1, vec![Upset::Update]);
+    complete(&Scenario { upsets, kinds, is_reliable: true, ..Scenario::plain() });
+}
+
+#[test]
+fn the_answer_comes_reliably_and_early() {
+    let (upsets, kinds) = (1, vec![Upset::Cancel, Upset::Refuse]);
+    complete(&Scenario { upsets, kinds, is_reliable: true, ..Scenario::plain() });
+}
+
+#[test]
+fn the_middlebox_reserves_first() {
+    let (upsets, kinds) = (1, vec![Upset::Cancel, Upset::Refuse, Upset::Revoke]);
+    let settings = vec![("reserve".to_owned(), "yes".to_owned())];
+    complete(&Scenario { upsets, kinds, settings, ..Scenario::plain() });
+}
