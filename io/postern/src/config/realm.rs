@@ -103,15 +103,15 @@ static PRECONDITION: Key<OneOf<Precondition>> = Key {
 static SESSION_EXPIRES: Key<OrOff> = Key {
     name: "session-expires",
     kind: OrOff(Time { range: SESSION_MIN..=SESSION_MAX }),
-    absent: Absent::Literal("\"off\""),
-    text: "Not in effect yet. The session interval that phones of this realm are asked for (RFC 4028): a call that \
+    absent: Absent::Literal("\"30m\""),
+    text: "The session interval that phones of this realm are asked for (RFC 4028): a call that \
            nobody refreshes within it is ended. With \"off\" there are no session timers on these legs.",
 };
 static MIN_SE: Key<Time> = Key {
     name: "min-se",
     kind: Time { range: SESSION_MIN..=SESSION_MAX },
     absent: Absent::Literal("\"90s\""),
-    text: "Not in effect yet. The shortest session interval that a phone of this realm may ask for; below it the \
+    text: "The shortest session interval that a phone of this realm may ask for; below it the \
            call is answered 422.",
 };
 
