@@ -230,7 +230,7 @@ impl Play {
 /// The setting that no file can express, or that this network is not made for.
 pub fn configuration(script: &Script) -> Result<String, &'static str> {
     let [mut calls, mut realms] = [String::new(), "source = \"realm\"\n".to_owned()];
-    let (mut outside, mut inside) = (String::new(), String::new());
+    let (mut outside, mut inside, mut codes) = (String::new(), String::new(), String::new());
     calls += "reserve = false\n";
     realms += "session-expires = \"off\"\n";
     for (name, value) in &script.settings {
@@ -240,7 +240,13 @@ pub fn configuration(script: &Script) -> Result<String, &'static str> {
             "source" => realms = realms.replace("\"realm\"", &format!("{value:?}")),
             "early-media" => put(&mut realms, name, &(value == "yes").to_string()),
             "reserve" => calls = calls.replace("false", &(value == "yes").to_string()),
-            "codes" | "hold" => put(&mut calls, name, &format!("{value:?}")),
+            "codes" => {
+                put(&mut codes, "set", if value == "dedicated" { "\"dedicated\"" } else { "\"standard\"" })
+            }
+            "unreachable" | "technical" | "temporary-policy" | "policy" | "policy-in-call" | "sdp" => {
+                put(&mut codes, name, value);
+            }
+            "hold" => put(&mut calls, name, &format!("{value:?}")),
             "crucial" if ["first-audio", "all"].contains(&value.as_str()) => {
                 put(&mut calls, name, &format!("{value:?}"));
             }
@@ -255,7 +261,7 @@ pub fn configuration(script: &Script) -> Result<String, &'static str> {
         }
     }
     Ok(format!(
-        "[calls]\n{calls}\n\
+        "[calls]\n{calls}\n[codes]\n{codes}\n\
          [realm.outside]\nlisten = [\"udp:203.0.113.1:5060\"]\nmedia-ports = \"16384-32767\"\n{realms}{outside}\n\
          [realm.inside]\nlisten = [\"udp:10.0.0.1:5060\"]\nmedia = [\"10.0.40.0/24\"]\n{realms}{inside}\n\
          [[route]]\nto = \"inside\"\nnext-hop = \"sip:10.0.0.5\"\n\n\
