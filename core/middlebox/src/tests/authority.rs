@@ -18,6 +18,10 @@ fn realm(name: &str, side: Side, networks: &[&str]) -> Realm {
 }
 
 fn authority(outside: &[&str], deny: &[&str]) -> Authority {
+    authority_with(outside, deny, false)
+}
+
+fn authority_with(outside: &[&str], deny: &[&str], tcp: bool) -> Authority {
     let inside = realm("inside", Side::Inside, &["10.0.40.0/24", "10.0.50.0/24", "fd00:40::/64"]);
     let realms = Realms::new(vec![inside, realm("outside", Side::Outside, outside)]).unwrap();
     let agent = AgentPolicy {
@@ -28,7 +32,7 @@ fn authority(outside: &[&str], deny: &[&str]) -> Authority {
         lifetime_max: Lifetime(300),
     };
     let deny = deny.iter().map(|network| network.parse().unwrap()).collect();
-    Authority::new(realms, Policy { agents: BTreeMap::from([(AGENT, agent)]), deny }, false)
+    Authority::new(realms, Policy { agents: BTreeMap::from([(AGENT, agent)]), deny }, tcp)
 }
 
 fn udp(network: &str, port: u16, range: u16) -> Tuple {
@@ -173,6 +177,22 @@ fn protocols_the_engine_cannot_do_are_refused() {
         let opening = inbound(tuple(udp(PHONE, 20000, 2)), tuple(udp(FAR, 0, 2)));
         assert_eq!(keys(&authority(&[], &[]), &opening), Err(Failure::ProtocolNotSupported));
     }
+}
+
+#[test]
+fn a_tcp_rule_is_an_entry_of_its_own_where_the_engine_can() {
+    let authority = authority_with(&[], &[], true);
+    let tcp = |tuple| Tuple { protocol: Protocol::Tcp, ..tuple };
+    let both = [inbound(udp(PHONE, 20000, 1), udp(FAR, 0, 1)), outbound(udp(PHONE, 0, 1), udp(FAR, 4000, 1))];
+    for opening in both {
+        let over_udp = keys(&authority, &opening).unwrap();
+        let opening = Opening { internal: tcp(opening.internal), external: tcp(opening.external), ..opening };
+        let over_tcp = keys(&authority, &opening).unwrap();
+        assert_eq!((over_udp.len(), over_tcp.len()), (1, 1));
+        assert_ne!(over_udp, over_tcp);
+    }
+    let elsewhere = inbound(tcp(udp(PHONE, 5060, 1)), tcp(udp(FAR, 0, 1)));
+    assert_eq!(keys(&authority, &elsewhere), Err(Failure::NotAuthorizedForTransaction));
 }
 
 #[test]
