@@ -29,6 +29,8 @@ pub struct B2bua {
     pub(crate) shared: Shared,
     pub(crate) calls: Map<CallId, Box<Call>>,
     pub(crate) calls_made: u64,
+    /// Those that are over but for rules which may or may not exist.
+    pub(crate) remnants: usize,
     pub(crate) service: Service,
     /// Used again for every message.
     incoming: Outbox<Incoming>,
@@ -72,7 +74,15 @@ impl B2bua {
         let endpoint = Endpoint::new(endpoint, rng.fork());
         let calls = Map::with_hasher(Seeded::new(&mut rng));
         let shared = Shared::new(endpoint, config.middleboxes.len(), rng);
-        Self { config, shared, calls, calls_made: 0, service: Service::Open, incoming: Outbox::new() }
+        Self {
+            config,
+            shared,
+            calls,
+            calls_made: 0,
+            remnants: 0,
+            service: Service::Open,
+            incoming: Outbox::new(),
+        }
     }
 
     /// The configuration it was made with.
@@ -121,7 +131,7 @@ impl B2bua {
     /// Shows everything that decides what it will do: all but its configuration, statistics, empty buffers, and where
     /// new identifiers come from. Identifiers are seen as they are; which of them are equal is all that matters.
     pub fn show(&self, onlooker: &mut dyn Onlooker) {
-        let Self { config: _, shared, calls, calls_made: _, service, incoming: _ } = self;
+        let Self { config: _, shared, calls, calls_made: _, remnants: _, service, incoming: _ } = self;
         onlooker.see(service);
         // Calls first: they name most of what follows.
         see_map(calls, onlooker);
@@ -148,8 +158,10 @@ impl B2bua {
     ) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let mut ctx = Context { now, config: &self.config, shared: &mut self.shared, out };
+        self.remnants -= usize::from(call.is_remnant());
         work(call, &mut ctx);
         call.offer_owed(&mut ctx);
+        self.remnants += usize::from(call.is_remnant());
         if call.is_over() {
             call.forget(&mut ctx);
             self.calls.remove(&id);

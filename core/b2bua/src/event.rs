@@ -199,6 +199,8 @@ pub enum Cause {
     Refused(u16),
     /// We ended it, giving this code as the reason.
     Cut(u16),
+    /// We ended it, giving this code as the reason, because the firewall took a pinhole away that it needs.
+    Revoked(u16),
     /// An operator ended it.
     Kicked,
     /// We are shutting down.

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// How much of everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Calls at a time; above it an INVITE is answered 503 with Retry-After (overload: RFC 3261 §21.5.4).
+    /// Calls at a time, and beside them as many that are over but for rules whose request the middlebox never answered; above it an INVITE is answered 503 with Retry-After (overload: RFC 3261 §21.5.4).
     pub calls: usize,
     /// Messages waiting behind one held message, per call and direction; above it requests are answered 500 with
     /// Retry-After, provisional responses are dropped.

@@ -67,7 +67,7 @@ impl B2bua {
 
     /// An INVITE that wants to become a call.
     fn on_call(&mut self, now: Instant, request: Request, out: &mut Outbox<Output>) {
-        if self.service != Service::Open || self.calls.len() >= self.config.limits.calls {
+        if self.service != Service::Open || self.is_full() {
             let verdict = Verdict::plain(503, "no more calls are taken").later();
             return self.context(now, out).refuse_alone(&request, &verdict);
         }
@@ -104,6 +104,12 @@ impl B2bua {
         let call = Call::start(&mut self.context(now, out), id, request, plan, (tag, uas));
         self.calls.insert(id, Box::new(call));
         self.with_call(now, out, id, Call::begin);
+    }
+
+    /// True at the limit of calls. Remnants have one of their own, as large.
+    fn is_full(&self) -> bool {
+        let limit = self.config.limits.calls;
+        self.calls.len() - self.remnants >= limit || self.calls.len() >= limit.saturating_mul(2)
     }
 
     /// Where the call goes and through which middleboxes.

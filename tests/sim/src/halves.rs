@@ -100,7 +100,10 @@ impl World {
                 if let Some(call) = call {
                     self.incarnation(call, id, |one| one.ending = Some(cause));
                 }
-                self.tally.cut += u64::from(matches!(cause, Cause::Cut(_) | Cause::Kicked | Cause::Shutdown));
+                self.tally.cut += u64::from(matches!(
+                    cause,
+                    Cause::Cut(_) | Cause::Revoked(_) | Cause::Kicked | Cause::Shutdown
+                ));
             }
             Event::Ended { call: id } => {
                 let call = known(self, id);

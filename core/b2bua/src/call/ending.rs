@@ -246,7 +246,7 @@ impl Call {
         ending.phase = Phase::Closing;
         ending.timer = Some(ctx.wake(self.id, ctx.config.timers.close, Wake::Ending));
         self.close_rules(ctx);
-        if self.ledger.is_closed() {
+        if self.ledger.is_closed() || self.ledger.is_unknown() {
             self.on_rules_closed(ctx);
         }
     }

@@ -208,9 +208,17 @@ impl Call {
 
     /// True if nothing of the call is left.
     pub(crate) fn is_over(&self) -> bool {
-        self.ending.as_ref().is_some_and(|ending| ending.is_over())
-            && self.invite.is_none()
-            && self.ledger.is_closed()
+        self.is_finished() && self.ledger.is_closed()
+    }
+
+    /// True if all that is left of the call are requests for rules that nobody answered: it waits until those must have
+    /// ended, and takes nobody's place.
+    pub(crate) fn is_remnant(&self) -> bool {
+        self.is_finished() && self.ledger.is_unknown()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.is_over()) && self.invite.is_none()
     }
 
     /// Gives back what the machine's tables hold of it.

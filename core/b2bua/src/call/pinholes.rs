@@ -360,16 +360,18 @@ impl Call {
 
     /// Figure 8: a rule the call cannot live without is gone.
     fn on_loss(&mut self, ctx: &mut Context<'_>, loss: Loss) {
-        let verdict = match loss.failure {
-            Some(failure) => Verdict::of_middlebox(&ctx.config.codes, failure, loss.stream, true),
-            None => Verdict::revoked(&ctx.config.codes, loss.stream),
+        let (cause, verdict): (fn(u16) -> Cause, _) = match loss.failure {
+            Some(failure) => {
+                (Cause::Cut, Verdict::of_middlebox(&ctx.config.codes, failure, loss.stream, true))
+            }
+            None => (Cause::Revoked, Verdict::revoked(&ctx.config.codes, loss.stream)),
         };
         match loss.crucial {
             true => {
                 self.note_ghost_ring(ctx);
                 let verdict =
                     if self.established.is_none() { self.enforced_in_setup(verdict) } else { verdict };
-                self.cut(ctx, Cut { cause: Cause::Cut(verdict.code), verdict });
+                self.cut(ctx, Cut { cause: cause(verdict.code), verdict });
             }
             false => self.owe_loss(verdict),
         }

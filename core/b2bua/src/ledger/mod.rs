@@ -359,6 +359,13 @@ impl Ledger {
         self.over && self.rules.is_empty()
     }
 
+    /// True when the call is over and nothing is left but rules that were asked for and never answered: nobody can end
+    /// them but their lifetime, or whoever closes what the middlebox lists and no call owns.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.over && !self.rules.is_empty() && self.rules.iter().all(|rule| rule.state == State::Unanswered)
+    }
+
     /// True if what the answer needs is reserved before the first INVITE goes on.
     #[must_use]
     pub fn reserves(&self) -> bool {

@@ -105,7 +105,7 @@ impl Chronicle {
         match event {
             Event::Started { .. } => self.counters.begun += 1,
             Event::Established { .. } => self.counters.established += 1,
-            Event::Ending { cause: Cause::Cut(_), .. } => self.counters.cut += 1,
+            Event::Ending { cause: Cause::Cut(_) | Cause::Revoked(_), .. } => self.counters.cut += 1,
             Event::GhostRing { .. } => self.counters.ghost_rings += 1,
             Event::GhostRingPrevented { .. } => self.counters.ghost_rings_prevented += 1,
             Event::OrphanClosed { .. } => self.counters.orphans += 1,
@@ -193,7 +193,8 @@ pub(crate) fn epitaph(record: &Record) -> String {
         (Some(from), Some(until)) => format!("{why}, after {:.1} s", until.since(from).as_secs_f32()),
         (Some(_) | None, None) | (None, Some(_)) => match record.cause {
             Some(Cause::Cancelled | Cause::Refused(_)) => why,
-            Some(Cause::Bye(_) | Cause::Cut(_) | Cause::Kicked | Cause::Shutdown) | None => {
+            Some(Cause::Bye(_) | Cause::Cut(_) | Cause::Revoked(_) | Cause::Kicked | Cause::Shutdown)
+            | None => {
                 format!("{why}, never answered")
             }
         },
@@ -210,6 +211,7 @@ pub(crate) fn cause(record: &Record) -> Option<String> {
         Cause::Refused(code) if why.is_empty() => format!("the callee refused with {code}"),
         Cause::Refused(code) => format!("refused with {code}: {why}"),
         Cause::Cut(code) => format!("cut with {code}: {why}"),
+        Cause::Revoked(code) => format!("revoked by the firewall, cut with {code}: {why}"),
         Cause::Kicked => "kicked by an operator".into(),
         Cause::Shutdown => "ended by our shutdown".into(),
     };
@@ -264,6 +266,9 @@ mod tests {
         assert_eq!(ended(true, Cause::Bye(Side::A), ""), "the caller hung up, after 1.5 s");
         assert_eq!(ended(false, Cause::Refused(486), ""), "the callee refused with 486");
         assert_eq!(ended(false, Cause::Refused(403), "firewall policy"), "refused with 403: firewall policy");
+        let why = "firewall temporarily closed: the pinhole was taken away, stream 1";
+        let revoked = format!("revoked by the firewall, cut with 500: {why}, after 1.5 s");
+        assert_eq!(ended(true, Cause::Revoked(500), why), revoked);
         assert_eq!(ended(false, Cause::Kicked, ""), "kicked by an operator, never answered");
     }
 }
