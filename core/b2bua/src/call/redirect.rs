@@ -206,7 +206,8 @@ impl Call {
         let Some(setup) = self.invite.as_deref_mut().and_then(|invite| invite.setup.as_deref_mut()) else {
             return;
         };
-        for early in setup.early.iter_mut().filter(|early| early.is_alive()) {
+        for (number, early) in setup.early.iter_mut().enumerate().filter(|(_, early)| early.is_alive()) {
+            self.ledger.shows_other(number);
             early.ended = Some(Reason { cause: status, text: "redirected" });
         }
         self.move_exchanges(ctx, None);
