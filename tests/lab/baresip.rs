@@ -14,7 +14,7 @@ use crate::world::{Program, World};
 
 /// A baresip that plays a tone to whoever it talks with.
 pub(crate) struct Baresip {
-    _program: Program,
+    program: Program,
     control: TcpStream,
     unread: Vec<u8>,
     name: &'static str,
@@ -68,7 +68,7 @@ impl Baresip {
         );
         let control = connect(host, address)?;
         control.set_read_timeout(Some(Duration::from_secs(20)))?;
-        Ok(Self { _program: program, control, unread: Vec::new(), name })
+        Ok(Self { program, control, unread: Vec::new(), name })
     }
 
     /// Sends a command as ctrl_tcp reads it: JSON in a netstring.
@@ -138,6 +138,10 @@ impl Phone for Baresip {
 
     fn transfer(&mut self, to: &str) -> io::Result<()> {
         self.command("transfer", to)
+    }
+
+    fn process(&self) -> u32 {
+        self.program.id()
     }
 }
 

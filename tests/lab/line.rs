@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use crate::observer::{Load, Number, Observer, Packet, Way};
 use crate::raw::header;
@@ -123,6 +124,17 @@ impl<'w> Line<'w> {
             .map_err(|error| io::Error::other(format!("{error}\n{}", self.story())))
     }
 
+    /// The same for what takes its time.
+    pub(crate) fn wait_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        is_true: impl FnMut() -> io::Result<bool>,
+    ) -> io::Result<()> {
+        let waited = self.postern.wait_within(patience, what, is_true);
+        waited.map_err(|error| io::Error::other(format!("{error}\n{}", self.story())))
+    }
+
     /// Waits until no call and no pinhole is left, and then tells whether what passed was all of what had to pass and nothing else.
     pub(crate) fn is_over(&self) -> io::Result<()> {
         self.wait_for("no call and no pinhole is left", || {
@@ -140,27 +152,25 @@ impl<'w> Line<'w> {
         expect(self.postern.log().contains("panicked"), false, "a panic in the log")
     }
 
-    /// Each RTP packet that this end sent before the call's end was heard by the other.
+    /// Each RTP packet that this end sent before the call's end, to a port that it had been told, was heard by the other.
+    /// (SIPp sends back what it hears, also before it knows the other's SDP. That must not pass.)
     fn nothing_was_lost(&self, end: End) -> io::Result<()> {
-        let heard: HashSet<Number> = self
-            .at(end.other())
-            .seen()?
-            .iter()
-            .filter(|p| p.way == Way::Heard)
-            .filter_map(Packet::rtp)
-            .collect();
-        let sent = self.at(end).seen()?;
-        let over = sent
-            .iter()
-            .position(|packet| packet.sip().is_some_and(|text| is_kind(text, "BYE")))
-            .unwrap_or(sent.len());
-        let lost: Vec<_> = sent[..over]
-            .iter()
-            .filter(|packet| {
-                packet.way == Way::Sent && packet.rtp().is_some_and(|number| !heard.contains(&number))
-            })
-            .map(|packet| (packet.from, packet.to, packet.rtp()))
-            .collect();
+        let far = self.at(end.other()).seen()?;
+        let heard: HashSet<Number> =
+            far.iter().filter(|packet| packet.way == Way::Heard).filter_map(Packet::rtp).collect();
+        let (mut told, mut lost) = (HashSet::new(), Vec::new());
+        for packet in self.at(end).seen()?.iter() {
+            match (packet.way, &packet.load) {
+                (_, Load::Sip(text)) if is_kind(text, "BYE") => break,
+                (Way::Heard, Load::Sip(text)) => told.extend(ports(text)),
+                (Way::Sent, Load::Rtp(number))
+                    if told.contains(&packet.to.port()) && !heard.contains(number) =>
+                {
+                    lost.push((packet.from, packet.to, *number));
+                }
+                (Way::Sent | Way::Heard, _) => {}
+            }
+        }
         expect(lost, Vec::new(), &format!("RTP packets lost that {end:?} sent"))
     }
 

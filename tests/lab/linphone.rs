@@ -12,7 +12,7 @@ use crate::world::{Program, World, read};
 
 /// A linphonec that plays a tone to whoever it talks with.
 pub(crate) struct Linphone {
-    _program: Program,
+    program: Program,
     keys: ChildStdin,
 }
 
@@ -44,7 +44,7 @@ impl Linphone {
             format!(
                 "[sip]\nsip_port=5060\nsip_tcp_port=0\nsip_tls_port=0\nuse_ipv6=0\nbind_address={address}\nipv6_migration_done=1\n\
                  contact=\"{name}\" <sip:{name}@example.org>\nincoming_calls_early_media={early}\n{extra}\
-                 [rtp]\naudio_rtp_port=20000-20100\n[sound]\nechocancellation=0\nremote_ring=\nlocal_ring=\n\
+                 [rtp]\naudio_rtp_port=20000-20100\nnortp_timeout=600\n[sound]\nechocancellation=0\nremote_ring=\nlocal_ring=\n\
                  [video]\nenabled=0\ncapture=0\ndisplay=0\n[misc]\nreal_early_media={early}\n\
                  [audio_codec_0]\nmime=PCMU\nrate=8000\nchannels=1\nenabled=1\n"
             ),
@@ -61,7 +61,7 @@ impl Linphone {
         command.env("HOME", &folder).stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output);
         let mut child = host.spawn(&mut command).map_err(|e| io::Error::other(format!("linphonec: {e}")))?;
         let keys = child.stdin.take().ok_or_else(|| io::Error::other("no stdin"))?;
-        let mut phone = Self { _program: Program::of(child), keys };
+        let mut phone = Self { program: Program::of(child), keys };
         phone.type_in("soundcard use files")?;
         phone.type_in(&format!("play {}", tone(&folder)?.display()))?;
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -104,5 +104,9 @@ impl Phone for Linphone {
 
     fn transfer(&mut self, to: &str) -> io::Result<()> {
         self.type_in(&format!("transfer {to}"))
+    }
+
+    fn process(&self) -> u32 {
+        self.program.id()
     }
 }

@@ -20,6 +20,7 @@ mod phones;
 mod raw;
 mod script;
 mod scripted;
+mod sessions;
 mod sipp;
 mod stage;
 mod strangers;
@@ -32,11 +33,17 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
 fn main() {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    if arguments.test_threads.is_none() {
+        // Most of a trial is waiting for others, and one waits for more than a minute.
+        arguments.test_threads = std::thread::available_parallelism().ok().map(|cores| cores.get() + 1);
+    }
     // Before any thread exists: root in a user namespace of its own, unless this process is root already.
     netns::become_root().expect("the lab needs root or unprivileged user namespaces");
     own_mounts().expect("the lab needs a mount namespace");
     let mut trials = Vec::new();
+    // The longest first: it only waits.
+    trials.extend(sessions::trials());
     trials.extend(sipp::trials());
     trials.extend(flows::trials());
     trials.extend(phones::trials());

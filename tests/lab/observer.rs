@@ -20,6 +20,8 @@ const BUFFER: usize = 16 << 20;
 /// `PACKET_HOST` and `PACKET_OUTGOING` of `packet(7)`.
 const TO_US: u8 = 0;
 const FROM_US: u8 = 4;
+/// The first interface of every network namespace.
+const LOOPBACK: usize = 1;
 /// RTCP packet types (RFC 3550 §12.1) where RTP has marker bit and payload type.
 const RTCP: std::ops::RangeInclusive<u8> = 200..=207;
 
@@ -98,11 +100,11 @@ impl Observer {
         let mut buffer = [0; 65_535];
         loop {
             match recvfrom::<LinkAddr>(self.cable.as_raw_fd(), &mut buffer) {
-                Ok((length, Some(link))) => {
+                Ok((length, Some(link))) if link.ifindex() != LOOPBACK => {
                     let packet = packet(link.pkttype(), &buffer[..length]);
                     self.seen.borrow_mut().extend(packet);
                 }
-                Ok((_, None)) | Err(Errno::EINTR) => {}
+                Ok(_) | Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return Ok(self.seen.borrow()),
                 Err(error) => return Err(error.into()),
             }

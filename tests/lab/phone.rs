@@ -25,6 +25,8 @@ pub(crate) trait Phone {
     fn resume(&mut self) -> io::Result<()>;
     /// Sends the other side to this URI (RFC 3515).
     fn transfer(&mut self, to: &str) -> io::Result<()>;
+    /// The process, for those who kill it.
+    fn process(&self) -> u32;
 }
 
 /// Writes something to play into a folder.
@@ -34,9 +36,9 @@ pub(crate) fn tone(folder: &Path) -> io::Result<PathBuf> {
     Ok(file)
 }
 
-/// A minute of square wave: 8,000 samples a second, 16 bits, one channel.
+/// Two minutes of square wave: 8,000 samples a second, 16 bits, one channel.
 fn wave() -> Vec<u8> {
-    const SAMPLES: u32 = 8000 * 60;
+    const SAMPLES: u32 = 8000 * 120;
     let mut wave = Vec::new();
     wave.extend_from_slice(b"RIFF");
     wave.extend_from_slice(&(36 + SAMPLES * 2).to_le_bytes());

@@ -10,7 +10,7 @@ use netns::Host;
 
 use crate::line::{End, Line};
 use crate::observer::Way;
-use crate::raw::header;
+use crate::raw::{header, number};
 use crate::world::{INSIDE, OUTSIDE, Program, World, text};
 
 /// Where it hears RTP, and two above; it sends back what it hears.
@@ -28,8 +28,12 @@ pub(crate) struct Script {
     /// CSeq of the last request of its own, and of the last INVITE.
     cseq: u32,
     invite: u32,
-    /// Version of its last SDP.
+    /// Steps so far, and before the last INVITE.
+    count: u32,
+    invited: u32,
+    /// Version and port of its last SDP.
     version: u32,
+    port: String,
 }
 
 impl Script {
@@ -55,6 +59,19 @@ impl Script {
         script
     }
 
+    /// Waits for the refusal of its INVITE and acknowledges it.
+    pub(crate) fn refused(self, code: u16) -> Self {
+        let mut script = self.response(&[100], code);
+        let (cseq, back) = (script.invite, script.count - script.invited);
+        script.step(&format!(
+            "<send><![CDATA[\nACK sip:bob@[remote_ip]:[remote_port] SIP/2.0\n\
+             Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch-{back}]\n\
+             From: <sip:alice@[local_ip]:[local_port]>;tag=[pid]caller\nTo: <sip:bob@[remote_ip]:[remote_port]>[peer_tag_param]\n\
+             Call-ID: [call_id]\nCSeq: {cseq} ACK\nMax-Forwards: 70\nContent-Length: 0\n\n]]></send>\n"
+        ));
+        script
+    }
+
     /// Waits for a reliable 183 and acknowledges it (RFC 3262 §4).
     pub(crate) fn reliable_183(mut self) -> Self {
         self.steps.push_str(
@@ -68,12 +85,12 @@ impl Script {
     fn send_request(mut self, method: &str, uri: &str, to: &str, lines: &str, port: &str) -> Self {
         self.cseq += 1;
         if method == "INVITE" {
-            self.invite = self.cseq;
+            (self.invite, self.invited) = (self.cseq, self.count);
         }
         let (cseq, body) = (self.cseq, self.body(port));
         // SIPp repeats it until something comes.
         let again = if method == "ACK" { "" } else { " retrans=\"500\"" };
-        self.steps.push_str(&format!(
+        self.step(&format!(
             "<send{again}><![CDATA[\n{method} {uri} SIP/2.0\n\
              Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n\
              From: <sip:alice@[local_ip]:[local_port]>;tag=[pid]caller\nTo: <sip:bob@[remote_ip]:[remote_port]>{to}\n\
@@ -85,16 +102,16 @@ impl Script {
 
     /// Waits for a request.
     pub(crate) fn hears(mut self, method: &str) -> Self {
-        self.steps.push_str(&format!("<recv request=\"{method}\" crlf=\"true\" rrs=\"true\"></recv>\n"));
+        self.step(&format!("<recv request=\"{method}\" crlf=\"true\" rrs=\"true\"></recv>\n"));
         self
     }
 
     /// Waits for a response. Those of which there may be some come first.
     pub(crate) fn response(mut self, maybe: &[u16], code: u16) -> Self {
         for maybe in maybe {
-            self.steps.push_str(&format!("<recv response=\"{maybe}\" optional=\"true\"></recv>\n"));
+            self.step(&format!("<recv response=\"{maybe}\" optional=\"true\"></recv>\n"));
         }
-        self.steps.push_str(&format!("<recv response=\"{code}\" rrs=\"true\"></recv>\n"));
+        self.step(&format!("<recv response=\"{code}\" rrs=\"true\"></recv>\n"));
         self
     }
 
@@ -102,7 +119,7 @@ impl Script {
     pub(crate) fn answer(mut self, status: &str, lines: &str, port: &str) -> Self {
         let body = self.body(port);
         // A To with a tag has it from us.
-        self.steps.push_str(&format!(
+        self.step(&format!(
             "<send><![CDATA[\nSIP/2.0 {status}\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\n\
              Contact: <sip:bob@[local_ip]:[local_port]>\n{lines}{body}]]></send>\n"
         ));
@@ -124,7 +141,7 @@ impl Script {
     /// Answers the call.
     pub(crate) fn answer_call(mut self, status: &str, lines: &str, port: &str) -> Self {
         let body = self.body(port);
-        self.steps.push_str(&format!(
+        self.step(&format!(
             "<send><![CDATA[\nSIP/2.0 {status}\nVia:[$Via]\n[last_From:]\nTo: <sip:bob@[local_ip]>;tag=[pid]callee\n\
              [last_Call-ID:]\nCSeq:[$CSeq]\nContact: <sip:bob@[local_ip]:[local_port]>\n{lines}{body}]]></send>\n"
         ));
@@ -136,11 +153,19 @@ impl Script {
         self.hears("INFO")
     }
 
+    fn step(&mut self, step: &str) {
+        self.count += 1;
+        self.steps.push_str(step);
+    }
+
     fn body(&mut self, port: &str) -> String {
         if port.is_empty() {
             return "Content-Length: 0\n\n".to_owned();
         }
-        self.version += 1;
+        // RFC 3264 §8: the version says whether anything has changed.
+        if port != self.port {
+            (self.version, self.port) = (self.version + 1, port.to_owned());
+        }
         format!(
             "Content-Type: application/sdp\nContent-Length: [len]\n\nv=0\n\
              o=sipp 1 {} IN IP[local_ip_type] [local_ip]\ns=-\nc=IN IP[media_ip_type] [media_ip]\nt=0 0\n\
@@ -222,10 +247,12 @@ impl Sipp {
         let invite = told(Way::Sent)?.into_iter().chain(told(Way::Heard)?).next();
         let invite = invite.ok_or_else(|| self.said("is in no call"))?;
         let info = format!(
-            "INFO sip:sipp@{0} SIP/2.0\r\nVia: SIP/2.0/UDP {0}:1;branch=z9hG4bKgoon\r\nFrom: <sip:trial@{0}>;tag=1\r\n\
+            "INFO sip:sipp@{0} SIP/2.0\r\nVia: SIP/2.0/UDP {0}:1;branch=z9hG4bK{2}\r\nFrom: <sip:trial@{0}>;tag=1\r\n\
              To: <sip:sipp@{0}>\r\nCall-ID: {1}\r\nCSeq: 1 INFO\r\nContent-Length: 0\r\n\r\n",
             self.address,
-            header(&invite, "Call-ID")
+            header(&invite, "Call-ID"),
+            // SIPp takes the same INFO once more for a retransmission.
+            number()
         );
         self.host.run(|| {
             UdpSocket::bind((self.address, 0))?.send_to(info.as_bytes(), (self.address, 5060)).map(drop)

@@ -227,12 +227,18 @@ impl Postern<'_> {
     }
 
     /// Waits until something is true. The time only bounds a failure; it decides nothing.
-    pub(crate) fn wait_for(
+    pub(crate) fn wait_for(&self, what: &str, is_true: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+        self.wait_within(Duration::from_secs(20), what, is_true)
+    }
+
+    /// The same for what takes its time.
+    pub(crate) fn wait_within(
         &self,
+        patience: Duration,
         what: &str,
         mut is_true: impl FnMut() -> io::Result<bool>,
     ) -> io::Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + patience;
         let mut last = String::new();
         while Instant::now() < deadline {
             match is_true() {
