@@ -37,6 +37,8 @@ pub(crate) enum Means {
     Nothing,
     /// `reserve`, with the same plain phones.
     Reservation,
+    /// Phones that ask for `fw`: figure 7.
+    Preconditions,
 }
 
 /// What was counted.
@@ -52,11 +54,13 @@ pub(crate) struct Count {
 }
 
 /// In an order in which Postern is seldom set up anew.
-const KINDS: [(Cause, Means); 4] = [
+const KINDS: [(Cause, Means); 6] = [
     (Cause::Full, Means::Reservation),
     (Cause::Port, Means::Reservation),
     (Cause::Port, Means::Nothing),
+    (Cause::Port, Means::Preconditions),
     (Cause::Full, Means::Nothing),
+    (Cause::Full, Means::Preconditions),
 ];
 
 /// All counts.
@@ -70,7 +74,7 @@ impl Count {
     fn expected(&self) -> u64 {
         match (self.cause, self.means) {
             (_, Means::Nothing) | (Cause::Port, Means::Reservation) => self.calls,
-            (Cause::Full, Means::Reservation) => 0,
+            (_, Means::Preconditions) | (Cause::Full, Means::Reservation) => 0,
         }
     }
 
@@ -106,14 +110,14 @@ impl GhostRings {
     pub(crate) fn text(&self) -> String {
         let mut text = String::from(
             "  phones that rang for a call that the firewall refused:\n\n\
-             \x20                                          without any      with a\n\
-             \x20 the firewall refuses because             precaution       reservation\n",
+             \x20                                          without any      with a           with\n\
+             \x20 the firewall refuses because             precaution       reservation      preconditions\n",
         );
         for (cause, words) in
             [(Cause::Full, "it is full"), (Cause::Port, "of the port in the callee's answer")]
         {
             text.push_str(&format!("  {words:41}"));
-            for means in [Means::Nothing, Means::Reservation] {
+            for means in [Means::Nothing, Means::Reservation, Means::Preconditions] {
                 text.push_str(&format!("{:17}", self.cell(cause, means)));
             }
             text.truncate(text.trim_end().len());
@@ -139,7 +143,7 @@ fn count(network: &mut Network, at: usize, cause: Cause, means: Means) -> io::Re
     // Even, and of no other scene.
     let port = 24_000 + 10 * at as u16;
     let answer = if cause == Cause::Port { LAST_PORT + 501 + 10 * at as u16 } else { port };
-    let insists = false;
+    let insists = means == Means::Preconditions;
     let (caller, callee) = (SocketAddr::new(OUTSIDE, port), SocketAddr::new(INSIDE, answer));
     let caller = Handset::new(&network.outside, "alice", OUTSIDE, caller, insists)?;
     let callee = Handset::new(&network.inside, "bob", INSIDE, callee, insists)?;

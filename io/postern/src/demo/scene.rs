@@ -112,7 +112,8 @@ pub(crate) struct Scene {
 
 impl Figure {
     /// All of them, in order.
-    pub(crate) const ALL: [Self; 5] = [Self::Three, Self::Four, Self::Five, Self::Eight, Self::Reservation];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Three, Self::Four, Self::Five, Self::Six, Self::Seven, Self::Eight, Self::Reservation];
 
     /// By its number in the draft, or its word.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
