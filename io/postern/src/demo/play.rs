@@ -24,9 +24,10 @@ pub(crate) fn play(
 ) -> io::Result<Verdict> {
     let headline = match scene.name {
         Name::Number(number) => format!("Figure {number}: {}", scene.title),
-        Name::Word(_) => format!("Beyond the draft, a reservation: {}", scene.title),
+        Name::Word(word) => format!("Beyond the draft, {word}: {}", scene.title),
     };
-    show(&format!("\n{headline}\n"));
+    show(&format!("\n{headline}"));
+    show(&format!("  {}\n", scene.note));
     show(&draw::header());
     let mut stage = Stage::new(network, scene, show)?;
     stage.before()?;
@@ -59,6 +60,9 @@ impl Stage<'_> {
     /// Figures 3 and 6: answered, a conversation, and the caller hangs up.
     fn conversation(&mut self) -> io::Result<()> {
         let call = self.talk()?;
+        if self.scene.insists {
+            self.rings_behind_both_rules();
+        }
         self.caller.wish(Input::HangUp(call));
         let (status, ..) = self.ended(true)?;
         self.ended(false)?;
@@ -108,9 +112,6 @@ impl Stage<'_> {
     /// rules are there when it rings, so each hears the other.
     fn early_media(&mut self) -> io::Result<()> {
         self.hear(true, |event| matches!(event, Event::Ringing { status: 180, .. }).then_some(()))?;
-        if self.scene.insists {
-            self.rings_behind_both_rules();
-        }
         let insists = self.scene.insists;
         self.until("early media was heard", |stage| {
             let (inward, outward) = (stage.inside.heard(Phase::Between), stage.outside.heard(Phase::Between));
@@ -143,7 +144,16 @@ impl Stage<'_> {
         self.caller_is_told(told)?;
         let rang = self.has_rung();
         self.must(!rang, || "the callee's phone rang".to_owned());
-        self.remark("the callee's phone never rings");
+        match self.callee_told.take() {
+            // It has heard of the call, but kept that to itself.
+            Some(reason) if told.explains(&reason) => {
+                self.remark(&format!("the callee's phone never rings; it is told: CANCEL, Reason {reason}"));
+            }
+            Some(reason) => {
+                self.must(false, || format!("the Reason to the callee does not say why: {reason:?}"))
+            }
+            None => self.remark("the callee's phone never rings, and never hears of the call"),
+        }
         Ok(())
     }
 
@@ -152,9 +162,7 @@ impl Stage<'_> {
         self.early_media()?;
         self.caller_is_told(told)?;
         let (_, reason, _) = self.ended(false)?;
-        let Told { status, class } = told;
-        let says_why = |reason: &str| reason.contains(&format!("cause={status}")) && reason.contains(class);
-        self.must(reason.as_deref().is_some_and(says_why), || {
+        self.must(reason.as_deref().is_some_and(|reason| told.explains(reason)), || {
             format!("the Reason to the callee does not say why: {reason:?}")
         });
         self.remark(&format!("the callee is told: BYE, Reason {}", reason.unwrap_or_default()));

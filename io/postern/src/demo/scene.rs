@@ -67,6 +67,16 @@ pub(crate) struct Told {
     pub(crate) class: &'static str,
 }
 
+impl Told {
+    /// True if a Reason says it.
+    pub(crate) fn explains(&self, reason: &str) -> bool {
+        reason.contains(&format!("cause={}", self.status)) && reason.contains(self.class)
+    }
+}
+
+const NO_RESERVATION: &str =
+    "As the draft draws it: nothing is reserved before the callee answers (reserve = false).";
+const PORT_AND_NO_RESERVATION: &str = "The callee answers with a port that the firewall's policy forbids. Nothing is reserved (reserve = false).";
 const BY_POLICY: Told = Told { status: 403, class: "firewall policy" };
 
 /// Which pinholes a refused call got for a while.
@@ -96,6 +106,8 @@ pub(crate) struct Scene {
     pub(crate) name: Name,
     /// What it shows.
     pub(crate) title: &'static str,
+    /// How it comes about.
+    pub(crate) note: &'static str,
     /// Where the caller wants RTP.
     pub(crate) caller_media: SocketAddr,
     /// Where the callee wants RTP.
@@ -123,9 +135,10 @@ impl Figure {
     /// What is played for it.
     pub(crate) fn scene(self) -> Scene {
         // Each scene has ports of its own, so that no packet of one can be taken for another's.
-        let good = |name, title, port| Scene {
+        let good = |name, title, note, port| Scene {
             name: Name::Number(name),
             title,
+            note,
             caller_media: SocketAddr::new(OUTSIDE, port),
             callee_media: SocketAddr::new(INSIDE, port + 2_000),
             insists: false,
@@ -134,12 +147,17 @@ impl Figure {
             expected: Expected::Conversation,
         };
         match self {
-            Self::Three => good(3, "a call, its two pinholes, and its end", 20_000),
+            Self::Three => good(3, "a call, its two pinholes, and its end", NO_RESERVATION, 20_000),
             Self::Four => Scene {
                 caller_media: SocketAddr::new(DENIED, 20_100),
                 opened: Opened::Neither,
                 expected: Expected::NeverRang(BY_POLICY),
-                ..good(4, "the first pinhole is refused: nobody's phone rings", 20_100)
+                ..good(
+                    4,
+                    "the first pinhole is refused: nobody's phone rings",
+                    "The administrator has denied the address to which the caller wants its media.",
+                    20_100,
+                )
             },
             Self::Five => Scene {
                 callee_media: SocketAddr::new(INSIDE, LAST_PORT + 201),
@@ -148,6 +166,7 @@ impl Figure {
                 ..good(
                     5,
                     "the second pinhole is refused after the answer: a ghost ring, and both are told why",
+                    PORT_AND_NO_RESERVATION,
                     20_200,
                 )
             },
@@ -155,7 +174,8 @@ impl Figure {
                 insists: true,
                 ..good(
                     6,
-                    "phones that ask for the precondition fw: both pinholes are there before one rings",
+                    "both pinholes are there before the callee's phone rings",
+                    "Both phones ask for the precondition fw: no ringing before all firewalls on the way are open.",
                     20_300,
                 )
             },
@@ -164,18 +184,33 @@ impl Figure {
                 callee_media: SocketAddr::new(INSIDE, LAST_PORT + 401),
                 opened: Opened::TowardCaller,
                 expected: Expected::NeverRang(Told { status: 580, ..BY_POLICY }),
-                ..good(7, "with preconditions the refusal of figure 5 comes before anything rings", 20_400)
+                ..good(
+                    7,
+                    "the refusal of figure 5, but nobody's phone has rung",
+                    "The same forbidden port, between phones that ask for the precondition fw.",
+                    20_400,
+                )
             },
             Self::Eight => Scene {
                 expected: Expected::TakenBack,
-                ..good(8, "the firewall takes a pinhole back: both are told why", 20_500)
+                ..good(
+                    8,
+                    "the firewall takes a pinhole back: both are told why",
+                    "In the middle of the call its operator says `postern revoke`.",
+                    20_500,
+                )
             },
             Self::Reservation => Scene {
                 name: Name::Word("reservation"),
                 house: House { reserve: true, room: Some(1) },
                 opened: Opened::TowardCaller,
                 expected: Expected::NeverRang(Told { status: 500, class: "firewall failure" }),
-                ..good(0, "plain phones and a firewall that is full: refused before anything rings", 20_600)
+                ..good(
+                    0,
+                    "the firewall is full, and nobody's phone has rung",
+                    "Plain phones. Postern reserves before it calls (reserve = true); the firewall takes one pinhole (max-rules = 1).",
+                    20_600,
+                )
             },
         }
     }

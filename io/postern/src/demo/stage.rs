@@ -30,6 +30,8 @@ pub(super) struct Stage<'a> {
     pub(super) inside: Media,
     /// The callee's phone has rung.
     pub(super) rang: bool,
+    /// The Reason with which the callee's phone was told that the call is over.
+    pub(super) callee_told: Option<String>,
     rows: Receiver<Row>,
     /// The ladder so far.
     pub(super) drawn: Vec<Row>,
@@ -52,6 +54,7 @@ impl<'a> Stage<'a> {
             outside: Media::new(&network.outside, caller_media, callee_media, Some(STRANGER))?,
             inside: Media::new(&network.inside, callee_media, caller_media, None)?,
             rang: false,
+            callee_told: None,
             rows: watch(network),
             drawn: Vec::new(),
             since: Instant::now(),
@@ -103,7 +106,13 @@ impl<'a> Stage<'a> {
     fn event(&mut self, caller: bool, patience: Duration) -> Option<Event> {
         let phone = if caller { &self.caller } else { &self.callee };
         let event = phone.event(patience);
-        self.rang |= !caller && matches!(event, Some(Event::Alerting { .. }));
+        match &event {
+            Some(Event::Alerting { .. }) if !caller => self.rang = true,
+            Some(Event::Ended { reason, .. }) if !caller => {
+                self.callee_told = Some(reason.clone().unwrap_or_default());
+            }
+            Some(_) | None => {}
+        }
         event
     }
 

@@ -145,7 +145,9 @@ fn sip(message: &Message, of: Side) -> String {
     };
     // Which request a response belongs to is said where it is not the INVITE's.
     if message.status >= 200 && !matches!(message.method, "INVITE" | "BYE") {
-        text = format!("{text} ({})", message.method);
+        // With a description there is no room for the phrase.
+        let status = if message.sdp { message.status.to_string() } else { text };
+        text = format!("{status} ({})", message.method);
     }
     if message.sdp {
         text = format!("{text}+SDP_{of}");
@@ -166,12 +168,17 @@ fn phrase(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         408 => "Timeout",
+        420 => "Bad Extension",
+        421 => "Ext. Required",
+        422 => "Too Short",
         481 => "No Call",
         486 => "Busy Here",
         487 => "Terminated",
         488 => "Not Acceptable",
+        491 => "Pending",
         500 => "Server Error",
         503 => "Unavailable",
+        580 => "Precondition",
         504 | 590 => "FW Failure",
         591 => "FW Closed",
         592 => "FW Policy",
