@@ -4,6 +4,7 @@
 
 mod baresip;
 mod callee;
+mod demo;
 mod faults;
 mod flows;
 mod hostile_host;
@@ -56,6 +57,7 @@ fn main() {
     trials.extend(hostile_simco::trials());
     trials.extend(meddlers::trials());
     trials.extend(hostile_host::trials());
+    trials.extend(demo::trials());
     let trials = trials.into_iter().map(|(name, run)| Trial::test(name, run)).collect();
     libtest_mimic::run(&arguments, trials).exit();
 }
