@@ -217,7 +217,8 @@ impl Call {
             }
             Some(Stage::Wanted) => self.set_stage(pair, Stage::Returned),
             Some(Stage::Agreed) if self.has_rivals() => self.complete_exchange(ctx),
-            Some(Stage::Returned | Stage::Agreed) | None => {}
+            Some(Stage::Agreed) => self.resume(ctx),
+            Some(Stage::Returned) | None => {}
         }
     }
 

@@ -162,8 +162,9 @@ impl Call {
         {
             invite.client = Client::Done;
         }
-        //= RFC 6141 §3.3: what was agreed on inside the INVITE stays.
-        if matches!(self.stage(Pair::Call), Some(Stage::Offered | Stage::Returned)) {
+        //= RFC 6141 §3.3: what was agreed on inside the INVITE stays, unless it still waits for its preconditions.
+        let open = matches!(self.stage(Pair::Call), Some(Stage::Offered | Stage::Returned));
+        if open || self.is_suspended() {
             self.abandon_exchange(ctx);
         }
         self.settle_invite(ctx);

@@ -16,6 +16,8 @@ use crate::side::{Side, Sides};
 #[derive(Debug, Clone)]
 pub(super) struct Agreement {
     pub(super) stage: Stage,
+    /// It has been agreed on inside a call, and takes effect when its preconditions are met.
+    pub(super) suspended: bool,
     /// Reliable provisional responses, once there was one.
     pub(super) reliable: Option<Box<Reliable>>,
     /// The descriptions that were exchanged before the 2xx, by author.
@@ -44,7 +46,7 @@ impl Agreement {
             Offer::InInvite => Stage::Offered,
             Offer::InAnswer => Stage::Wanted,
         };
-        Self { stage, reliable: None, texts: None }
+        Self { stage, suspended: false, reliable: None, texts: None }
     }
 }
 

@@ -57,7 +57,10 @@ impl Call {
                 Some(Stage::Offered | Stage::Wanted | Stage::Agreed) | None => Prepared::Ready,
             },
             Signal::Ask { exchange } => match self.asked_description(*exchange) {
-                Some((request, meaning)) => self.step(ctx, from, &request, meaning),
+                Some((request, meaning)) => {
+                    self.resume(ctx);
+                    self.step(ctx, from, &request, meaning)
+                }
                 None => Prepared::Ready,
             },
             Signal::Reply { exchange, message } => match self.answers_offer(*exchange, message) {

@@ -92,6 +92,31 @@ impl Call {
         self.state(pair).is_some_and(State::is_open)
     }
 
+    /// True if a reliable answer inside a call takes effect only when its preconditions are met: until then the old session
+    /// goes on, with its pinholes.
+    //= RFC 3312 §6: both sides use the old session parameters until then.
+    pub(super) fn suspends(&mut self, pair: Pair, answer: &Message) -> bool {
+        let suspends = self.setup().is_none() && text::is_unmet(answer.body());
+        if let Some(agreement) = self.agreement_mut(pair) {
+            agreement.suspended = suspends;
+        }
+        suspends
+    }
+
+    pub(super) fn is_suspended(&self) -> bool {
+        self.agreement(Pair::Call).is_some_and(|agreement| agreement.suspended)
+    }
+
+    /// What waited for its preconditions takes effect: whoever offers again says that they are met, and so does a 2xx.
+    pub(super) fn resume(&mut self, ctx: &mut Context<'_>) {
+        if self.is_suspended() {
+            if let Some(agreement) = self.agreement_mut(Pair::Call) {
+                agreement.suspended = false;
+            }
+            self.complete_exchange(ctx);
+        }
+    }
+
     /// How an answer travels: where we are the agent of a firewall on the path it says that the media passes.
     pub(super) fn as_answer(&self) -> Sdp {
         if self.ledger.has_path() { Sdp::Answers } else { Sdp::Passes }

@@ -337,7 +337,7 @@ impl Call {
                 self.set_stage(pair, Stage::Agreed);
                 let several = self.setup().is_some_and(|setup| setup.alive() > 1);
                 // Of several early dialogs none has won yet: what each needs stays.
-                if !several {
+                if !several && !self.suspends(pair, message) {
                     self.complete_exchange(ctx);
                 }
                 Description::Answer

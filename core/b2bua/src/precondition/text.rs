@@ -32,6 +32,16 @@ pub(crate) fn strength(description: &[u8]) -> Option<Strength> {
         .max()
 }
 
+/// True if a mandatory precondition of any type is not met yet.
+pub(crate) fn is_unmet(description: &[u8]) -> bool {
+    if !may_be_used(description) {
+        return false;
+    }
+    let Ok(session) = Session::parse(description) else { return false };
+    let is_met = |stream, of| Table::of(&session, stream, of).is_none_or(|table| table.is_met());
+    (0..session.streams()).any(|stream| attributes(&session, stream).any(|line| !is_met(stream, line.of)))
+}
+
 /// True if a description says something about this type.
 pub(crate) fn mentions(description: &[u8], of: Type<'_>) -> bool {
     let Ok(session) = Session::parse(description) else { return false };
@@ -153,6 +163,8 @@ mod tests {
         assert_eq!(wanted(asked(LINES).as_bytes()), Some(Strength::Mandatory));
         assert_eq!(wanted(asked("a=des:fw none e2e sendrecv\r\n").as_bytes()), Some(Strength::None));
         assert_eq!(wanted(PLAIN.as_bytes()), None);
+        assert!(is_unmet(asked(LINES).as_bytes()) && !is_unmet(PLAIN.as_bytes()));
+        assert!(!is_unmet(asked(LINES).replace("none", "sendrecv").as_bytes()));
         assert!(failed(PLAIN.as_bytes(), Type::Fw).is_none());
     }
 }
