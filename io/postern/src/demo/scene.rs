@@ -132,11 +132,50 @@ impl Figure {
         Self::ALL.into_iter().find(|figure| figure.scene().name.to_string() == name)
     }
 
+    /// Its name, what it shows, and how that comes about.
+    fn words(self) -> (Name, &'static str, &'static str) {
+        match self {
+            Self::Three => (Name::Number(3), "a call, its two pinholes, and its end", NO_RESERVATION),
+            Self::Four => (
+                Name::Number(4),
+                "the first pinhole is refused: nobody's phone rings",
+                "The administrator has denied the address to which the caller wants its media.",
+            ),
+            Self::Five => (
+                Name::Number(5),
+                "the second pinhole is refused after the answer: a ghost ring, and both are told why",
+                PORT_AND_NO_RESERVATION,
+            ),
+            Self::Six => (
+                Name::Number(6),
+                "both pinholes are there before the callee's phone rings",
+                "Both phones ask for the precondition fw: no ringing before all firewalls on the way are open.",
+            ),
+            Self::Seven => (
+                Name::Number(7),
+                "the refusal of figure 5, but nobody's phone has rung",
+                "The same forbidden port, between phones that ask for the precondition fw.",
+            ),
+            Self::Eight => (
+                Name::Number(8),
+                "the firewall takes a pinhole back: both are told why",
+                "In the middle of the call its operator says `postern revoke`.",
+            ),
+            Self::Reservation => (
+                Name::Word("reservation"),
+                "the firewall is full, and nobody's phone has rung",
+                "Plain phones. Postern reserves before it calls (reserve = true); the firewall takes one pinhole \
+                 (max-rules = 1).",
+            ),
+        }
+    }
+
     /// What is played for it.
     pub(crate) fn scene(self) -> Scene {
+        let (name, title, note) = self.words();
         // Each scene has ports of its own, so that no packet of one can be taken for another's.
-        let good = |name, title, note, port| Scene {
-            name: Name::Number(name),
+        let good = |port| Scene {
+            name,
             title,
             note,
             caller_media: SocketAddr::new(OUTSIDE, port),
@@ -147,70 +186,33 @@ impl Figure {
             expected: Expected::Conversation,
         };
         match self {
-            Self::Three => good(3, "a call, its two pinholes, and its end", NO_RESERVATION, 20_000),
+            Self::Three => good(20_000),
             Self::Four => Scene {
                 caller_media: SocketAddr::new(DENIED, 20_100),
                 opened: Opened::Neither,
                 expected: Expected::NeverRang(BY_POLICY),
-                ..good(
-                    4,
-                    "the first pinhole is refused: nobody's phone rings",
-                    "The administrator has denied the address to which the caller wants its media.",
-                    20_100,
-                )
+                ..good(20_100)
             },
             Self::Five => Scene {
                 callee_media: SocketAddr::new(INSIDE, LAST_PORT + 201),
                 opened: Opened::TowardCaller,
                 expected: Expected::GhostRing(BY_POLICY),
-                ..good(
-                    5,
-                    "the second pinhole is refused after the answer: a ghost ring, and both are told why",
-                    PORT_AND_NO_RESERVATION,
-                    20_200,
-                )
+                ..good(20_200)
             },
-            Self::Six => Scene {
-                insists: true,
-                ..good(
-                    6,
-                    "both pinholes are there before the callee's phone rings",
-                    "Both phones ask for the precondition fw: no ringing before all firewalls on the way are open.",
-                    20_300,
-                )
-            },
+            Self::Six => Scene { insists: true, ..good(20_300) },
             Self::Seven => Scene {
                 insists: true,
                 callee_media: SocketAddr::new(INSIDE, LAST_PORT + 401),
                 opened: Opened::TowardCaller,
                 expected: Expected::NeverRang(Told { status: 580, ..BY_POLICY }),
-                ..good(
-                    7,
-                    "the refusal of figure 5, but nobody's phone has rung",
-                    "The same forbidden port, between phones that ask for the precondition fw.",
-                    20_400,
-                )
+                ..good(20_400)
             },
-            Self::Eight => Scene {
-                expected: Expected::TakenBack,
-                ..good(
-                    8,
-                    "the firewall takes a pinhole back: both are told why",
-                    "In the middle of the call its operator says `postern revoke`.",
-                    20_500,
-                )
-            },
+            Self::Eight => Scene { expected: Expected::TakenBack, ..good(20_500) },
             Self::Reservation => Scene {
-                name: Name::Word("reservation"),
                 house: House { reserve: true, room: Some(1) },
                 opened: Opened::TowardCaller,
                 expected: Expected::NeverRang(Told { status: 500, class: "firewall failure" }),
-                ..good(
-                    0,
-                    "the firewall is full, and nobody's phone has rung",
-                    "Plain phones. Postern reserves before it calls (reserve = true); the firewall takes one pinhole (max-rules = 1).",
-                    20_600,
-                )
+                ..good(20_600)
             },
         }
     }
