@@ -65,7 +65,8 @@ impl Linphone {
         phone.type_in("soundcard use files")?;
         phone.type_in(&format!("play {}", tone(&folder)?.display()))?;
         let deadline = Instant::now() + Duration::from_secs(20);
-        while world.command(host, "ss", &["-Hlnu", "sport", "=", ":5060"])?.is_empty() {
+        let own = format!("{address}:5060");
+        while world.command(host, "ss", &["-Hlnu", "src", &own])?.is_empty() {
             if Instant::now() > deadline {
                 let said = read(&folder.join("output"))?;
                 return Err(io::Error::other(format!("linphonec does not listen: {said}")));

@@ -23,6 +23,7 @@ pub(crate) fn trials() -> Vec<Named> {
         ("talks::linphone_offers_late_to_linphone", || delayed_offer(&Make::LINPHONE)),
         ("talks::baresip_gives_up_on_linphone", || cancel(&Make::BARESIP, &Make::LINPHONE)),
         ("talks::linphone_gives_up_on_baresip", || cancel(&Make::LINPHONE, &Make::BARESIP)),
+        ("talks::baresip_sends_linphone_to_a_third", || transfer(&Make::BARESIP, &Make::LINPHONE)),
         ("talks::linphone_sends_baresip_to_a_third", || transfer(&Make::LINPHONE, &Make::BARESIP)),
     ]
 }
