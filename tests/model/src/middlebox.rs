@@ -14,7 +14,7 @@ pub struct Middlebox {
     /// Questions, oldest first.
     pub open: VecDeque<(RequestId, Request)>,
     /// A reply that takes its time.
-    pub late: Option<(RequestId, Reply)>,
+    pub late: Option<(RequestId, Result<Reply, Failure>)>,
     /// The rules, oldest first.
     pub rules: Vec<Rule>,
     prids: u32,
@@ -53,6 +53,12 @@ impl Middlebox {
         Self { is_up: false, open: VecDeque::new(), late: None, rules: Vec::new(), prids: 0 }
     }
 
+    /// True if it has a question to answer. Replies come in order: while one takes its time the others wait.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.late.is_none() && !self.open.is_empty()
+    }
+
     /// A question arrives.
     pub fn ask(&mut self, id: RequestId, request: Request) {
         if let Request::Lifetime { prid, lifetime: Lifetime::END } = request {
@@ -86,7 +92,7 @@ impl Middlebox {
     /// The session breaks; the identifiers of the questions without an answer come back.
     pub fn break_down(&mut self, now: Instant, memory: Memory) -> Vec<RequestId> {
         self.is_up = false;
-        self.late = None;
+        let late = self.late.take();
         let open = std::mem::take(&mut self.open);
         if memory == Memory::Ahead {
             for (_, request) in &open {
@@ -99,7 +105,7 @@ impl Middlebox {
                 rule.is_there = false;
             }
         }
-        open.into_iter().map(|(id, _)| id).collect()
+        late.into_iter().map(|(id, _)| id).chain(open.into_iter().map(|(id, _)| id)).collect()
     }
 
     /// Ends a rule.

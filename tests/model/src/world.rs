@@ -7,7 +7,7 @@ use b2bua::{B2bua, Input, Output};
 use bytes::Bytes;
 use machine::onlooker::Onlooker;
 use machine::{Instant, Machine, Outbox, Rng};
-use midcom::{AgentEvent, DownReason, Failure, Lifetime, MiddleboxId, Notification};
+use midcom::{AgentEvent, DownReason, Failure, Lifetime, MiddleboxId, Notification, Reply, RequestId};
 use sip::transport::{Hop, ListenerId, Protocol};
 
 use crate::canon::{Canon, Fingerprint};
@@ -179,7 +179,7 @@ impl World {
         let unread = [Side::A, Side::B]
             .into_iter()
             .any(|side| self.phones[side].next_unread().is_some() || self.phones[side].is_asked());
-        unread || self.middleboxes.iter().any(|middlebox| !middlebox.open.is_empty())
+        unread || self.middleboxes.iter().any(Middlebox::is_busy)
     }
 
     fn may(&self, scenario: &Scenario, upset: Upset) -> bool {
@@ -229,12 +229,12 @@ impl World {
         if !middlebox.is_up {
             return out.push(Move::Mend(number));
         }
-        if !middlebox.open.is_empty() {
+        if middlebox.is_busy() {
             out.push(Move::Reply(number));
             if may(Upset::Refuse) {
                 out.push(Move::Refuse(number));
             }
-            if may(Upset::Late) && middlebox.late.is_none() {
+            if may(Upset::Late) {
                 out.push(Move::Hush(number));
             }
         }
@@ -291,18 +291,11 @@ impl World {
             }
             Move::Hush(number) => {
                 let middlebox = &mut self.middleboxes[usize::from(number)];
-                if let Some((id, Ok(reply))) = middlebox.carry_out(self.now) {
-                    middlebox.late = Some((id, reply));
-                }
+                middlebox.late = middlebox.carry_out(self.now);
             }
             Move::LateReply(number) => {
-                let middlebox = &mut self.middleboxes[usize::from(number)];
-                if let Some((id, reply)) = middlebox.late.take() {
-                    let reply = Ok(reply);
-                    middlebox.told(&reply);
-                    trace.lines.push("M > ok".into());
-                    self.midcom(usize::from(number), AgentEvent::Reply(id, reply))?;
-                }
+                let late = self.middleboxes[usize::from(number)].late.take();
+                self.answer(usize::from(number), late, trace)?;
             }
             Move::Revoke(number, position) => self.revoke(number, position, trace)?,
             Move::Break(number, memory) => self.break_down(usize::from(number), memory, trace)?,
@@ -415,13 +408,20 @@ impl World {
     }
 
     fn reply(&mut self, number: usize, trace: &mut Trace) -> Result<(), String> {
-        let middlebox = &mut self.middleboxes[number];
-        let Some((id, reply)) = middlebox.carry_out(self.now) else { return Ok(()) };
-        middlebox.told(&reply);
-        trace.lines.push(match &reply {
-            Err(Failure::NoSuchRule) => "M > refuse norule".into(),
-            Ok(_) | Err(_) => "M > ok".to_owned(),
-        });
+        let reply = self.middleboxes[number].carry_out(self.now);
+        self.answer(number, reply, trace)
+    }
+
+    fn answer(
+        &mut self,
+        number: usize,
+        reply: Option<(RequestId, Result<Reply, Failure>)>,
+        trace: &mut Trace,
+    ) -> Result<(), String> {
+        let Some((id, reply)) = reply else { return Ok(()) };
+        self.middleboxes[number].told(&reply);
+        let words = if reply == Err(Failure::NoSuchRule) { "refuse norule" } else { "ok" };
+        trace.lines.push(format!("M > {words}"));
         self.midcom(number, AgentEvent::Reply(id, reply))
     }
 
