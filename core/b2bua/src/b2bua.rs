@@ -306,13 +306,19 @@ impl B2bua {
     ) {
         known.sort_unstable();
         for prid in &known {
-            if !self.shared.rules.contains_key(&(middlebox, *prid)) {
+            if !self.is_owned(middlebox, *prid) {
                 self.context(now, out).close_orphan(middlebox, *prid);
             }
         }
         for id in self.call_ids() {
             self.with_call(now, out, id, |call, ctx| call.on_session_up(ctx, middlebox, &known));
         }
+    }
+
+    /// True if a call counts on a rule, or is closing it: one that it has forgotten is nobody's.
+    fn is_owned(&self, middlebox: MiddleboxId, prid: Prid) -> bool {
+        let owner = self.shared.rules.get(&(middlebox, prid)).and_then(|id| self.calls.get(id));
+        owner.is_some_and(|call| call.has_rule(middlebox, prid))
     }
 
     fn on_kick(&mut self, now: Instant, id: CallId, out: &mut Outbox<Output>) {

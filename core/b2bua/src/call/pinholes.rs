@@ -385,6 +385,10 @@ impl Call {
         self.set_ledger_timer(ctx);
     }
 
+    pub(crate) fn has_rule(&self, middlebox: MiddleboxId, prid: Prid) -> bool {
+        self.ledger.rules().any(|rule| rule.middlebox == middlebox && rule.prid == Some(prid))
+    }
+
     pub(crate) fn on_session_up(&mut self, ctx: &mut Context<'_>, middlebox: MiddleboxId, known: &[Prid]) {
         let (ids, out) = (&mut ctx.shared.ids, &mut ctx.shared.requests);
         self.ledger.session_up(ctx.now, middlebox, known, ids, out);

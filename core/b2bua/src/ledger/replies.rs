@@ -302,7 +302,11 @@ impl Ledger {
         out: Out<'_>,
     ) -> Progress {
         let known = match &result {
-            Ok(Reply::Enabled { prid, .. } | Reply::Reserved { prid, .. }) => Some(*prid),
+            Ok(Reply::Enabled { prid, lifetime, .. } | Reply::Reserved { prid, lifetime, .. }) => {
+                // It lives from now on, not since the rule that it took the place of was made.
+                self.rules[index].live_for(now, *lifetime);
+                Some(*prid)
+            }
             Ok(_) => prid,
             Err(failure) => prid.filter(|_| *failure != Failure::NoSuchRule),
         };
