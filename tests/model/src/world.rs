@@ -435,8 +435,15 @@ impl World {
     }
 
     fn break_down(&mut self, number: usize, memory: Memory, trace: &mut Trace) -> Result<(), String> {
+        let there = self.middleboxes[number].rules.iter().filter(|rule| rule.is_there);
+        let lost = there.map(|rule| format!("M > lose {}", rule.prid.0)).collect::<Vec<_>>();
         let open = self.middleboxes[number].break_down(self.now, memory);
         trace.lines.push("M > down".into());
+        match memory {
+            Memory::Lost => trace.lines.extend(lost),
+            Memory::Ahead => trace.lines.push("# the open questions were carried out".into()),
+            Memory::Kept => {}
+        }
         for id in open {
             self.midcom(number, AgentEvent::Reply(id, Err(Failure::SessionLost)))?;
         }
