@@ -93,6 +93,12 @@ impl World {
         Ok(world)
     }
 
+    /// The machine that is played against.
+    #[must_use]
+    pub fn b2bua(&self) -> &B2bua {
+        &self.b2bua
+    }
+
     /// What has left since the last time.
     pub fn take_outputs(&mut self) -> Vec<String> {
         std::mem::take(&mut self.outputs)

@@ -8,5 +8,6 @@ pub mod message;
 pub mod middlebox;
 pub mod monitor;
 pub mod phone;
+pub mod picture;
 pub mod scenario;
 pub mod world;

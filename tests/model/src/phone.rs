@@ -184,6 +184,12 @@ impl Phone {
         matches!(self.stage, Stage::Over | Stage::Dead)
     }
 
+    /// True if it is never heard of again.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.stage == Stage::Dead
+    }
+
     /// True if it owes an INVITE its first response: it must say something before time passes.
     #[must_use]
     pub fn is_asked(&self) -> bool {

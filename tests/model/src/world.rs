@@ -206,6 +206,10 @@ impl World {
     }
 
     fn moves_of_act(&self, scenario: &Scenario, side: Side, act: Act, is_rare: bool, out: &mut Vec<Move>) {
+        // With both gone, and without session timers, a call lives for ever, and should.
+        if act == Act::Die && self.phones[side.other()].is_dead() {
+            return;
+        }
         if is_rare && !self.may(scenario, Upset::of(act)) || !scenario.acts(act) {
             return;
         }
