@@ -26,6 +26,9 @@ impl Phone {
         if let Some(remote) = talk.hear(message) {
             out.event(Event::Changed { call: number, remote: Some(remote) });
         }
+        if self.calls.get(&number).is_some_and(|call| call.wants_hang_up) {
+            self.hang_up(number, None, out);
+        }
     }
 
     /// Acknowledges a 2xx to INVITE, with the answer if it has the offer. The same again for a repetition: false.

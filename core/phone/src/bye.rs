@@ -10,7 +10,13 @@ use crate::phone::{Out, Phone};
 impl Phone {
     /// Ends an answered call, and says why if there is a reason.
     pub(crate) fn hang_up(&mut self, number: CallNumber, reason: Option<&str>, out: &mut Out<'_>) {
+        let is_early = self.config.oddities.hangs_up_early;
         let Some(call) = self.calls.get_mut(&number).filter(|call| call.state == State::Up) else { return };
+        //= RFC 3261 §15: the callee's BYE waits for the ACK, which may be 64*T1 away.
+        if call.initial.is_none() && call.answers == 1 && call.answer.is_some() && !is_early {
+            call.wants_hang_up = true;
+            return;
+        }
         let Some(mut bye) = call.talk().map(|talk| talk.dialog.request(&Method::Bye)) else { return };
         if let Some(reason) = reason {
             bye = bye.header(Name::Reason, reason);

@@ -107,6 +107,8 @@ pub(crate) struct Call {
     pub(crate) waiting: VecDeque<u16>,
     /// The user has answered, but a PRACK is missing.
     pub(crate) wants_accept: bool,
+    /// The user has hung up, but the ACK is missing.
+    pub(crate) wants_hang_up: bool,
     /// Our 2xx, while its ACK is missing, and how many there were.
     pub(crate) answer: Option<(Hop, Bytes)>,
     pub(crate) answers: u64,
@@ -145,6 +147,7 @@ impl Call {
             unacknowledged: None,
             waiting: VecDeque::new(),
             wants_accept: false,
+            wants_hang_up: false,
             answer: None,
             answers: 0,
             wish: None,

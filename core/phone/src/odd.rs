@@ -21,6 +21,8 @@ pub struct Oddities {
     pub moves_in_answer: bool,
     /// Repeats one of its last messages with each new one.
     pub repeats_old: bool,
+    /// Says BYE as soon as its user hangs up, before the ACK came that RFC 3261 §15 lets it wait for.
+    pub hangs_up_early: bool,
     /// Puts lines into its SDP that nobody understands.
     pub odd_sdp: bool,
     /// Answers UPDATE with 405 although its Allow lists it.

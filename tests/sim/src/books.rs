@@ -20,6 +20,8 @@ pub(crate) struct Books {
     pub(crate) finals: BTreeMap<(Life, String), u16>,
     /// Descriptions that have been passed on already.
     pub(crate) passed_on: BTreeSet<u64>,
+    /// Who has rung, by the position of the call.
+    pub(crate) rings: BTreeMap<usize, crate::ghosts::Ring>,
     /// Call-IDs of the callers.
     pub(crate) call_ids: BTreeMap<usize, String>,
 }

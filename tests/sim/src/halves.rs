@@ -9,6 +9,7 @@ use middlebox::BatchId;
 
 use crate::agent::{self, PAUSE};
 use crate::gate;
+use crate::log::Lane;
 use crate::model::{Incarnation, SETTLE};
 use crate::plan::place;
 use crate::queue::{Happening, Life, Who};
@@ -69,7 +70,7 @@ impl World {
         self.log.mix(&bytes);
         let call = self.handsets[seat].seat.call;
         let text = format!("      agent sends {} to {}", wire::headline(&bytes), self.name(seat));
-        self.note(Some(call), text);
+        self.arrow(Some(call), Lane::Agent, self.lane(seat), text);
         self.check_passed_on(seat, &bytes);
         self.check_final(call, &bytes);
         let from = place::agent(v6, outside);
@@ -116,11 +117,13 @@ impl World {
             }
             Event::Asked { call: id, middlebox, id: request, request: what, .. } => {
                 let call = known(self, id);
-                self.note(call, format!("      agent asks gate {}: {} {what:?}", middlebox.0, request.0));
+                let text = format!("      agent asks gate {}: {} {what:?}", middlebox.0, request.0);
+                self.arrow(call, Lane::Agent, Lane::Gate, text);
             }
             Event::Answered { call: id, middlebox, id: request, result } => {
                 let call = known(self, id);
-                self.note(call, format!("      gate {} answers: {} {result:?}", middlebox.0, request.0));
+                let text = format!("      gate {} answers: {} {result:?}", middlebox.0, request.0);
+                self.arrow(call, Lane::Gate, Lane::Agent, text);
                 if let (Some(call), Ok(Some(prid))) = (call, result) {
                     self.books.rules.insert((usize::from(middlebox.0), prid), call);
                 }
@@ -129,11 +132,11 @@ impl World {
                 let call = known(self, id);
                 self.note(call, format!("      gate {}: rule {} has {lifetime_s} s", middlebox.0, prid.0));
             }
+            Event::GhostRing { call: id, reserved } => self.ghost(known(self, id), true, reserved),
+            Event::GhostRingPrevented { call: id, reserved } => self.ghost(known(self, id), false, reserved),
             Event::OrphanClosed { middlebox, prid } => self.orphan(middlebox, prid),
             Event::Held { .. }
             | Event::StaysWide { .. }
-            | Event::GhostRing { .. }
-            | Event::GhostRingPrevented { .. }
             | Event::Established { .. }
             | Event::Received { .. }
             | Event::Sent { .. }

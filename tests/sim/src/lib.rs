@@ -5,7 +5,9 @@ mod agent;
 mod books;
 mod faults;
 mod gate;
+mod ghosts;
 mod halves;
+mod ladder;
 mod log;
 mod manners;
 mod model;
@@ -19,7 +21,7 @@ mod world;
 
 use std::fmt;
 
-pub use log::{Line, Log};
+pub use log::{Lane, Line, Log, Way};
 pub use plan::{Choice, End, Fault, House, Link, Offer, Party, Plan, Sabotage, Script, place};
 pub use tally::Tally;
 pub use world::Violation;
@@ -53,8 +55,8 @@ impl Outcome {
     }
 }
 
-/// Everything one needs to find the cause: the plan, what is wrong, what happened in the first call concerned, and how
-/// to run it again.
+/// Everything one needs to find the cause: the plan, the script and the ladder of the first call concerned, what is
+/// wrong, and how to run it again.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.plan)?;
@@ -62,9 +64,7 @@ impl fmt::Display for Outcome {
         if let Some(script) = self.plan.calls.iter().find(|script| Some(script.number) == call) {
             writeln!(f, "{script:?}")?;
         }
-        for line in self.log.of(call) {
-            writeln!(f, "{line}")?;
-        }
+        write!(f, "{}", ladder::Ladder { log: &self.log, call })?;
         for violation in &self.violations {
             writeln!(f, "at {} in call {:?}: {}", violation.at, violation.call, violation.what)?;
         }

@@ -4,6 +4,30 @@ use std::fmt;
 
 use machine::Instant;
 
+/// A column of the ladder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Who calls.
+    Caller,
+    /// The agent half.
+    Agent,
+    /// All middlebox halves.
+    Gate,
+    /// Who is called: all phones of that side.
+    Callee,
+}
+
+/// From whom to whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// The sender.
+    pub from: Lane,
+    /// The receiver.
+    pub to: Lane,
+    /// It does not get there.
+    pub is_lost: bool,
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone)]
 pub struct Line {
@@ -11,6 +35,8 @@ pub struct Line {
     pub at: Instant,
     /// In which call of the plan; `None` for what concerns all.
     pub call: Option<u32>,
+    /// For what is sent, as the agent sees it or as it gets lost.
+    pub way: Option<Way>,
     /// What.
     pub text: String,
 }
@@ -48,10 +74,10 @@ pub(crate) fn digest(octets: &[u8]) -> u64 {
 
 impl Log {
     /// Adds a line.
-    pub fn line(&mut self, at: Instant, call: Option<u32>, text: String) {
+    pub fn line(&mut self, at: Instant, call: Option<u32>, way: Option<Way>, text: String) {
         self.mix(&at.as_nanos().to_be_bytes());
         self.mix(text.as_bytes());
-        self.lines.push(Line { at, call, text });
+        self.lines.push(Line { at, call, way, text });
     }
 
     /// Adds octets that are not worth a line to the number.

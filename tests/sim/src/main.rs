@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use sim::{Outcome, Plan};
 
-use many::Sum;
+use many::{Part, Sum};
 use wanted::{USAGE, Wanted};
 
 fn main() -> ExitCode {
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         println!("{USAGE}");
         return ExitCode::from(2);
     };
-    let sum = many::run(&wanted, |seed, outcome| report(&wanted, seed, outcome));
+    let sum = many::run(&wanted, |seed| one(&wanted, seed), |report| print!("{report}"));
     let Sum { tally, seeds, failed } = &sum;
     println!("{tally}");
     match seeds {
@@ -26,23 +26,23 @@ fn main() -> ExitCode {
     if *failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Says what one run was like, as far as it is worth saying.
-fn report(wanted: &Wanted, seed: u64, outcome: &Outcome) {
-    if wanted.log {
-        outcome.log.of(None).for_each(|line| println!("{line}"));
-    }
-    if outcome.is_good() {
-        return;
-    }
-    if !wanted.go_on {
-        return println!("{outcome}");
-    }
-    for violation in outcome.violations.iter().take(3) {
-        println!("seed {seed} at {} call {:?}: {}", violation.at, violation.call, violation.what);
-    }
+/// One seed, and what is worth saying about it.
+fn one(wanted: &Wanted, seed: u64) -> Part {
+    let outcome = sim::run(Plan::new(seed, wanted.calls, &wanted.choice));
+    Part { tally: outcome.tally, is_good: outcome.is_good(), report: report(wanted, seed, &outcome) }
 }
 
-/// One seed.
-fn one(wanted: &Wanted, seed: u64) -> Outcome {
-    sim::run(Plan::new(seed, wanted.calls, &wanted.choice))
+fn report(wanted: &Wanted, seed: u64, outcome: &Outcome) -> String {
+    let lines = outcome.log.of(None).filter(|_| wanted.log).map(|line| format!("{line}\n"));
+    let mut text: String = lines.collect();
+    if outcome.is_good() {
+        return text;
+    }
+    if !wanted.go_on {
+        return text + &format!("{outcome}\n");
+    }
+    for violation in outcome.violations.iter().take(3) {
+        text += &format!("seed {seed} at {} call {:?}: {}\n", violation.at, violation.call, violation.what);
+    }
+    text
 }

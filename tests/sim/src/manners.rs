@@ -64,6 +64,7 @@ pub(crate) fn oddities(rng: &mut Rng) -> Oddities {
         never_pracks: odd(4),
         moves_in_answer: odd(6),
         repeats_old: odd(5),
+        hangs_up_early: odd(3),
         odd_sdp: odd(10),
         refuses_update: odd(4),
         refuses_changes: odd(5),

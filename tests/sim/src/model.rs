@@ -237,14 +237,18 @@ impl Model {
         self.views.iter().enumerate().filter(|(_, view)| named(view)).map(|(call, _)| call).collect()
     }
 
+    /// True if sessions are open, or have been so recently that no rule can have run out.
+    pub(crate) fn is_lasting(&self, now: Instant) -> bool {
+        self.sites.iter().all(|site| match site.up {
+            Some(up) if up + SETTLE <= now => true,
+            Some(_) | None => now.since(site.down) + SETTLE + Duration::from_secs(5) < self.half_life,
+        })
+    }
+
     /// The flows of a call that must pass now: from where to where, and whether the sender is outside.
     pub(crate) fn must_pass(&self, now: Instant, call: usize) -> Vec<(SocketAddr, SocketAddr, bool)> {
         let view = &self.views[call];
-        let lasting = |site: &Site| match site.up {
-            Some(up) if up + SETTLE <= now => true,
-            Some(_) | None => now.since(site.down) + SETTLE + Duration::from_secs(5) < self.half_life,
-        };
-        if !view.is_sound(self.life) || !self.sites.iter().all(lasting) {
+        if !view.is_sound(self.life) || !self.is_lasting(now) {
             return Vec::new();
         }
         let mut flows = Vec::new();

@@ -67,7 +67,12 @@ impl World {
     }
 
     /// The first middlebox that stops a packet; none if it gets through.
-    fn stopped_at(&mut self, source: SocketAddr, destination: SocketAddr, outside: bool) -> Option<usize> {
+    pub(crate) fn stopped_at(
+        &mut self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        outside: bool,
+    ) -> Option<usize> {
         let interface = if outside { "out" } else { "in" };
         let packet = Packet { transport: Transport::Udp, source, destination, interface, opens: false };
         let now = self.now;

@@ -59,10 +59,8 @@ impl World {
                 self.model.belief(call, end, number).local = media;
             }
             Event::Refreshed { .. } => self.tally.refreshed += 1,
-            Event::Alerting { .. }
-            | Event::Ringing { .. }
-            | Event::Offered { .. }
-            | Event::Redirected { .. } => {}
+            Event::Alerting { .. } => self.rings(seat),
+            Event::Ringing { .. } | Event::Offered { .. } | Event::Redirected { .. } => {}
             Event::Answered { call: number, remote } => {
                 let now = self.now;
                 let belief = self.model.belief(call, end, number);

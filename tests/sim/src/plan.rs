@@ -402,6 +402,8 @@ impl Script {
         if caller.oddities.reboots_after.is_some() {
             // A call of which nobody knows any more is ended by session timers only, and not every house has them.
             callee.oddities.reboots_after = None;
+            // Nor would a BYE be heard that overtakes the answer.
+            callee.oddities.hangs_up_early = false;
         }
         let rings = match rng.below(4) {
             0 => Duration::ZERO,

@@ -21,6 +21,13 @@ pub struct Tally {
     pub must_not: u64,
     pub entries: u64,
     pub orphans: u64,
+    pub waited: u64,
+    /// Of calls that the firewall ended: the callee did not ring, for a plain call, with reservation, with precondition.
+    pub ghosts_prevented: [u64; 3],
+    /// The callee rang, though the firewall was as ever.
+    pub ghosts_left: [u64; 3],
+    /// The callee rang, and something had gone wrong at the firewall: perhaps between ring and answer.
+    pub ghosts_by_fault: [u64; 3],
     pub simulated_s: u64,
 }
 
@@ -43,10 +50,16 @@ impl Tally {
             (&mut self.must_not, other.must_not),
             (&mut self.entries, other.entries),
             (&mut self.orphans, other.orphans),
+            (&mut self.waited, other.waited),
             (&mut self.simulated_s, other.simulated_s),
         ];
         for (mine, theirs) in pairs {
             *mine += theirs;
+        }
+        for care in 0..3 {
+            self.ghosts_prevented[care] += other.ghosts_prevented[care];
+            self.ghosts_left[care] += other.ghosts_left[care];
+            self.ghosts_by_fault[care] += other.ghosts_by_fault[care];
         }
     }
 }
@@ -70,6 +83,13 @@ impl fmt::Display for Tally {
             "{faults} faults, {} datagrams lost, {forged} forged requests, {} orphans closed",
             self.lost, self.orphans
         )?;
+        write!(f, "ghost rings prevented, left, left by a fault at the firewall:")?;
+        for (care, name) in ["plain", "reserved", "precondition"].into_iter().enumerate() {
+            let (none, left, late) =
+                (self.ghosts_prevented[care], self.ghosts_left[care], self.ghosts_by_fault[care]);
+            write!(f, " {name} {none}, {left}, {late};")?;
+        }
+        writeln!(f, " {} phones rang after a precondition", self.waited)?;
         write!(
             f,
             "{} engine batches; {} packets that had to pass, {} that had not to, {} entries questioned",

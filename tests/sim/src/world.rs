@@ -10,7 +10,7 @@ use sip::transaction::TimerValues;
 
 use crate::agent::Agent;
 use crate::gate::Gate;
-use crate::log::Log;
+use crate::log::{Lane, Log, Way};
 use crate::model::Model;
 use crate::plan::{End, Link, Plan, Script, place};
 use crate::queue::{Happening, Queue, Seat, Who};
@@ -253,14 +253,45 @@ impl World {
     /// Notes a broken promise.
     pub(crate) fn violation(&mut self, call: Option<usize>, what: String) {
         let call = call.map(|call| self.plan.calls[call].number);
-        self.log.line(self.now, call, format!("VIOLATION: {what}"));
+        self.log.line(self.now, call, None, format!("VIOLATION: {what}"));
         self.violations.push(Violation { at: self.now, call, what });
     }
 
     /// Adds a line about a call of the plan, or about all.
     pub(crate) fn note(&mut self, call: Option<usize>, text: String) {
         let call = call.map(|call| self.plan.calls[call].number);
-        self.log.line(self.now, call, text);
+        self.log.line(self.now, call, None, text);
+    }
+
+    /// Adds a line about something that is sent in a call of the plan.
+    pub(crate) fn arrow(&mut self, call: Option<usize>, from: Lane, to: Lane, text: String) {
+        let call = call.map(|call| self.plan.calls[call].number);
+        self.log.line(self.now, call, Some(Way { from, to, is_lost: false }), text);
+    }
+
+    /// A datagram between a phone and the agent gets lost.
+    fn note_loss(&mut self, seat: usize, happening: &Happening) {
+        let (lane, call) = (self.lane(seat), self.handsets[seat].seat.call);
+        let (from, to, bytes) = match happening {
+            Happening::ToAgent { bytes, .. } => (lane, Lane::Agent, bytes),
+            Happening::ToPhone { bytes, .. } => (Lane::Agent, lane, bytes),
+            _ => return,
+        };
+        let way = Some(Way { from, to, is_lost: true });
+        self.log.line(
+            self.now,
+            Some(self.plan.calls[call].number),
+            way,
+            format!("lost: {}", wire::headline(bytes)),
+        );
+    }
+
+    /// In which column of the ladder a phone stands.
+    pub(crate) fn lane(&self, seat: usize) -> Lane {
+        match self.handsets[seat].seat.end {
+            End::Caller => Lane::Caller,
+            End::Callee => Lane::Callee,
+        }
     }
 
     /// The name of a seat in the log: `out` or `in`, and which end.
@@ -280,6 +311,7 @@ impl World {
             self.log.mix(bytes);
             let text = format!("      -> {} {}", self.name(seat), wire::headline(bytes));
             self.note(Some(self.handsets[seat].seat.call), text);
+            self.note_terms(seat, bytes);
         }
         let mut out = Outbox::new();
         self.handsets[seat].machine.handle(self.now, input, &mut out);
@@ -316,7 +348,7 @@ impl World {
         }
         let text = format!("{} -> agent {}", self.name(seat), wire::headline(&bytes));
         self.log.mix(&bytes);
-        self.note(Some(self.handsets[seat].seat.call), text);
+        self.arrow(Some(self.handsets[seat].seat.call), self.lane(seat), Lane::Agent, text);
         let hop = agent::hop(outside, self.handsets[seat].address);
         self.agent.inputs.push_back(b2bua::Input::Message { hop, bytes });
         self.books.arriving = Some(self.handsets[seat].seat.call);
@@ -326,12 +358,13 @@ impl World {
 
     /// Sends a datagram over a phone's link; `make` says what arrives.
     pub(crate) fn over(&mut self, seat: usize, make: impl Fn() -> Happening) {
-        let handset = &mut self.handsets[seat];
-        let link = handset.link;
-        let copies = 1 + u32::from(handset.rng.percent(link.double));
+        let link = self.handsets[seat].link;
+        let copies = 1 + u32::from(self.handsets[seat].rng.percent(link.double));
         for _ in 0..copies {
+            let handset = &mut self.handsets[seat];
             if handset.rng.percent(link.loss) {
                 self.tally.lost += 1;
+                self.note_loss(seat, &make());
                 continue;
             }
             let jitter = handset.rng.below(link.jitter.as_nanos() as u64 + 1);

@@ -86,3 +86,21 @@ fn one_that_ignores_bye_lets_the_other_go_all_the_same() {
     pair.run(Duration::from_secs(60));
     assert_eq!(pair.ends(), [(1, 200), (0, 408)]);
 }
+
+#[test]
+fn a_callee_that_hangs_up_waits_for_the_ack_unless_it_is_odd() {
+    //= test RFC 3261 §15: no BYE of the callee before the ACK, or 64*T1 without one.
+    for is_odd in [false, true] {
+        let mut pair = Pair::calling_of(|host, config| {
+            config.oddities.never_acks = host == 0;
+            config.oddities.hangs_up_early = is_odd && host == 1;
+        });
+        pair.run(Duration::from_secs(3));
+        assert_eq!(pair.answered(), [true, true]);
+        pair.input(1, Input::HangUp(CALL));
+        pair.run(Duration::from_secs(1));
+        assert_eq!(pair.log.iter().any(|line| line == "1 BYE"), is_odd, "{:?}", pair.log);
+        pair.finish();
+        assert!(pair.log.iter().any(|line| line == "1 BYE"), "{:?}", pair.log);
+    }
+}
