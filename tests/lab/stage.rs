@@ -234,7 +234,16 @@ impl Play<'_, '_> {
             };
             if comparable(&got) != comparable(wanted) {
                 let who = if seat == 0 { 'A' } else { 'B' };
-                return Err(io::Error::other(format!("{who} wanted {wanted}, got {got}")));
+                let all = |seat: &Seat| {
+                    let texts = seat.received.iter().map(|bytes| render::sip(bytes, &[]));
+                    texts.collect::<Vec<_>>().join(", ")
+                };
+                let [a, b] = &self.seats;
+                return Err(io::Error::other(format!(
+                    "{who} wanted {wanted}, got {got}; all that A got: {}; B: {}",
+                    all(a),
+                    all(b)
+                )));
             }
         }
         Ok(())
@@ -292,7 +301,7 @@ impl Play<'_, '_> {
 
 /// Without what is drawn by lot (RFC 3261 §14.2), and without the port that a configuration file always has.
 fn comparable(text: &str) -> String {
-    let text = text.replace(":5060}", "}");
+    let text = text.replace(":5060}", "}").replace(":5060;", ";");
     match text.split_once("{Retry-After: ") {
         Some((before, after)) => {
             let rest = after.trim_start_matches(|letter: char| letter.is_ascii_digit());

@@ -124,16 +124,20 @@ impl Play {
 
     /// Everything that was to happen before has happened.
     fn before_input(&mut self, line: usize) -> Result<(), &'static str> {
-        let [a, b] = std::mem::take(&mut self.received);
-        if !a.is_empty() || !b.is_empty() {
-            self.moves.push(Move::Expect { line, a, b });
-        }
+        self.expect(line);
         match (self.asked.is_empty(), self.is_paused) {
             (true, _) => self.look(line),
             (false, true) => {}
             (false, false) => return Err("the middlebox stays without an answer"),
         }
         Ok(())
+    }
+
+    fn expect(&mut self, line: usize) {
+        let [a, b] = std::mem::take(&mut self.received);
+        if !a.is_empty() || !b.is_empty() {
+            self.moves.push(Move::Expect { line, a, b });
+        }
     }
 
     fn look(&mut self, line: usize) {
@@ -164,6 +168,10 @@ impl Play {
     }
 
     fn middlebox(&mut self, line: usize, words: &str) -> Result<(), &'static str> {
+        if self.is_paused {
+            // What has left without its answer leaves before it goes on.
+            self.expect(line);
+        }
         match words.split(' ').collect::<Vec<_>>().as_slice() {
             ["ok", "all"] => {
                 while let Some(asked) = self.asked.pop_front() {
