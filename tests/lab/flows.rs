@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ::flows::Script;
-use ::flows::kernel::{Move, configuration, moves};
+use ::flows::kernel::{Move, configuration, is_remembered, moves};
 
 use crate::stage::Stage;
 use crate::world::{Named, Outcome, World, net};
@@ -79,7 +79,12 @@ fn play_group(config: &str, flows: &[Flow]) -> io::Result<Vec<String>> {
         if let Err(error) = stage.play(&flow.script, &flow.moves) {
             wrong.push(format!("{}: {error}", flow.name));
         }
-        stage.clear().map_err(|error| io::Error::other(format!("after {}: {error}", flow.name)))?;
+        if is_remembered(&flow.script) {
+            drop(stage);
+            stage = Stage::new(&world, config)?;
+        } else {
+            stage.clear().map_err(|error| io::Error::other(format!("after {}: {error}", flow.name)))?;
+        }
     }
     Ok(wrong)
 }

@@ -301,7 +301,7 @@ impl Play<'_, '_> {
 
 /// Without what is drawn by lot (RFC 3261 §14.2), and without the port that a configuration file always has.
 fn comparable(text: &str) -> String {
-    let text = text.replace(":5060}", "}").replace(":5060;", ";");
+    let text = text.replace(":5060", "");
     match text.split_once("{Retry-After: ") {
         Some((before, after)) => {
             let rest = after.trim_start_matches(|letter: char| letter.is_ascii_digit());

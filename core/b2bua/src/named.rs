@@ -98,10 +98,11 @@ impl B2bua {
         Some(with_headers(without_headers(base), uri, Some(&replaces)))
     }
 
-    /// A Refer-To URI of somebody whom the sender reaches through us: nobody else does at our address. As if the sender
-    /// had called, the next hop takes our place.
+    /// A Refer-To URI of somebody whom the sender reaches through us, at our address in the sender's realm: nobody else does
+    /// there. As if the sender had called, the next hop takes our place. At our address in the other realm its receiver
+    /// reaches us as well.
     fn reached_by_route(&self, uri: &Uri<'_>, from: RealmId, to: RealmId) -> Option<String> {
-        let through_us = uri.user().is_some() && route::is_us(&self.config, uri);
+        let through_us = uri.user().is_some() && route::is_us_in(&self.config, from, uri);
         let route = route::choose(&self.config, from).filter(|route| through_us && route.to == to)?;
         Some(with_headers(&route::readdressed(uri, &route.next_hop), uri, None))
     }

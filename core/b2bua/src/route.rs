@@ -47,9 +47,17 @@ pub(crate) fn request_uri(config: &Config, invite: &Message, next_hop: &NextHop)
 
 /// True if a URI's host and port are one of our listeners.
 pub(crate) fn is_us(config: &Config, uri: &Uri<'_>) -> bool {
-    let Some(host) = uri.host() else { return false };
+    config.listeners.iter().any(|listener| is_listener(listener, uri))
+}
+
+/// True if they are one of our listeners in this realm: who says so means somebody to be reached through us.
+pub(crate) fn is_us_in(config: &Config, realm: RealmId, uri: &Uri<'_>) -> bool {
+    config.listeners.iter().any(|listener| listener.realm == realm && is_listener(listener, uri))
+}
+
+fn is_listener(listener: &Listener, uri: &Uri<'_>) -> bool {
     let port = uri.port().unwrap_or(PORT);
-    config.listeners.iter().any(|listener| {
+    uri.host().is_some_and(|host| {
         let bound = host.address() == Some(listener.address.ip()) && port == listener.address.port();
         let (name, advertised_port) = split_sent_by(&listener.sent_by);
         let advertised = sip::message::Host::parse(name).is_some_and(|name| name.is_equivalent(&host));

@@ -97,8 +97,9 @@ static PRECONDITION: Key<OneOf<Precondition>> = Key {
         words: &[("off", Precondition::Off), ("fw", Precondition::Fw), ("qos", Precondition::Qos)],
     },
     absent: Absent::Literal("\"off\""),
-    text: "Not in effect yet. Whether phones of this realm are asked, with a precondition of this type, to ring only \
-           when the pinholes are there, although the caller did not ask (RFC 3312). A phone that cannot is not asked again.",
+    text: "Whether phones of this realm are asked, with a precondition of this type, to ring only when the pinholes are \
+           there, although the caller did not ask (RFC 3312). A phone that cannot is called again without it at once, and \
+           not asked again for an hour.",
 };
 static SESSION_EXPIRES: Key<OrOff> = Key {
     name: "session-expires",
