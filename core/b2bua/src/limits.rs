@@ -8,7 +8,8 @@ pub struct Limits {
     /// Calls at a time, and beside them as many that are over but for rules whose request the middlebox never answered; above it an INVITE is answered 503 with Retry-After (overload: RFC 3261 §21.5.4).
     pub calls: usize,
     /// Messages waiting behind one held message, per call and direction; above it requests are answered 500 with
-    /// Retry-After, provisional responses are dropped.
+    /// Retry-After and provisional responses are dropped: a reliable one is repeated and may find a place then, and if none
+    /// becomes free for 64*T1 its sender refuses the INVITE (RFC 3262 §3), which is relayed.
     pub held: usize,
     /// Bytes of SDP in one message; above it the message is answered 513, an answer fails as unusable.
     pub sdp_bytes: usize,

@@ -32,12 +32,17 @@ impl Call {
         if waiting == 0 && !(self.hold.held.is_some() && self.asks_ledger(&signal)) {
             self.pass(ctx, from, signal);
         } else if rings && waiting + 1 >= limit {
-            // Nobody misses one of many 18x; the last place is kept for the answer.
+            // Nobody misses one of many 18x, and one that is reliable has found a place; the last is kept for the answer.
         } else if waiting < limit {
             self.hold.waiting[from].push_back(signal);
         } else {
             self.refuse(ctx, from, signal, Verdict::plain(500, "too many messages wait").later());
         }
+    }
+
+    /// How many signals of a side wait.
+    pub(super) fn waiting(&self, from: Side) -> usize {
+        self.hold.waiting[from].len()
     }
 
     fn pass(&mut self, ctx: &mut Context<'_>, from: Side, signal: Signal) {

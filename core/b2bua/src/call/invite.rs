@@ -41,6 +41,8 @@ pub(super) struct Invite {
     pub(super) offer: Offer,
     /// True if its sender can acknowledge provisional responses (RFC 3262).
     pub(super) acknowledges: bool,
+    /// True if it insists on that they are reliable, whatever the other side does.
+    pub(super) insists: bool,
     /// What has been agreed on, inside a call; before it each early dialog has its own.
     pub(super) agreement: Agreement,
     /// The 2xx that waits for a PRACK.
@@ -181,7 +183,9 @@ impl Invite {
             Offer::InAnswer
         };
         let acknowledges = headers::supports_100rel(&message);
-        Self::with(from, (offer, acknowledges), Server::Proceeding { key, request: message })
+        let insists = headers::requires_100rel(&message);
+        let server = Server::Proceeding { key, request: message };
+        Self { insists, ..Self::with(from, (offer, acknowledges), server) }
     }
 
     /// An INVITE of which nothing has been sent yet.
@@ -190,6 +194,7 @@ impl Invite {
             from,
             offer,
             acknowledges,
+            insists: false,
             agreement: Agreement::new(offer),
             answer: None,
             server,

@@ -75,7 +75,11 @@ impl Call {
         if self.has_answered_us(pair) {
             return None;
         }
-        let reliably = rseq(message).is_some() && self.can_acknowledge();
+        let reliably = self.goes_on_reliably(message);
+        // What is only a preview is not shown to somebody who would take it for the answer.
+        if rseq(message).is_none() && self.invite.as_deref().is_some_and(|invite| invite.insists) {
+            return None;
+        }
         let described = matches!(Body::of(message), Body::Description(_) | Body::Hidden);
         let several = self.setup().is_some_and(|setup| setup.alive() > 1);
         match (self.stage(pair)?, reliably, pair) {

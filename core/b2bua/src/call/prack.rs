@@ -27,8 +27,34 @@ impl Call {
             return self.refuse_request(ctx, from, &request, 481, &[]);
         };
         let role = self.role_of_prack(from, pair, sdp, &request.message);
-        self.pass_exchange(ctx, (from, pair), request, (role, Some(received)));
+        match received {
+            Some(received) => self.pass_exchange(ctx, (from, pair), request, (role, Some(received))),
+            None => self.answer_prack(ctx, (from, pair), &role, &request),
+        }
         self.go_on_after_prack(ctx, pair);
+    }
+
+    /// A PRACK that only we have waited for: the other side has sent nothing that could be acknowledged, so it cannot be
+    /// asked either.
+    fn answer_prack(
+        &mut self,
+        ctx: &mut Context<'_>,
+        (from, pair): (Side, Pair),
+        role: &Role,
+        request: &Request,
+    ) {
+        match role {
+            Role::Plain | Role::Answer => {
+                let builder = self.response_in(from, &request.message, 200);
+                ctx.respond(self.to(from), request.key, builder, Sip::new(&Method::Prack, 200));
+            }
+            //= RFC 6337 §2.3: the offer may be refused with 488; then its sender acknowledges once more without.
+            Role::Offer { .. } => {
+                let verdict = Verdict::new(488, "session description", "no PRACK reaches the other side");
+                self.refuse_with(ctx, from, request, &verdict);
+                self.may_acknowledge_again(pair);
+            }
+        }
     }
 
     /// What the description in a PRACK is.

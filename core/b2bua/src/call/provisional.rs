@@ -16,6 +16,26 @@ use crate::failure::Verdict;
 use crate::leg::carried::Carried;
 use crate::leg::{Sdp, headers};
 
+/// How a provisional response goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// To be heard or not.
+    Unreliable,
+    /// As it came, with an RSeq of ours; the PRACK goes on as well.
+    Reliable(u32),
+    /// Reliable on this leg only, because its INVITE requires that; the PRACK is for us.
+    Made(u32),
+}
+
+impl Manner {
+    fn rseq(self) -> Option<u32> {
+        match self {
+            Self::Unreliable => None,
+            Self::Reliable(number) | Self::Made(number) => Some(number),
+        }
+    }
+}
+
 impl Call {
     pub(super) fn on_provisional(&mut self, ctx: &mut Context<'_>, key: ClientKey, message: Message) {
         let Some(invite) = self.invite.as_deref_mut() else { return };
@@ -37,7 +57,7 @@ impl Call {
         //= RFC 3261 §16.7 step 2: timer C starts again with every provisional response but 100.
         invite.timer = Some(ctx.wake(self.id, limit, Wake::TimerC));
         let Some(pair) = self.pair_of_response(ctx, &message, false) else { return };
-        if self.is_pair_alive(pair) && self.is_in_order(pair, &message) {
+        if self.is_pair_alive(pair) && self.is_in_order(ctx, pair, &message) {
             self.submit(ctx, from, Signal::Ring { message, pair });
         }
     }
@@ -47,25 +67,26 @@ impl Call {
         if self.on_inserted_ring(ctx, &message, pair) {
             return;
         }
-        let reliable = rseq(&message).is_some();
-        if reliable && self.can_acknowledge() {
-            return self.send_reliable(ctx, message, pair);
-        }
-        if reliable {
+        let passed_on = self.goes_on_reliably(&message);
+        if rseq(&message).is_some() && !passed_on {
             self.end_reliable(ctx, &message, pair);
         }
-        let _sent = self.respond_provisional(ctx, &message, pair, None);
+        //= RFC 3262 §3: all are reliable if the INVITE requires it; those that came otherwise are acknowledged to us.
+        if passed_on || self.invite.as_deref().is_some_and(|invite| invite.insists) {
+            return self.send_reliable(ctx, message, pair);
+        }
+        let _sent = self.respond_provisional(ctx, &message, pair, Manner::Unreliable);
     }
 
-    /// Sends a provisional response, with an RSeq if it is reliable, and says what its description was.
+    /// Sends a provisional response and says what its description was.
     pub(super) fn respond_provisional(
         &mut self,
         ctx: &mut Context<'_>,
         message: &Message,
         pair: Pair,
-        rseq: Option<u32>,
+        manner: Manner,
     ) -> Option<(Description, Bytes)> {
-        let sdp = self.may_describe(pair, rseq.is_some());
+        let sdp = self.may_describe(pair, manner);
         let invite = self.invite.as_deref()?;
         let Server::Proceeding { key, request } = &invite.server else { return None };
         let (from, key) = (invite.from, *key);
@@ -77,7 +98,7 @@ impl Call {
         builder = builder.copy(request, Name::RecordRoute);
         builder = self.legs[from].contact(ctx.config, builder);
         builder = self.session_id.write(builder, from);
-        if let Some(number) = rseq {
+        if let Some(number) = manner.rseq() {
             //= RFC 3262 §3: Require and RSeq make it reliable.
             builder = builder.header(Name::Require, headers::REL100);
             builder = builder.header_fmt(Name::RSeq, format_args!("{number}"));
@@ -85,22 +106,25 @@ impl Call {
         let (builder, described) = self.legs[from].carry(ctx.config, builder, carried, sdp);
         let sip = Sip { sdp: described, ..Sip::new(&Method::Invite, status) };
         let bytes = ctx.respond(self.to(from), key, builder, sip)?;
-        let agreed = described && rseq.is_some();
+        let agreed = described && manner.rseq().is_some();
         Some((if agreed { self.agreed_early(ctx, pair, message) } else { Description::None }, bytes))
     }
 
     /// Whether the description of a provisional response may pass.
-    fn may_describe(&self, pair: Pair, reliably: bool) -> Sdp {
+    fn may_describe(&self, pair: Pair, manner: Manner) -> Sdp {
         if self.has_answered_us(pair) {
             return Sdp::Stays;
         }
-        match (self.stage(pair), reliably, pair) {
-            (Some(Stage::Offered), true, _) | (Some(Stage::Offered), false, Pair::Early(_)) => {
-                self.as_answer()
-            }
-            (Some(Stage::Wanted), true, _) => Sdp::Passes,
+        match (self.stage(pair), manner, pair) {
+            (Some(Stage::Offered), Manner::Reliable(_), _)
+            | (Some(Stage::Offered), Manner::Unreliable, Pair::Early(_)) => self.as_answer(),
+            (Some(Stage::Wanted), Manner::Reliable(_), _) => Sdp::Passes,
             (Some(Stage::Agreed | Stage::Returned), _, _) => Sdp::Same,
-            (Some(Stage::Offered | Stage::Wanted), false, _) | (None, _, _) => Sdp::Stays,
+            //= RFC 3262 §5: a description in a reliable response is the answer for good, and what was only a preview may still
+            // change: it stays here, and the answer is in the 2xx.
+            (Some(Stage::Offered | Stage::Wanted), Manner::Made(_), _)
+            | (Some(Stage::Offered | Stage::Wanted), Manner::Unreliable, _)
+            | (None, _, _) => Sdp::Stays,
         }
     }
 }

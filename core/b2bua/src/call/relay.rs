@@ -349,7 +349,13 @@ impl Call {
     }
 
     /// A failure of ours, with what there is to say about it.
-    fn refuse_with(&mut self, ctx: &mut Context<'_>, side: Side, request: &Request, verdict: &Verdict) {
+    pub(super) fn refuse_with(
+        &mut self,
+        ctx: &mut Context<'_>,
+        side: Side,
+        request: &Request,
+        verdict: &Verdict,
+    ) {
         let builder = self.response_in(side, &request.message, verdict.code);
         let builder = verdict.explain(builder, &ctx.config.pseudonym);
         let builder = self.explain_failed(ctx, builder, side, verdict.failed.as_deref());

@@ -5,6 +5,7 @@
 //!      |                                |        a second one waits for the PRACK of the first
 //!      |  repeated, out of order        '-- it does not: 18x, and a PRACK of our own
 //!      '--> not processed
+//!   18x without -------> sender requires 100rel: 18x (RSeq of our own) without description, repeated --PRACK--> 200
 //! ```
 
 use std::collections::VecDeque;
@@ -21,6 +22,7 @@ use super::ending::Cut;
 use super::invite::{Client, Server};
 use super::offer::{Agreement, Stage, Texts};
 use super::own::Purpose;
+use super::provisional::Manner;
 use crate::context::{Context, Wake};
 use crate::event::{Cause, Sip};
 use crate::failure::Verdict;
@@ -59,8 +61,8 @@ struct Open {
 pub(super) struct Acknowledged {
     /// As we sent it.
     sent: RAck,
-    /// As it came.
-    pub(super) received: RAck,
+    /// As it came; `None` if it was not reliable then.
+    pub(super) received: Option<RAck>,
     pub(super) sdp: Description,
 }
 
@@ -117,16 +119,35 @@ impl Agreement {
 }
 
 impl Call {
-    /// False if a provisional response must not be processed, because it is a repetition or another is missing.
-    pub(super) fn is_in_order(&mut self, pair: Pair, message: &Message) -> bool {
+    /// False if a provisional response must not be processed, because it is a repetition or another is missing, or because
+    /// too many wait.
+    pub(super) fn is_in_order(&mut self, ctx: &Context<'_>, pair: Pair, message: &Message) -> bool {
         let Some(rseq) = rseq(message) else { return true };
+        // It will be repeated, and may find a place then.
+        if !self.has_room(ctx, pair) {
+            return false;
+        }
         let Some(agreement) = self.agreement_mut(pair) else { return false };
         agreement.reliable.get_or_insert_default().takes(rseq)
+    }
+
+    /// True if there is a place for another reliable response: behind what is held, and then behind what has no PRACK yet.
+    fn has_room(&self, ctx: &Context<'_>, pair: Pair) -> bool {
+        let Some(by) = self.invite.as_deref().map(|invite| invite.from.other()) else { return false };
+        let reliable = self.agreement(pair).and_then(|agreement| agreement.reliable.as_deref());
+        let unacknowledged = reliable.map_or(0, |reliable| reliable.waiting.len());
+        let waiting = self.waiting(by) + unacknowledged;
+        waiting == 0 || waiting + 1 < ctx.config.limits.held
     }
 
     /// True if the sender of the INVITE under way can acknowledge provisional responses.
     pub(super) fn can_acknowledge(&self) -> bool {
         self.invite.as_deref().is_some_and(|invite| invite.acknowledges)
+    }
+
+    /// True if a response is reliable on both legs.
+    pub(super) fn goes_on_reliably(&self, message: &Message) -> bool {
+        rseq(message).is_some() && self.can_acknowledge()
     }
 
     /// A reliable response goes on, as soon as the one before is acknowledged.
@@ -135,6 +156,7 @@ impl Call {
         let reliable = agreement.reliable.get_or_insert_default();
         //= RFC 3262 §3: no second one before the first is acknowledged.
         if reliable.open.is_some() {
+            // Those that came reliably have found a place when they came.
             if reliable.waiting.len() < ctx.config.limits.held {
                 reliable.waiting.push_back(message);
             }
@@ -151,9 +173,11 @@ impl Call {
             return;
         };
         let (key, cseq) = (*key, request.cseq().map_or(0, |cseq| cseq.number));
-        let Some((sdp, bytes)) = self.respond_provisional(ctx, &message, pair, Some(number)) else { return };
+        let passed_on = self.goes_on_reliably(&message);
+        let manner = if passed_on { Manner::Reliable(number) } else { Manner::Made(number) };
+        let Some((sdp, bytes)) = self.respond_provisional(ctx, &message, pair, manner) else { return };
         let sent = RAck { rseq: number, cseq, method: Method::Invite };
-        let received = rack_of(&message);
+        let received = passed_on.then(|| rack_of(&message));
         let response = Acknowledged { sent, received, sdp };
         let Some(hop) = ctx.shared.endpoint.response_hop(key) else { return };
         self.repeat_until_prack(ctx, pair, response, hop, &bytes);
@@ -263,7 +287,8 @@ impl Call {
         let Some(agreement) = self.agreement(pair) else { return false };
         let Some(reliable) = agreement.reliable.as_deref() else { return false };
         let open = reliable.open.as_ref().is_some_and(|open| open.response.sdp != Description::None);
-        open || reliable.waiting.iter().any(has_description)
+        let answers = |message: &Message| self.goes_on_reliably(message) && has_description(message);
+        open || reliable.waiting.iter().any(answers)
     }
 
     /// A final response leaves: provisional ones are not repeated any more.

@@ -70,9 +70,9 @@ pub(crate) fn supports_100rel(invite: &Message) -> bool {
     invite.tokens(Name::Supported).chain(invite.tokens(Name::Require)).any(is_rel100)
 }
 
-/// True if a response is to be acknowledged.
-pub(crate) fn requires_100rel(response: &Message) -> bool {
-    response.tokens(Name::Require).any(is_rel100)
+/// True if a response is to be acknowledged, or those to an INVITE must be such.
+pub(crate) fn requires_100rel(message: &Message) -> bool {
+    message.tokens(Name::Require).any(is_rel100)
 }
 
 /// True if an option tag may stand in the other leg's Supported.
