@@ -12,7 +12,7 @@ use crate::scenario::Scenario;
 use crate::world::{Move, Trace, World};
 
 /// So many things one behind the other without a choice: it will never come to rest.
-const CHAIN_MAX: usize = 20_000;
+const CHAIN_MAX: usize = 2_000;
 /// For how long a shorter way to a failure is looked for.
 const SHORTEN: Duration = Duration::from_secs(20);
 
