@@ -223,11 +223,16 @@ impl Ledger {
                 };
                 !here(rule) || !over
             });
+            // A group is there as long as one of its rules: otherwise those made again make their own.
+            if !self.rules.iter().any(|rule| here(rule) && is_known(rule)) {
+                self.sites[at].group = None;
+            }
             for index in 0..self.rules.len() {
-                let rule = &self.rules[index];
+                let rule = &mut self.rules[index];
                 if !here(rule) {
                     continue;
                 }
+                rule.marks.regrouped = false;
                 match (rule.state, is_known(rule)) {
                     (State::Enabled(_), false) => self.enable_again(index, ids, out),
                     (State::Reserved(_), false) => self.reserve(index, ids, out),
