@@ -37,7 +37,9 @@ impl Phone {
         let cseq = message.cseq().map_or(1, |cseq| cseq.number);
         match &call.ack {
             Some((number, ack)) if *number == cseq => {
-                self.endpoint.repeat(hop, ack.clone(), &mut out.transmit);
+                if !self.config.oddities.never_acks {
+                    self.endpoint.repeat(hop, ack.clone(), &mut out.transmit);
+                }
                 return false;
             }
             Some(_) | None => {}
@@ -55,10 +57,11 @@ impl Phone {
             Some(answer) => ack.body("application/sdp", answer),
             None => ack,
         };
-        if !self.config.oddities.never_acks {
-            let ack = self.endpoint.send_ack(hop, ack, &mut out.transmit);
-            call.ack = Some((cseq, ack));
-        }
+        let ack = match self.config.oddities.never_acks {
+            true => ack.finish(),
+            false => self.endpoint.send_ack(hop, ack, &mut out.transmit),
+        };
+        call.ack = Some((cseq, ack));
         true
     }
 
