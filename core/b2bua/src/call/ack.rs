@@ -76,7 +76,7 @@ impl Call {
         ctx.ack(self.to(to), key, &remote_tag, hop, builder, sip);
         if sdp && message.is_some() {
             self.set_stage(pair, Stage::Agreed);
-            self.complete_exchange(ctx);
+            self.complete_exchange(ctx, pair);
         }
         self.settle_invite(ctx);
     }

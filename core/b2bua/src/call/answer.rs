@@ -213,16 +213,16 @@ impl Call {
         match self.stage(pair) {
             Some(Stage::Offered) => {
                 self.set_stage(pair, Stage::Agreed);
-                self.complete_exchange(ctx);
+                self.complete_exchange(ctx, pair);
             }
             Some(Stage::Wanted) => self.set_stage(pair, Stage::Returned),
-            Some(Stage::Agreed) if self.has_rivals() => self.complete_exchange(ctx),
+            Some(Stage::Agreed) if self.has_rivals() => self.complete_exchange(ctx, pair),
             Some(Stage::Agreed) => self.resume(ctx),
             Some(Stage::Returned) | None => {}
         }
     }
 
-    /// True if there were several early dialogs, so that the ledger may have seen another one's description last.
+    /// True if there were several early dialogs, so that there is something to be closed when one has won.
     pub(super) fn has_rivals(&self) -> bool {
         self.setup().is_some_and(|setup| setup.early.len() > 1)
     }

@@ -8,12 +8,13 @@
 //!
 //! Everything that belongs to a dialog goes over with it: sequence numbers, remote target, route set.
 
+use sdp::Session;
 use sip::dialog::Dialog;
 use sip::message::{Builder, Message, Method};
 use sip::transport::Hop;
 
 use super::Call;
-use super::invite::{Server, Setup};
+use super::invite::{Invite, Server, Setup};
 use super::offer::Agreement;
 use crate::context::Context;
 use crate::event::Sip;
@@ -43,6 +44,16 @@ pub(crate) enum Pair {
     Early(u8),
 }
 
+impl Pair {
+    /// The number of an early one.
+    pub(super) fn early(self) -> Option<usize> {
+        match self {
+            Self::Call => None,
+            Self::Early(number) => Some(number.into()),
+        }
+    }
+}
+
 impl EarlyDialog {
     /// True while requests and responses in it matter.
     pub(super) fn is_alive(&self) -> bool {
@@ -65,6 +76,11 @@ impl Setup {
     pub(super) fn alive(&self) -> usize {
         self.early.iter().filter(|early| early.is_alive()).count()
     }
+}
+
+/// The offer that every early dialog begins with.
+fn offer_of(invite: Option<&Invite>) -> Option<Session<'_>> {
+    Session::parse(invite?.server.request()?.body()).ok()
 }
 
 pub(super) fn remote_tag(message: &Message) -> &str {
@@ -119,7 +135,37 @@ impl Call {
         // Most calls have one.
         setup.early.reserve_exact(1);
         setup.early.push(EarlyDialog { tag, dialogs, ended: None, agreement });
+        if number > 0 {
+            self.ledger.forked();
+        }
         Some(number)
+    }
+
+    /// True for an early dialog if another one has won, and its answer has gone to the ledger.
+    pub(super) fn has_lost(&self, pair: Pair) -> bool {
+        let winner = self.setup().and_then(|setup| setup.winner).map(Pair::Early);
+        let other = |winner: Pair| pair != Pair::Call && pair != winner;
+        winner.is_some_and(other) && !self.ledger.is_undecided()
+    }
+
+    /// Lets the ledger work on what is exchanged in a pair of dialogs; false if another one has won.
+    pub(super) fn turn_to(&mut self, pair: Pair) -> bool {
+        if self.has_lost(pair) {
+            return false;
+        }
+        if let Some(number) = pair.early().filter(|number| !self.ledger.is_at(*number)) {
+            let offer = offer_of(self.invite.as_deref());
+            self.ledger.turn_to(number, offer.as_ref());
+        }
+        true
+    }
+
+    /// The answer of this pair is the call's.
+    pub(super) fn decide(&mut self, pair: Pair) {
+        if let Some(number) = pair.early().filter(|_| self.ledger.is_undecided()) {
+            let offer = offer_of(self.invite.as_deref());
+            self.ledger.decided(number, offer.as_ref());
+        }
     }
 
     /// The first 2xx wins: on leg B its dialog is the call's, and on leg A its tag. A's dialog follows with the 2xx.

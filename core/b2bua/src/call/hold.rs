@@ -97,6 +97,12 @@ impl Call {
         }
     }
 
+    /// True if what waits for the ledger is of one early dialog.
+    pub(super) fn holds_ring(&self) -> bool {
+        let held = self.hold.held.as_ref().and_then(|(from, _)| self.hold.waiting[*from].front());
+        matches!(held, Some(Signal::Ring { .. } | Signal::Met { .. }))
+    }
+
     fn take_held(&mut self, ctx: &mut Context<'_>) -> Option<(Side, Signal)> {
         let (from, timer) = self.hold.held.take()?;
         ctx.shared.timers.stop(timer);

@@ -191,7 +191,7 @@ impl Call {
         let text = self.own_answer(message);
         let Some(invite) = self.invite.as_deref_mut() else { return };
         let (to, Some(own)) = (invite.from, invite.own.take()) else { return };
-        self.complete_exchange(ctx);
+        self.complete_exchange(ctx, Pair::Call);
         self.send_ack(ctx, None);
         let Some(text) = text.filter(|text| !self.legs[to].has_sent(ctx.config, text)) else { return };
         let (rounds, lost, verdict) = match own.why {

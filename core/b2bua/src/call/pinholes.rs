@@ -47,8 +47,8 @@ impl Call {
                 self.prepare_own_answer(ctx, from, message)
             }
             Signal::Ring { message, pair } => match self.meaning_of_ring(*pair, message) {
-                Some(meaning) => self.step(ctx, from, message, meaning),
-                None => Prepared::Ready,
+                Some(meaning) if self.turn_to(*pair) => self.step(ctx, from, message, meaning),
+                Some(_) | None => Prepared::Ready,
             },
             Signal::Met { message, pair } => self.prepare_met(ctx, message, *pair),
             Signal::Connect { message } => self.prepare_connect(ctx, from, message),
@@ -59,12 +59,12 @@ impl Call {
             Signal::Ask { exchange } => match self.asked_description(*exchange) {
                 Some((request, meaning)) => {
                     self.resume(ctx);
-                    self.step(ctx, from, &request, meaning)
+                    self.step_in(ctx, self.pair_of_exchange(*exchange), from, &request, meaning)
                 }
                 None => Prepared::Ready,
             },
             Signal::Reply { exchange, message } => match self.answers_offer(*exchange, message) {
-                true => self.step(ctx, from, message, Meaning::Answer),
+                true => self.step_in(ctx, self.pair_of_exchange(*exchange), from, message, Meaning::Answer),
                 false => Prepared::Ready,
             },
         }
@@ -81,10 +81,7 @@ impl Call {
             return None;
         }
         let described = matches!(Body::of(message), Body::Description(_) | Body::Hidden);
-        let several = self.setup().is_some_and(|setup| setup.alive() > 1);
         match (self.stage(pair)?, reliably, pair) {
-            // Of several early dialogs none has won yet: the exchange stays open.
-            (Stage::Offered, true, Pair::Early(number)) if several => Some(Meaning::Preview(number.into())),
             (Stage::Offered, true, _) if described => Some(Meaning::Answer),
             (Stage::Offered, false, Pair::Early(number)) => Some(Meaning::Preview(number.into())),
             (Stage::Wanted, true, _) if described => Some(Meaning::Offer),
@@ -96,7 +93,7 @@ impl Call {
     fn prepare_met(&mut self, ctx: &mut Context<'_>, message: &Message, pair: Pair) -> Prepared {
         let described = matches!(Body::of(message), Body::Description(_) | Body::Hidden);
         let Pair::Early(number) = pair else { return Prepared::Ready };
-        if !described {
+        if !described || !self.turn_to(pair) {
             return Prepared::Ready;
         }
         self.ledger.shows_other(usize::from(number));
@@ -105,6 +102,7 @@ impl Call {
 
     fn prepare_connect(&mut self, ctx: &mut Context<'_>, from: Side, message: &Message) -> Prepared {
         let pair = self.answered_pair();
+        self.decide(pair);
         let Some(agreement) = self.agreement(pair) else { return Prepared::Ready };
         let texts = agreement.texts.clone();
         let bare = matches!(Body::of(message), Body::None | Body::Opaque(_));
@@ -121,15 +119,6 @@ impl Call {
             }
             (Stage::Offered, _) => self.step(ctx, from, message, Meaning::Answer),
             (Stage::Wanted, _) => self.step(ctx, from, message, Meaning::Offer),
-            // The ledger may have seen another early dialog's descriptions since.
-            (Stage::Agreed, Some(texts)) if self.has_rivals() => {
-                match self.step_text(ctx, from.other(), &texts[from.other()], Meaning::Offer) {
-                    Prepared::Ready | Prepared::Wait => {
-                        self.step_text(ctx, from, &texts[from], Meaning::Answer)
-                    }
-                    refused @ Prepared::Refused(_) => refused,
-                }
-            }
             (Stage::Returned | Stage::Agreed, _) => Prepared::Ready,
         }
     }
@@ -146,6 +135,22 @@ impl Call {
             },
             Signal::Ask { exchange } => self.asked_description(*exchange).is_some(),
             Signal::Reply { exchange, message } => self.answers_offer(*exchange, message),
+        }
+    }
+
+    /// A step in one of the pairs of dialogs; one that has lost takes none.
+    fn step_in(
+        &mut self,
+        ctx: &mut Context<'_>,
+        pair: Pair,
+        by: Side,
+        message: &Message,
+        meaning: Meaning,
+    ) -> Prepared {
+        match self.turn_to(pair) {
+            true => self.step(ctx, by, message, meaning),
+            //= RFC 3261 §13.2.2.4: the early dialogs that have not won are over.
+            false => Prepared::Refused(Verdict::plain(481, "another has answered")),
         }
     }
 
@@ -184,6 +189,7 @@ impl Call {
         if matches!(prepared, Prepared::Refused(_))
             && !message.is_request()
             && *message.method() == Method::Invite
+            && !(message.status() < 200 && self.rings_elsewhere())
         {
             self.note_ghost_ring(ctx);
         }
@@ -320,6 +326,11 @@ impl Call {
         self.rules.push(rule);
     }
 
+    /// True if the call goes on without one of its early dialogs.
+    fn rings_elsewhere(&self) -> bool {
+        self.setup().is_some_and(|setup| setup.alive() > 1)
+    }
+
     /// The firewall is why nobody will talk: whether the callee's phone has rung for it is what is counted.
     fn note_ghost_ring(&self, ctx: &mut Context<'_>) {
         let Some(invite) = self.invite.as_deref() else { return };
@@ -333,7 +344,9 @@ impl Call {
 
     /// What the held message needs is not to be had.
     pub(super) fn on_rule_refused(&mut self, ctx: &mut Context<'_>, failure: Failure, stream: u16) {
-        if !self.holds_change() {
+        // Of several phones that ring one is taken out: no call has failed yet.
+        let one_of_several = self.holds_ring() && self.rings_elsewhere();
+        if !self.holds_change() && !one_of_several {
             self.note_ghost_ring(ctx);
         }
         let in_call = self.established.is_some() || self.holds_change();
@@ -419,8 +432,11 @@ impl Call {
     }
 
     /// The answer has left: the exchange is complete.
-    pub(super) fn complete_exchange(&mut self, ctx: &mut Context<'_>) {
-        self.ledger.completed(ctx.now, &mut ctx.shared.ids, &mut ctx.shared.requests);
+    pub(super) fn complete_exchange(&mut self, ctx: &mut Context<'_>, pair: Pair) {
+        if self.has_lost(pair) {
+            return;
+        }
+        self.ledger.completed(ctx.now, pair.early(), &mut ctx.shared.ids, &mut ctx.shared.requests);
         self.ask(ctx);
     }
 
@@ -431,15 +447,23 @@ impl Call {
         {
             self.legs[invite.from.other()].description.take_back(before);
         }
-        self.abandon_offer(ctx, None);
+        self.abandon_offer(ctx, Pair::Call, None);
     }
 
     /// An offer came to nothing; the side that got it has what it had before.
-    pub(super) fn abandon_offer(&mut self, ctx: &mut Context<'_>, told: Option<(Side, Box<[u8]>)>) {
+    pub(super) fn abandon_offer(
+        &mut self,
+        ctx: &mut Context<'_>,
+        pair: Pair,
+        told: Option<(Side, Box<[u8]>)>,
+    ) {
+        if self.has_lost(pair) {
+            return;
+        }
         if let Some((side, before)) = told {
             self.legs[side].description.take_back(before);
         }
-        self.ledger.abandoned(ctx.now, &mut ctx.shared.ids, &mut ctx.shared.requests);
+        self.ledger.abandoned(ctx.now, pair.early(), &mut ctx.shared.ids, &mut ctx.shared.requests);
         self.ask(ctx);
     }
 

@@ -81,7 +81,7 @@ impl Call {
             texts[from] = answer;
         }
         self.set_stage(pair, Stage::Agreed);
-        self.complete_exchange(ctx);
+        self.complete_exchange(ctx, pair);
         self.send_waiting_answer(ctx);
     }
 

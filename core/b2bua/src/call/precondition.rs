@@ -113,7 +113,7 @@ impl Call {
             if let Some(agreement) = self.agreement_mut(Pair::Call) {
                 agreement.suspended = false;
             }
-            self.complete_exchange(ctx);
+            self.complete_exchange(ctx, Pair::Call);
         }
     }
 

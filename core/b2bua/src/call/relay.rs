@@ -111,6 +111,11 @@ impl Call {
         self.exchanges.iter().find(offers).map(|exchange| exchange.from)
     }
 
+    /// The pair of dialogs that a request belongs to.
+    pub(super) fn pair_of_exchange(&self, number: u32) -> Pair {
+        self.exchange(number).map_or(Pair::Call, |position| self.exchanges[position].pair)
+    }
+
     /// The request, if what it says about media matters.
     pub(super) fn asked_description(&self, number: u32) -> Option<(Message, Meaning)> {
         let exchange = &self.exchanges[self.exchange(number)?];
@@ -279,9 +284,9 @@ impl Call {
         match answer {
             Some(answer) => {
                 self.note_texts(pair, from, exchange.request.message.body().into(), answer.body().into());
-                self.complete_exchange(ctx);
+                self.complete_exchange(ctx, pair);
             }
-            None => self.abandon_offer(ctx, before.clone().map(|before| (from.other(), before))),
+            None => self.abandon_offer(ctx, pair, before.clone().map(|before| (from.other(), before))),
         }
     }
 
@@ -342,8 +347,10 @@ impl Call {
             return self.refuse_prack(ctx, (from, &exchange.role), &request, verdict);
         }
         self.refuse_with(ctx, from, &request, &verdict);
-        self.abandon_offer(ctx, None);
-        if let Role::Offer { before } = exchange.role {
+        self.abandon_offer(ctx, pair, None);
+        if let Role::Offer { before } = exchange.role
+            && !self.has_lost(pair)
+        {
             self.undo(ctx, (from, pair), before, verdict);
         }
     }

@@ -360,10 +360,8 @@ impl Call {
             Some(Stage::Offered) => {
                 self.note_answer(pair, message);
                 self.set_stage(pair, Stage::Agreed);
-                let several = self.setup().is_some_and(|setup| setup.alive() > 1);
-                // Of several early dialogs none has won yet: what each needs stays.
-                if !several && !self.suspends(pair, message) {
-                    self.complete_exchange(ctx);
+                if !self.suspends(pair, message) {
+                    self.complete_exchange(ctx, pair);
                 }
                 Description::Answer
             }

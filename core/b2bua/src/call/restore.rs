@@ -7,6 +7,7 @@ use sdp::Session;
 use sip::message::Method;
 
 use super::Call;
+use super::early::Pair;
 use super::ending::Cut;
 use super::invite::{Client, Invite, Offer, Server};
 use crate::context::{Context, Wake};
@@ -77,7 +78,7 @@ impl Call {
 
     /// The answerer is back: acknowledged, and nobody else hears of it.
     pub(super) fn restored(&mut self, ctx: &mut Context<'_>) {
-        self.complete_exchange(ctx);
+        self.complete_exchange(ctx, Pair::Call);
         self.send_ack(ctx, None);
     }
 

@@ -46,7 +46,7 @@ impl Call {
     pub(super) fn undo_by_update(&mut self, ctx: &mut Context<'_>, pair: Pair, mut undo: Undo) {
         let to = (undo.from.other(), pair);
         undo.attempts += 1;
-        let ready = self.offers_at_once(ctx, undo.from, &undo.before);
+        let ready = self.turn_to(pair) && self.offers_at_once(ctx, undo.from, &undo.before);
         let request = if ready { self.request_in(ctx, to, &Method::Update, None) } else { None };
         let (Some((builder, hop)), Ok(session)) = (request, Session::parse(&undo.before)) else {
             return self.cannot_undo(ctx, undo.verdict);
@@ -67,12 +67,16 @@ impl Call {
         outcome: Outcome,
     ) {
         match outcome {
-            Ok(answer) if answer.status() < 300 && self.answers_at_once(ctx, side, &answer) => {
+            Ok(answer)
+                if answer.status() < 300
+                    && self.turn_to(pair)
+                    && self.answers_at_once(ctx, side, &answer) =>
+            {
                 self.note_texts(pair, undo.from, undo.before, answer.body().into());
-                self.complete_exchange(ctx);
+                self.complete_exchange(ctx, pair);
             }
             Ok(answer) if answer.status() == 491 && undo.attempts < ATTEMPTS_MAX => {
-                self.abandon_offer(ctx, None);
+                self.abandon_offer(ctx, pair, None);
                 let pause = pause_after_491(ctx, side);
                 self.ask_again(ctx, (side, pair), pause, Purpose::Undo(Box::new(undo)));
             }

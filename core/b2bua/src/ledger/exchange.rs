@@ -5,6 +5,7 @@ use sdp::{Direction, Flows, Ice, MediaFlow, Protocol, Refusal, Session, Setup, W
 use smallvec::SmallVec;
 
 use super::agree::{agree, counterparts};
+use super::forks::Forks;
 use super::pinhole::Pinhole;
 use super::plan::{Pinholes, desired, from_networks, heard, is_supported, places};
 use super::rule::{Dialogs, Marks, Rule, State};
@@ -22,12 +23,19 @@ pub(super) struct Exchange {
     pub(super) answer: Option<Flows>,
 }
 
+impl Exchange {
+    /// One that has just begun.
+    pub(super) fn new(by: Side, offer: Flows) -> Self {
+        Self { by, offer, answer: None }
+    }
+}
+
 /// Rules to be made: at which middlebox, and what.
 pub(super) type Missing = SmallVec<[(u8, Pinhole); 4]>;
 
 impl Ledger {
     /// Reads and checks a description of one side. Candidates that no pinhole may lead to are left out.
-    fn read(&self, by: Side, description: &Session<'_>) -> Result<Flows, Refusal> {
+    pub(super) fn read(&self, by: Side, description: &Session<'_>) -> Result<Flows, Refusal> {
         let mut flows = sdp::flows(description)?;
         self.check(by, &flows)?;
         let usable =
@@ -68,10 +76,11 @@ impl Ledger {
             needed.iter().filter(|(crossing, pinhole)| !self.leads_to(*crossing, pinhole)).copied().collect();
         let reservations = self.reservations(by, Some(&offer));
         self.has_room(missing.len() + reservations.len())?;
+        let shown_by_others = self.forks.as_deref().map_or_else(Dialogs::default, Forks::others);
         for rule in &mut self.rules {
-            rule.marks.preview = Dialogs::default();
+            rule.marks.preview = rule.marks.preview.and(shown_by_others);
         }
-        self.exchange = Some(Box::new(Exchange { by, offer, answer: None }));
+        self.exchange = Some(Box::new(Exchange::new(by, offer)));
         let marks = Marks { held: true, ..Marks::default() };
         for (crossing, pinhole) in missing {
             self.fill(now, crossing, pinhole, marks, ids, out);
@@ -84,7 +93,7 @@ impl Ledger {
     }
 
     /// Before the answer: a way to each place of the offer, from anywhere in the other realm.
-    fn needed_before_answer(&self, by: Side, offer: &Flows) -> Missing {
+    pub(super) fn needed_before_answer(&self, by: Side, offer: &Flows) -> Missing {
         let networks = &self.terms.realms[by.other()].media.networks;
         let mut needed = Missing::new();
         for crossing in 0..self.terms.path.len() as u8 {
@@ -163,35 +172,48 @@ impl Ledger {
         }
     }
 
+    /// What an exchange has agreed on, once it is answered.
+    pub(super) fn agreed_in(&self, exchange: &Exchange) -> Option<Sides<Flows>> {
+        let answer = exchange.answer.as_ref()?;
+        Some(self.agree(exchange.by, &exchange.offer, answer))
+    }
+
     /// The answer has left: its rules are the call's, others close, wide ones are narrowed.
     pub(super) fn on_completed(&mut self, now: Instant, ids: &mut RequestIds, out: Out<'_>) {
-        let Some(exchange) = self.exchange.take() else {
-            return;
-        };
-        let Exchange { by, offer, answer: Some(answer) } = *exchange else {
-            return self.close_where(now, |rule| !rule.marks.current, ids, out);
-        };
-        let agreed = self.agree(by, &offer, &answer);
-        self.keep_paths_of_ice(&agreed);
-        self.agreed = agreed;
+        let decided = self.is_over_for_others();
+        match self.exchange.take() {
+            Some(exchange) => {
+                let Some(agreed) = self.agreed_in(&exchange) else {
+                    return self.close_unneeded(now, ids, out);
+                };
+                self.keep_paths_of_ice(&agreed);
+                self.agreed = agreed;
+            }
+            None if !decided => return,
+            None => {}
+        }
         let desired = self.all_desired(&self.agreed);
-        let agreed = std::mem::take(&mut self.agreed);
         for rule in self.rules.iter_mut().filter(|rule| rule.is_wanted()) {
-            let needed = |(crossing, pinhole): &(u8, Pinhole)| {
-                *crossing == rule.crossing
-                    && match rule.is_reservation() {
-                        true => rule.pinhole == *pinhole,
-                        false => rule.pinhole.overlaps(pinhole),
-                    }
-            };
-            let held = is_held(&agreed, rule.pinhole.stream);
-            rule.marks.current = !rule.marks.preview.is_empty() || held || desired.iter().any(needed);
+            let held = is_held(&self.agreed, rule.pinhole.stream);
+            rule.marks.current = !rule.marks.preview.is_empty()
+                || held
+                || rule.is_for_one_of(&desired)
+                || Forks::use_it(self.forks.as_deref(), rule);
             rule.marks.held = false;
         }
-        self.agreed = agreed;
-        self.close_where(now, |rule| !rule.marks.current, ids, out);
-        self.narrow(now, &desired, ids, out);
+        self.close_unneeded(now, ids, out);
+        if self.forks.is_none() {
+            self.narrow(now, &desired, ids, out);
+        }
         self.rules.shrink_to_fit();
+    }
+
+    /// Closes what belongs to no completed exchange, nor to another early dialog.
+    pub(super) fn close_unneeded(&mut self, now: Instant, ids: &mut RequestIds, out: Out<'_>) {
+        let forks = self.forks.take();
+        let unneeded = |rule: &Rule| !rule.marks.current && !Forks::use_it(forks.as_deref(), rule);
+        self.close_where(now, unneeded, ids, out);
+        self.forks = forks;
     }
 
     /// Where ICE starts again with other candidates, media go on the old way until it has found a new one: its rules stay
@@ -242,7 +264,7 @@ impl Ledger {
         ids: &mut RequestIds,
         out: Out<'_>,
     ) {
-        if is_held(&self.agreed, beside.stream) {
+        if is_held(&self.agreed, beside.stream) || self.forks.is_some() {
             return;
         }
         let needed: Pinholes = self
@@ -324,10 +346,8 @@ impl Ledger {
 
     /// The flow a pinhole serves with its counterpart, as far as they are known; of ICE every pair.
     pub(super) fn pairs_of(&self, pinhole: &Pinhole) -> SmallVec<[(MediaFlow, MediaFlow); 1]> {
-        let agreed = match self.exchange.as_deref() {
-            Some(Exchange { by, offer, answer: Some(answer) }) => &self.agree(*by, offer, answer),
-            Some(Exchange { answer: None, .. }) | None => &self.agreed,
-        };
+        let exchanged = self.exchange.as_deref().and_then(|exchange| self.agreed_in(exchange));
+        let agreed = exchanged.as_ref().unwrap_or(&self.agreed);
         let serves = |flow: &MediaFlow| {
             flow.stream == pinhole.stream && places(flow).iter().any(|place| place.covers(pinhole.place))
         };
@@ -402,7 +422,7 @@ pub(super) fn is_bundled(flow: &MediaFlow, flows: &Flows) -> bool {
 }
 
 /// True if a side has put the stream on hold by an unspecified address: its rules stay.
-fn is_held(agreed: &Sides<Flows>, stream: u16) -> bool {
+pub(super) fn is_held(agreed: &Sides<Flows>, stream: u16) -> bool {
     let own = |flow: &MediaFlow| flow.stream == stream && flow.transport == stream;
     let held = |flow: &MediaFlow| own(flow) && flow.is_held();
     agreed.a.iter().chain(&agreed.b).any(held)

@@ -13,6 +13,8 @@
 //! close              the call is over
 //! ```
 //!
+//! Where there are several early dialogs each has such a course of its own.
+//!
 //! Groups: requests never wait for one another. Those sent before a middlebox's first reply carry no group, so each
 //! makes its own; all later ones join the group of that first reply. If that group has ended meanwhile, the
 //! request is sent once more without.
@@ -20,6 +22,7 @@
 mod agree;
 mod ask;
 mod exchange;
+mod forks;
 mod pinhole;
 mod plan;
 mod replies;
@@ -38,6 +41,7 @@ use sdp::{Flows, Media, MediaFlow, Refusal, Session};
 use smallvec::SmallVec;
 
 use self::exchange::Exchange;
+use self::forks::Forks;
 use self::rule::{Dialogs, Rule, State};
 use crate::side::{Side, Sides};
 
@@ -145,6 +149,8 @@ pub struct Ledger {
     /// The descriptions of the exchange that was completed last.
     agreed: Sides<Flows>,
     exchange: Option<Box<Exchange>>,
+    /// Only while there are several early dialogs.
+    forks: Option<Box<Forks>>,
     rules: Vec<Rule>,
     /// True until the reservations for the first answer have been asked for, if any are wanted.
     unreserved: bool,
@@ -168,7 +174,8 @@ impl Ledger {
     pub fn new(terms: Terms) -> Self {
         let sites = terms.path.iter().map(|_| Site { group: None, up: true }).collect();
         let (agreed, unreserved) = (Sides::default(), terms.reserve);
-        Self { terms, sites, agreed, exchange: None, rules: Vec::new(), unreserved, over: false, limit: None }
+        let (exchange, forks, rules) = (None, None, Vec::new());
+        Self { terms, sites, agreed, exchange, forks, rules, unreserved, over: false, limit: None }
     }
 
     /// `by` sends a request without an offer. Reserves for the callee's offer, if it is the call's first INVITE and
@@ -265,15 +272,23 @@ impl Ledger {
         self.keep_preview_of(dialog);
     }
 
-    /// The answer has been sent on: its rules are the call's now, others are closed, wide ones narrowed.
-    pub fn completed(&mut self, now: Instant, ids: &mut RequestIds, out: Out<'_>) {
-        self.on_completed(now, ids, out);
+    /// The answer has been sent on, in an early dialog or in the call: its rules are the call's now, those that no other
+    /// early dialog needs are closed, wide ones narrowed.
+    pub fn completed(&mut self, now: Instant, dialog: Option<usize>, ids: &mut RequestIds, out: Out<'_>) {
+        match dialog.filter(|_| self.is_aside(dialog)) {
+            Some(dialog) => self.complete_aside(dialog),
+            None => self.on_completed(now, ids, out),
+        }
     }
 
-    /// The exchange came to nothing: its new rules are closed, those of the exchange before stay.
-    pub fn abandoned(&mut self, now: Instant, ids: &mut RequestIds, out: Out<'_>) {
+    /// The exchange came to nothing, in an early dialog or in the call: its new rules are closed, those of the exchange
+    /// before stay.
+    pub fn abandoned(&mut self, now: Instant, dialog: Option<usize>, ids: &mut RequestIds, out: Out<'_>) {
+        if let Some(dialog) = dialog.filter(|_| self.is_aside(dialog)) {
+            return self.abandon_aside(now, dialog, ids, out);
+        }
         self.exchange = None;
-        self.close_where(now, |rule| !rule.marks.current, ids, out);
+        self.close_unneeded(now, ids, out);
         for rule in &mut self.rules {
             rule.marks.held = false;
         }
@@ -283,6 +298,7 @@ impl Ledger {
     pub fn close(&mut self, now: Instant, ids: &mut RequestIds, out: Out<'_>) {
         self.over = true;
         self.exchange = None;
+        self.forks = None;
         self.close_where(now, |_| true, ids, out);
     }
 

@@ -3,6 +3,7 @@
 use machine::Instant;
 use midcom::{Failure, FailureClass, Gid, Lifetime, Prid, Reply, RequestId};
 
+use super::forks::Forks;
 use super::pinhole::Pinhole;
 use super::plan::{Pinholes, desired};
 use super::rule::{Marks, Rule, State};
@@ -150,7 +151,10 @@ impl Ledger {
 
     /// All m-lines of a step are one unit: what it has made is closed.
     pub(super) fn fail_step(&mut self, now: Instant, ids: &mut RequestIds, out: Out<'_>) {
-        self.close_where(now, |rule| rule.marks.held && !rule.marks.current, ids, out);
+        let forks = self.forks.take();
+        let of_others = |rule: &Rule| rule.marks.current || Forks::use_it(forks.as_deref(), rule);
+        self.close_where(now, |rule| rule.marks.held && !of_others(rule), ids, out);
+        self.forks = forks;
         for rule in &mut self.rules {
             rule.marks.held = false;
         }

@@ -50,6 +50,10 @@ impl Dialogs {
         Self(1 << number.min(15))
     }
 
+    pub(super) fn all_but(number: usize) -> Self {
+        Self(!Self::one(number).0)
+    }
+
     pub(super) fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -150,6 +154,17 @@ impl Rule {
     /// True if it lets the pinhole's packets pass, or will.
     pub(super) fn serves(&self, crossing: u8, pinhole: &Pinhole) -> bool {
         self.crossing == crossing && self.admits() && self.pinhole.covers(pinhole)
+    }
+
+    /// True if one of these is what it is for: packets of both could pass it, or it is reserved for just that one.
+    pub(super) fn is_for_one_of(&self, pinholes: &[(u8, Pinhole)]) -> bool {
+        pinholes.iter().any(|(crossing, pinhole)| {
+            *crossing == self.crossing
+                && match self.is_reservation() {
+                    true => self.pinhole == *pinhole,
+                    false => self.pinhole.overlaps(pinhole),
+                }
+        })
     }
 
     /// True if it leads to the pinhole's place, from wherever, or is reserved for it.

@@ -3,6 +3,7 @@
 mod exchanges;
 mod fallback;
 mod figures;
+mod forks;
 mod narrowing;
 mod random;
 mod toy;
@@ -184,11 +185,11 @@ impl Bench {
     }
 
     fn completed(&mut self) {
-        self.ledger.completed(self.now, &mut self.ids, &mut self.out);
+        self.ledger.completed(self.now, None, &mut self.ids, &mut self.out);
     }
 
     fn abandoned(&mut self) {
-        self.ledger.abandoned(self.now, &mut self.ids, &mut self.out);
+        self.ledger.abandoned(self.now, None, &mut self.ids, &mut self.out);
     }
 
     fn close(&mut self) {
