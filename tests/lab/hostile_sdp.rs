@@ -101,7 +101,9 @@ fn ports() -> Outcome {
     ];
     let mut offers: Vec<_> = each.map(|(port, words)| (sdp(STRANGER, port), words)).to_vec();
     offers.push((format!("{}a=rtcp:53\r\n", sdp(STRANGER, 20_002)), privileged));
-    offers.push((sdp(STRANGER, 20_002).replace("RTP/AVP", "TCP/RTP/AVP"), "TCP"));
+    // RTP over TCP is media like any other over TCP: its port is looked at, its profile is not.
+    offers.push((sdp(STRANGER, 53).replace("RTP/AVP", "TCP/RTP/AVP"), privileged));
+    offers.push((sdp(STRANGER, 20_002).replace("RTP/AVP", "SCTP/RTP/AVP"), "unknown transport protocol"));
     offers.push((sdp(STRANGER, 20_002).replace("20002", "20002/30000"), "port"));
     refused(&config, &offers)
 }

@@ -1,4 +1,4 @@
-//! Which m-lines share a transport: the `BUNDLE` groups of RFC 9143, RFC 5888 `mid`.
+//! Which m-lines share a transport: the `BUNDLE` groups of RFC 8843 (which RFC 9143 replaces), RFC 5888 `mid`.
 
 use smallvec::SmallVec;
 
@@ -10,7 +10,7 @@ use crate::{Flows, Session};
 pub(crate) type Transports = SmallVec<[u16; 4]>;
 
 /// Reads the groups of a description.
-//= RFC 9143 §5: a stream is in a group if its mid is in the group's list; §7.2.1, §7.3.1: the first of the list is the
+//= RFC 8843 §5: a stream is in a group if its mid is in the group's list; §7.2.1, §7.3.1: the first of the list is the
 //= tagged one, whose transport all of them use.
 pub(crate) fn transports(session: &Session<'_>) -> Transports {
     let mut transports = Transports::new();
@@ -22,9 +22,11 @@ pub(crate) fn transports(session: &Session<'_>) -> Transports {
         if transports.is_empty() {
             transports.extend(0..session.streams());
         }
-        let mut tagged = None;
-        for stream in tags.filter_map(|tag| stream_of(session, tag)) {
-            let tagged = *tagged.get_or_insert(stream);
+        let streams: SmallVec<[u16; 4]> = tags.filter_map(|tag| stream_of(session, tag)).collect();
+        //= RFC 8843 §7.3.1: a stream with port 0 is passed over.
+        let in_use = |stream: &&u16| session.is_in_use(**stream);
+        let Some(tagged) = streams.iter().find(in_use).or_else(|| streams.first()).copied() else { continue };
+        for stream in streams {
             if let Some(transport) = transports.get_mut(usize::from(stream)) {
                 *transport = tagged;
             }

@@ -57,7 +57,7 @@ fn read<'l>(
     found: &mut Flows,
 ) -> Result<(), Why> {
     let ports = Ports::parse(fields.next().unwrap_or_default())?;
-    //= RFC 9143 §6: port 0 with bundle-only means that the stream has no transport of its own.
+    //= RFC 8843 §6: port 0 with bundle-only means that the stream has no transport of its own.
     let bundled = ports.first == 0
         && transport != stream
         && lines.clone().any(|line| line.attribute("bundle-only").is_some());

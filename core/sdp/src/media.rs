@@ -197,7 +197,7 @@ impl Ice {
 pub struct MediaFlow {
     /// Position of the m-line, from 0.
     pub stream: u16,
-    /// The m-line whose transport it uses: itself, or the tagged one of its group (RFC 9143).
+    /// The m-line whose transport it uses: itself, or the tagged one of its group (RFC 8843).
     pub transport: u16,
     /// What it carries.
     pub media: Media,

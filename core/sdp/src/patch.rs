@@ -57,7 +57,7 @@ impl<'s, 'a> Patch<'s, 'a> {
             return self;
         };
         for (offset, line) in self.session.stream_lines(stream).enumerate() {
-            //= RFC 9143 §6: with bundle-only port 0 would not turn it off.
+            //= RFC 8843 §6: with bundle-only port 0 would not turn it off.
             if line.attribute("bundle-only").is_some() {
                 self = self.remove(position + offset);
             }

@@ -48,10 +48,10 @@ fn mux(offer: &mut Flows, answer: &mut Flows) {
 }
 
 /// The groups are those of the answer; the offerer's streams use the transport of the stream that the answer has tagged.
-//= RFC 9143 §7.3.1, §7.4: the answer's tag picks the offerer's tagged stream as well.
+//= RFC 8843 §7.3.1, §7.4: the answer's tag picks the offerer's tagged stream as well.
 fn bundle(offer: &mut Flows, answer: &mut Flows) {
     let group = |stream: u16| offer.iter().find(|flow| flow.stream == stream).map(|flow| flow.transport);
-    //= RFC 9143 §7.3: only what the offer has put into one group may be in one group of the answer.
+    //= RFC 8843 §7.3: only what the offer has put into one group may be in one group of the answer.
     for flow in answer.iter_mut().filter(|flow| group(flow.stream) != group(flow.transport)) {
         flow.transport = flow.stream;
     }

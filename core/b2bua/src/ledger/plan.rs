@@ -103,6 +103,7 @@ pub(super) fn heard(
     peer: Option<&MediaFlow>,
 ) -> Option<(MediaFlow, Option<MediaFlow>)> {
     // Without its checks a path of ICE would end, and so would a connection without its segments.
+    //= RFC 4145 §6.2: the direction of the media is nothing to the connection itself.
     if flow.ice.is_candidate() || flow.protocol == Protocol::Tcp {
         return Some((*flow, peer.copied()));
     }
