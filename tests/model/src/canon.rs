@@ -14,6 +14,8 @@
 
 use std::fmt::{Debug, Write};
 use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::ops::Range;
 
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
@@ -34,14 +36,17 @@ pub struct Canon {
     now: u64,
     names: Names,
     raw: String,
-    clean: String,
+    clean: Vec<u8>,
+    /// Parts without an order, one behind the other, while one is looked for.
+    previews: Vec<u8>,
 }
 
 /// Names given so far.
 #[derive(Debug, Clone, Default)]
 struct Names {
     names: HashMap<(Kind, u128), u32, foldhash::fast::FixedState>,
-    next: u32,
+    /// In the order of their names.
+    given: Vec<(Kind, u128)>,
 }
 
 /// What an identifier names; equal numbers of different kinds are different things.
@@ -59,15 +64,23 @@ enum Kind {
 
 impl Names {
     fn name(&mut self, kind: Kind, value: u128) -> u32 {
-        *self.names.entry((kind, value)).or_insert_with(|| {
-            self.next += 1;
-            self.next
+        let Self { names, given } = self;
+        *names.entry((kind, value)).or_insert_with(|| {
+            given.push((kind, value));
+            given.len() as u32
         })
+    }
+
+    /// Takes back all but the first so many names.
+    fn keep(&mut self, len: usize) {
+        for name in self.given.drain(len..) {
+            self.names.remove(&name);
+        }
     }
 
     fn clear(&mut self) {
         self.names.clear();
-        self.next = 0;
+        self.given.clear();
     }
 }
 
@@ -81,8 +94,8 @@ impl Canon {
 
     /// The state in canonical form.
     #[must_use]
-    pub fn text(&self) -> &str {
-        &self.clean
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.clean)
     }
 
     /// What stands for it.
@@ -90,7 +103,7 @@ impl Canon {
     pub fn fingerprint(&self) -> Fingerprint {
         let half = |seed| {
             let mut hasher = FixedState::with_seed(seed).build_hasher();
-            hasher.write(self.clean.as_bytes());
+            hasher.write(&self.clean);
             u128::from(hasher.finish())
         };
         half(0x9e37_79b9_7f4a_7c15) << 64 | half(0xd1b5_4a32_d192_ed03)
@@ -100,24 +113,18 @@ impl Canon {
         self.raw.clear();
         // Writing into a String does not fail.
         let _written = write!(self.raw, "{part:?}");
-        Scan {
-            text: self.raw.as_bytes(),
-            at: 0,
-            now: self.now,
-            names: &mut self.names,
-            out: &mut self.clean,
-        }
-        .run();
-        self.clean.push('\n');
+        Scan::run(self.raw.as_bytes(), self.now, &mut self.names, &mut self.clean);
+        self.clean.push(b'\n');
     }
 
-    /// A part as it would be written now, without giving names to what has none.
-    fn preview(&mut self, part: &dyn Debug) -> String {
+    /// Writes a part as it would be written now behind the other previews, without giving names to what has none.
+    fn preview(&mut self, part: &dyn Debug) -> Range<usize> {
         self.raw.clear();
         let _written = write!(self.raw, "{part:?}");
-        let (mut names, mut out) = (self.names.clone(), String::new());
-        Scan { text: self.raw.as_bytes(), at: 0, now: self.now, names: &mut names, out: &mut out }.run();
-        out
+        let (start, named) = (self.previews.len(), self.names.given.len());
+        Scan::run(self.raw.as_bytes(), self.now, &mut self.names, &mut self.previews);
+        self.names.keep(named);
+        start..self.previews.len()
     }
 }
 
@@ -128,12 +135,15 @@ impl Onlooker for Canon {
 
     fn see_unordered(&mut self, parts: &[&dyn Debug]) {
         match parts {
-            [] => self.clean.push_str("{}\n"),
+            [] => self.clean.extend_from_slice(b"{}\n"),
             [one] => self.write(one),
             several => {
-                let mut order: Vec<(String, &dyn Debug)> =
+                self.previews.clear();
+                let mut order: Vec<(Range<usize>, &dyn Debug)> =
                     several.iter().map(|part| (self.preview(*part), *part)).collect();
-                order.sort_by(|one, other| one.0.cmp(&other.0));
+                order.sort_by(|(one, _), (other, _)| {
+                    self.previews[one.clone()].cmp(&self.previews[other.clone()])
+                });
                 for (_, part) in order {
                     self.write(part);
                 }
@@ -142,106 +152,115 @@ impl Onlooker for Canon {
     }
 }
 
-/// Reads a `Debug` form and writes the canonical one.
+/// Reads a `Debug` form and writes the canonical one: copies it but for what must be said otherwise.
 struct Scan<'s> {
     text: &'s [u8],
     at: usize,
+    /// Up to where it has been written.
+    written: usize,
     now: u64,
     names: &'s mut Names,
-    out: &'s mut String,
+    out: &'s mut Vec<u8>,
 }
 
-impl Scan<'_> {
-    fn run(mut self) {
+impl<'s> Scan<'s> {
+    fn run(text: &'s [u8], now: u64, names: &'s mut Names, out: &'s mut Vec<u8>) {
+        Scan { text, at: 0, written: 0, now, names, out }.all();
+    }
+
+    fn all(&mut self) {
         // The name of the type or field that the next number belongs to.
         let (mut word, mut index, mut is_history): (&[u8], u128, bool) = (b"", 0, false);
         while let Some(byte) = self.text.get(self.at) {
-            match byte {
-                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
-                    let text = self.text;
-                    let run = self.run_of_word();
-                    let run = &text[run];
-                    match run {
-                        b"started" | b"established" => is_history = true,
-                        _ if run.iter().all(u8::is_ascii_digit) => {
-                            let value = decimal(run);
-                            match word {
-                                b"index" => index = value,
-                                b"generation" => {
-                                    self.put(Kind::Transaction, index << 64 | value);
-                                }
-                                b"Instant" if is_history => {
-                                    self.out.push_str("then");
-                                    is_history = false;
-                                }
-                                b"Instant" => self.put_time(value),
-                                b"sequence" => self.put(Kind::Timer, value),
-                                b"RequestId" => self.put(Kind::Request, value),
-                                b"Prid" => self.put(Kind::Rule, value),
-                                b"Gid" => self.put(Kind::Group, value),
-                                b"LookupId" => self.put(Kind::Lookup, value),
-                                _ if run.len() >= IDENTIFIER_LEN_MIN => self.put(Kind::Random, value),
-                                _ => self.put_bytes(run),
-                            }
-                            word = b"";
-                            continue;
-                        }
-                        b"TimerId" if self.skip_spent_timer() => continue,
-                        _ if is_hexadecimal(run) => {
-                            self.put(Kind::Random, hexadecimal(run));
-                            continue;
-                        }
-                        _ => {}
+            if !is_word(*byte) {
+                match byte {
+                    b',' => is_history = false,
+                    b'[' if self.is_text() => {
+                        self.text_in_numbers();
+                        continue;
                     }
-                    word = run;
-                    self.put_bytes(run);
+                    _ => {}
                 }
-                b',' => {
-                    is_history = false;
-                    self.out.push(',');
-                    self.at += 1;
+                self.at += 1;
+                continue;
+            }
+            let start = self.at;
+            let run = self.run_of_word();
+            if !run.iter().all(u8::is_ascii_digit) {
+                match run {
+                    b"started" | b"established" => is_history = true,
+                    b"TimerId" => self.skip_spent_timer(),
+                    _ if is_hexadecimal(run) => {
+                        self.put(start, Kind::Random, hexadecimal(run));
+                        continue;
+                    }
+                    _ => {}
                 }
-                b'[' if self.is_text() => self.text_in_numbers(),
-                other => {
-                    self.out.push(char::from(*other));
-                    self.at += 1;
+                word = run;
+                continue;
+            }
+            match std::mem::take(&mut word) {
+                // Says nothing without its generation.
+                b"index" => {
+                    index = decimal(run);
+                    self.instead(start, b"");
                 }
+                b"generation" => self.put(start, Kind::Transaction, index << 64 | decimal(run)),
+                b"Instant" if std::mem::take(&mut is_history) => self.instead(start, b"then"),
+                b"Instant" => self.put_time(start, decimal(run)),
+                b"sequence" => self.put(start, Kind::Timer, decimal(run)),
+                b"RequestId" => self.put(start, Kind::Request, decimal(run)),
+                b"Prid" => self.put(start, Kind::Rule, decimal(run)),
+                b"Gid" => self.put(start, Kind::Group, decimal(run)),
+                b"LookupId" => self.put(start, Kind::Lookup, decimal(run)),
+                _ if run.len() >= IDENTIFIER_LEN_MIN => self.put(start, Kind::Random, decimal(run)),
+                _ => {}
             }
         }
+        self.out.extend_from_slice(&self.text[self.written..]);
     }
 
-    fn run_of_word(&mut self) -> std::ops::Range<usize> {
-        let start = self.at;
-        let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-        let len = self.text[start..].iter().take_while(|byte| is_word(byte)).count();
-        self.at = start + len;
-        start..self.at
+    fn run_of_word(&mut self) -> &'s [u8] {
+        let rest = &self.text[self.at..];
+        let run = &rest[..rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len())];
+        self.at += run.len();
+        run
+    }
+
+    /// Writes what stands before `start`, and something else for what was read since.
+    fn instead(&mut self, start: usize, other: &[u8]) {
+        self.out.extend_from_slice(&self.text[self.written..start]);
+        self.out.extend_from_slice(other);
+        self.written = self.at;
     }
 
     /// What is left of a timer that has fired names nothing any more.
-    fn skip_spent_timer(&mut self) -> bool {
+    fn skip_spent_timer(&mut self) {
         let rest = &self.text[self.at..];
         let digits = rest.strip_prefix(b" { at: Instant(").unwrap_or_default();
         let len = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let is_spent = len > 0 && decimal(&digits[..len]) < u128::from(self.now);
-        if is_spent {
+        if len > 0 && decimal(&digits[..len]) < u128::from(self.now) {
+            let start = self.at;
             self.at += rest.iter().position(|byte| *byte == b'}').map_or(rest.len(), |end| end + 1);
-            self.out.push_str("spent");
+            self.instead(start, b" spent");
         }
-        is_spent
     }
 
-    fn put(&mut self, kind: Kind, value: u128) {
+    fn put(&mut self, start: usize, kind: Kind, value: u128) {
         let name = self.names.name(kind, value);
-        let _written = write!(self.out, "#{name}");
+        self.instead(start, b"#");
+        self.put_number(name.into());
     }
 
-    fn put_time(&mut self, nanos: u128) {
-        let _written = write!(self.out, "{}", nanos as i128 - i128::from(self.now));
+    fn put_time(&mut self, start: usize, nanos: u128) {
+        let left = nanos as i128 - i128::from(self.now);
+        self.instead(start, if left < 0 { b"-" } else { b"" });
+        self.put_number(left.unsigned_abs());
     }
 
-    fn put_bytes(&mut self, bytes: &[u8]) {
-        self.out.push_str(std::str::from_utf8(bytes).unwrap_or("?"));
+    fn put_number(&mut self, number: u128) {
+        // Writing into a Vec does not fail.
+        let _written = io::Write::write_fmt(self.out, format_args!("{number}"));
     }
 
     /// True if a list of numbers begins here that is long enough for a text.
@@ -255,15 +274,19 @@ impl Scan<'_> {
 
     /// Bytes that `Debug` shows as numbers: read as what they are.
     fn text_in_numbers(&mut self) {
-        let rest = &self.text[self.at + 1..];
+        let start = self.at + 1;
+        let rest = &self.text[start..];
         let end = rest.iter().position(|byte| *byte == b']').unwrap_or(rest.len());
         let numbers = rest[..end].split(|byte| *byte == b',');
         let bytes: Vec<u8> = numbers.map(|number| decimal(number.trim_ascii()) as u8).collect();
-        self.at += end + 2;
-        self.out.push('[');
-        Scan { text: &bytes, at: 0, now: self.now, names: &mut *self.names, out: &mut *self.out }.run();
-        self.out.push(']');
+        self.at = start + end;
+        self.instead(start, b"");
+        Scan::run(&bytes, self.now, self.names, self.out);
     }
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 fn decimal(digits: &[u8]) -> u128 {
@@ -291,7 +314,7 @@ mod tests {
         for part in parts {
             canon.see(*part);
         }
-        canon.text().to_owned()
+        canon.text().into_owned()
     }
 
     #[derive(Debug)]
@@ -331,7 +354,7 @@ mod tests {
         let mut state = |parts: &[&dyn Debug]| {
             canon.begin(Instant::ZERO);
             canon.see_unordered(parts);
-            canon.text().to_owned()
+            canon.text().into_owned()
         };
         let one = (0x0123_4567_89ab_cdef_u64, "a");
         let other = (0xfedc_ba98_7654_3210_u64, "b");

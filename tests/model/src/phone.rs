@@ -178,12 +178,6 @@ impl Phone {
         self.pen.address
     }
 
-    /// True if nothing more will be done by it unasked.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        matches!(self.stage, Stage::Over | Stage::Dead)
-    }
-
     /// True if it is never heard of again.
     #[must_use]
     pub fn is_dead(&self) -> bool {
@@ -194,12 +188,6 @@ impl Phone {
     #[must_use]
     pub fn is_asked(&self) -> bool {
         self.called.as_ref().is_some_and(|called| called.last.is_none())
-    }
-
-    /// True if it has a call.
-    #[must_use]
-    pub fn is_talking(&self) -> bool {
-        self.stage == Stage::Talking
     }
 
     /// What it may do now; `true`: that is one of the things that happen once or twice in a call at most.
