@@ -53,3 +53,10 @@ fn the_middlebox_reserves_first() {
 fn anything_happens_once() {
     complete(&Scenario { upsets: 1, ..Scenario::plain() });
 }
+
+#[test]
+fn something_happens_and_a_message_is_lost() {
+    for kind in [Upset::Cancel, Upset::Refuse, Upset::Revoke, Upset::Update] {
+        complete(&Scenario { losses: 1, upsets: 1, kinds: vec![kind], ..Scenario::plain() });
+    }
+}
