@@ -61,6 +61,8 @@ impl Ledger {
         rule.live_for(now, lifetime);
         let (crossing, pinhole) = (rule.crossing, rule.pinhole);
         let (held, narrow) = (rule.marks.held, std::mem::take(&mut rule.marks.narrow));
+        // The middlebox may lose its memory more than once.
+        rule.marks.regrouped = false;
         self.sites[usize::from(crossing)].group.get_or_insert(group);
         if narrow {
             self.settle(now, crossing, &pinhole, ids, out);

@@ -221,6 +221,22 @@ fn a_description_waits_for_rules_that_are_being_made_again() {
 }
 
 #[test]
+fn a_middlebox_may_forget_a_group_more_than_once() {
+    let mut bench = established();
+    for _ in 0..3 {
+        bench.ledger.session_down(MiddleboxId(0));
+        bench.toy.rules.clear();
+        bench.up(&[]);
+        assert_eq!(bench.asked().len(), 2);
+        for _ in 0..2 {
+            assert_eq!(bench.refuse(Failure::NoSuchGroup), Progress::Pending);
+        }
+        bench.settle();
+        assert_eq!(bench.toy.rules.len(), 2);
+    }
+}
+
+#[test]
 fn what_cannot_be_made_again_is_lost() {
     let mut bench = established();
     bench.ledger.session_down(MiddleboxId(0));
