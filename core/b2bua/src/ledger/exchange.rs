@@ -284,14 +284,27 @@ impl Ledger {
         if needed.is_empty() || !needed.iter().all(confirmed) {
             return;
         }
+        // What an answer under way counts on stays; whether it travels or not, this is looked at again.
+        let awaited = self.awaited();
         let superfluous = |rule: &Rule| {
             rule.crossing == crossing
                 && rule.marks.current
                 && rule.marks.preview.is_empty()
                 && rule.pinhole.is_beside(beside)
                 && !needed.contains(&rule.pinhole)
+                && !awaited.iter().any(|(at, pinhole)| rule.serves(*at, pinhole))
         };
         self.close_where(now, superfluous, ids, out);
+    }
+
+    /// What the answer needs that has not left yet.
+    fn awaited(&self) -> Missing {
+        match self.exchange.as_deref() {
+            Some(Exchange { by, offer, answer: Some(answer) }) => {
+                self.all_desired(&self.agree(*by, offer, answer))
+            }
+            Some(_) | None => Missing::new(),
+        }
     }
 
     /// What offer and answer have agreed on. With `hold = close` a stream that its receiver has put on hold by an

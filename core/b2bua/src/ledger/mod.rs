@@ -292,6 +292,10 @@ impl Ledger {
         for rule in &mut self.rules {
             rule.marks.held = false;
         }
+        // Wide rules that the exchange counted on have stayed until now.
+        for (crossing, pinhole) in self.all_desired(&self.agreed) {
+            self.settle(now, crossing, &pinhole, ids, out);
+        }
     }
 
     /// The call is over: every rule is closed, and those still being made will be as soon as they are confirmed.
