@@ -125,6 +125,10 @@ impl Phone {
         out: &Out<'_>,
     ) {
         call.session.stop(&mut self.timers);
+        if matches!(call.state, State::Leaving | State::Over) {
+            // A late 2xx does not bring the session back.
+            return;
+        }
         call.session.agreed = Some((interval_s, we_refresh));
         let interval = Duration::from_secs(interval_s.into());
         //= RFC 4028 §10: BYE the smaller of 32 s and a third before the end.
