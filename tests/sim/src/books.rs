@@ -20,8 +20,10 @@ pub(crate) struct Books {
     pub(crate) finals: BTreeMap<(Life, String), u16>,
     /// Descriptions that have been passed on already.
     pub(crate) passed_on: BTreeSet<u64>,
-    /// Who has rung, by the position of the call.
+    /// Who has rung, by seat.
     pub(crate) rings: BTreeMap<usize, crate::ghosts::Ring>,
+    /// INVITEs that went to several phones, by their branch.
+    pub(crate) forks: BTreeMap<String, crate::switch::Fork>,
     /// Call-IDs of the callers.
     pub(crate) call_ids: BTreeMap<usize, String>,
 }

@@ -1,5 +1,7 @@
 //! Ghost rings: phones that ring though the firewall lets nobody talk. Who rang is known from the phones.
 
+use machine::Instant;
+
 use crate::model::above;
 use crate::plan::End;
 use crate::world::World;
@@ -16,12 +18,12 @@ pub(crate) enum Care {
     Precondition,
 }
 
-/// What is known of one call's ringing.
+/// What is known of one phone's ringing.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Ring {
-    /// A phone of the callee's side has rung.
-    pub(crate) is_heard: bool,
-    /// The INVITE that reached the callee had a precondition that it must wait for.
+    /// Since when it rings.
+    pub(crate) since: Option<Instant>,
+    /// The INVITE that reached it had a precondition that it must wait for.
     pub(crate) must_wait: bool,
 }
 
@@ -32,20 +34,26 @@ impl World {
         if at.end == End::Caller || !bytes.starts_with(b"INVITE ") {
             return;
         }
-        let wanted = self.plan.calls[at.call].callee.extensions.precondition;
+        let wanted = self.plan.calls[at.call].phone(at.end, at.branch).0.extensions.precondition;
         let by_network = wanted.filter(|wanted| wanted.provision == phone::Provision::ByNetwork);
         let asks = by_network.is_some_and(|wanted| {
             let line = format!("a=des:{} mandatory e2e", wanted.of);
             String::from_utf8_lossy(crate::wire::body(bytes)).contains(&line)
         });
-        self.books.rings.entry(at.call).or_default().must_wait = asks;
+        self.books.rings.entry(seat).or_default().must_wait = asks;
+    }
+
+    /// A call begins, perhaps once more: nobody has rung for it.
+    pub(crate) fn forget_rings(&mut self, call: usize) {
+        let handsets = &self.handsets;
+        self.books.rings.retain(|seat, _| handsets[*seat].seat.call != call);
     }
 
     /// A phone rings. If it had to wait until it can talk, it can talk now.
     pub(crate) fn rings(&mut self, seat: usize) {
-        let call = self.handsets[seat].seat.call;
-        let ring = self.books.rings.entry(call).or_default();
-        ring.is_heard = true;
+        let (call, branch) = (self.handsets[seat].seat.call, self.handsets[seat].seat.branch);
+        let ring = self.books.rings.entry(seat).or_default();
+        ring.since = Some(self.now);
         if !ring.must_wait {
             return;
         }
@@ -58,7 +66,7 @@ impl World {
         {
             return;
         }
-        let [caller, callee] = view.wanted;
+        let (caller, callee) = (view.wanted[0][0], view.wanted[1][branch]);
         let outside = view.outside;
         for (from, to, outside) in [(caller, callee, outside[0]), (callee, caller, outside[1])] {
             for next in [0, 1] {
@@ -75,14 +83,27 @@ impl World {
     /// The agent counts a ghost ring, or one less.
     pub(crate) fn ghost(&mut self, call: Option<usize>, is_left: bool, reserved: bool) {
         let Some(call) = call else { return };
-        let Ring { is_heard, must_wait } = self.books.rings.get(&call).copied().unwrap_or_default();
+        let is_callee = |seat: &usize| {
+            let at = self.handsets[*seat].seat;
+            at.call == call && at.end == End::Callee
+        };
+        let rings: Vec<Ring> =
+            self.books.rings.iter().filter(|(seat, _)| is_callee(seat)).map(|(_, ring)| *ring).collect();
+        let since = rings.iter().filter_map(|ring| ring.since).min();
+        let is_heard = since.is_some();
+        let must_wait = !rings.is_empty() && rings.iter().all(|ring| ring.must_wait);
         let care = match (must_wait, reserved) {
             (true, _) => Care::Precondition,
             (false, true) => Care::Reserved,
             (false, false) => Care::Plain,
         };
-        let is_calm =
-            !self.model.views[call].disturbed && self.model.storms == 0 && self.model.is_lasting(self.now);
+        // What was confirmed before the ring may have got lost with its middlebox.
+        let has_lasted = self
+            .model
+            .sites
+            .iter()
+            .all(|site| site.up.is_some_and(|up| since.is_none_or(|since| up <= since)));
+        let is_calm = !self.model.views[call].disturbed && self.model.storms == 0 && has_lasted;
         let counted = match (is_heard, is_calm) {
             (false, _) => &mut self.tally.ghosts_prevented,
             (true, true) => &mut self.tally.ghosts_left,

@@ -64,17 +64,25 @@ impl World {
             true => handset.outside == outside && user.as_ref() == Some(&handset.user),
             false => handset.address == hop.remote,
         };
-        let Some(seat) = self.handsets.iter().position(is_there) else {
+        let seats: Vec<usize> =
+            (0..self.handsets.len()).filter(|seat| is_there(&self.handsets[*seat])).collect();
+        let Some(first) = seats.first() else {
             return self.note(None, format!("agent sends {} to nobody", wire::headline(&bytes)));
         };
         self.log.mix(&bytes);
-        let call = self.handsets[seat].seat.call;
-        let text = format!("      agent sends {} to {}", wire::headline(&bytes), self.name(seat));
-        self.arrow(Some(call), Lane::Agent, self.lane(seat), text);
-        self.check_passed_on(seat, &bytes);
-        self.check_final(call, &bytes);
+        self.check_final(self.handsets[*first].seat.call, &bytes);
         let from = place::agent(v6, outside);
-        self.over(seat, || Happening::ToPhone { seat, from, bytes: bytes.clone() });
+        if seats.len() > 1 {
+            self.fork(&seats, from, &bytes);
+        }
+        for seat in &seats {
+            let text = format!("      agent sends {} to {}", wire::headline(&bytes), self.name(*seat));
+            self.arrow(Some(self.handsets[*seat].seat.call), Lane::Agent, self.lane(*seat), text);
+            self.check_passed_on(*seat, &bytes);
+        }
+        if let [seat] = seats[..] {
+            self.over(seat, || Happening::ToPhone { seat, from, bytes: bytes.clone() });
+        }
     }
 
     fn look_up(&mut self, id: b2bua::LookupId, host: &str) {
@@ -93,6 +101,7 @@ impl World {
                 self.books.calls.insert((life, id), call);
                 let born = Incarnation { life, id, ending: None, ended: false, ghost: Vec::new() };
                 self.model.views[call].incarnations.push(born);
+                self.forget_rings(call);
                 self.note(Some(call), format!("      agent: call {id} begins"));
             }
             Event::Ending { call: id, cause, .. } => {

@@ -15,6 +15,7 @@ mod observe;
 mod phones;
 mod plan;
 mod queue;
+mod switch;
 mod tally;
 mod wire;
 mod world;

@@ -14,10 +14,12 @@ use phone::CallNumber;
 
 use crate::gate;
 use crate::plan::{End, Plan};
-use crate::queue::Life;
+use crate::queue::{Life, Seat};
 
 /// How long the halves may need until what they have noticed is true in the engine.
 pub(crate) const SETTLE: Duration = Duration::from_secs(10);
+/// How long after an answer no rule is left that serves other phones: 64*T1 and the time to settle, generously.
+const LOSERS: Duration = Duration::from_secs(32 + 15);
 
 /// What one phone believes of one call of its own.
 #[derive(Debug, Clone)]
@@ -64,11 +66,13 @@ pub(crate) struct View {
     pub(crate) answering: bool,
     /// An end has let the other offer; its answer comes in an ACK.
     pub(crate) asking: Option<End>,
-    /// Every place an end has ever named.
-    pub(crate) named: [Vec<SocketAddr>; 2],
-    /// Where an end would listen by its next description.
-    pub(crate) wanted: [SocketAddr; 2],
-    pub(crate) beliefs: [BTreeMap<CallNumber, Belief>; 2],
+    /// Every place an end has ever named, and which of its phones it was.
+    pub(crate) named: [Vec<(usize, SocketAddr)>; 2],
+    /// Where each phone of an end would listen by its next description.
+    pub(crate) wanted: [Vec<SocketAddr>; 2],
+    pub(crate) beliefs: [BTreeMap<(usize, CallNumber), Belief>; 2],
+    /// No rule may serve this phone of the callee's side any more: another one has got the call.
+    pub(crate) lost: Vec<bool>,
     pub(crate) incarnations: Vec<Incarnation>,
     /// One end may believe what the other does not.
     pub(crate) unsure: bool,
@@ -117,10 +121,12 @@ impl Model {
             answering: script.caller.extensions.delayed_offer,
             asking: script.caller.extensions.delayed_offer.then_some(End::Caller),
             named: [Vec::new(), Vec::new()],
-            wanted: End::BOTH.map(|end| script.party(end).media),
+            wanted: [vec![script.caller.media], script.parties().skip(1).map(|party| party.media).collect()],
             beliefs: [BTreeMap::new(), BTreeMap::new()],
+            lost: vec![false; 1 + script.branches.len()],
             incarnations: Vec::new(),
-            unsure: false,
+            // Several offers at a time, each with an answer of its own, are not kept apart here.
+            unsure: !script.branches.is_empty() && script.caller.extensions.delayed_offer,
             disturbed: false,
         };
         let site = Site { up: None, down: Instant::ZERO, excused: BTreeMap::new() };
@@ -140,26 +146,46 @@ impl Model {
     }
 
     /// A phone has written these places into a description.
-    pub(crate) fn names(&mut self, call: usize, end: End, places: Vec<SocketAddr>) {
-        let view = &mut self.views[call];
+    pub(crate) fn names(&mut self, seat: Seat, places: Vec<SocketAddr>) {
+        let view = &mut self.views[seat.call];
         view.disturbed |= self.storms > 0 && !places.is_empty();
-        let named = &mut view.named[index(end)];
+        let named = &mut view.named[index(seat.end)];
         for place in places {
-            if !named.contains(&place) {
-                named.push(place);
+            if !named.contains(&(seat.branch, place)) {
+                named.push((seat.branch, place));
             }
         }
     }
 
-    pub(crate) fn belief(&mut self, call: usize, end: End, number: CallNumber) -> &mut Belief {
-        let view = &mut self.views[call];
-        let local = view.wanted[index(end)];
-        view.beliefs[index(end)].entry(number).or_insert(Belief {
+    pub(crate) fn belief(&mut self, seat: Seat, number: CallNumber) -> &mut Belief {
+        let view = &mut self.views[seat.call];
+        let local = *view.wanted(seat);
+        view.beliefs[index(seat.end)].entry((seat.branch, number)).or_insert(Belief {
             answered: None,
             remote: None,
             local,
             ends: Vec::new(),
         })
+    }
+
+    /// The caller has an answer: from a while later on nobody else of the callee's side may receive.
+    /// `docs/calls.md` §4: losers' rules end at the latest 64*T1 after the winner's 200.
+    pub(crate) fn lose(&mut self, now: Instant) {
+        let undisturbed = self.sites.iter().all(|site| site.up.is_some_and(|up| up + LOSERS <= now));
+        for view in &mut self.views {
+            if view.lost.len() == 1 {
+                continue;
+            }
+            let answered =
+                |one: &Belief| one.ends.is_empty() && one.answered.is_some_and(|at| at + LOSERS <= now);
+            let is_sure =
+                undisturbed && !view.disturbed && view.beliefs.iter().all(|all| all.values().any(answered));
+            for branch in 0..view.lost.len() {
+                let mut all = view.beliefs[1].iter().filter(|((of, _), _)| *of == branch);
+                let is_over = all.all(|(_, one)| !one.ends.is_empty());
+                view.lost[branch] = is_sure && is_over;
+            }
+        }
     }
 
     /// Something happens that may cost every call its rules.
@@ -219,7 +245,7 @@ impl Model {
     /// True if some call speaks for this packet.
     pub(crate) fn may_pass(&self, now: Instant, gate: usize, from: SocketAddr, to: SocketAddr) -> bool {
         let serves = |view: &View| {
-            let toward = (0..2).find(|end| view.named[*end].iter().any(|place| receives(*place, to)));
+            let toward = (0..2).find(|end| view.places(*end).any(|place| receives(place, to)));
             let comes = |end: usize| view.networks[end].contains(&from.ip());
             view.may_hold(now, gate, self.life) && toward.is_some_and(|end| comes(1 - end))
         };
@@ -231,10 +257,11 @@ impl Model {
         self.views.iter().any(serves) || excused.iter().any(|(key, until)| now <= *until && receives_by(key))
     }
 
-    /// The calls that name the place an entry leads to, for the report.
-    pub(crate) fn suspects(&self, key: &Key) -> Vec<usize> {
-        let named = |view: &View| view.leads_to_named(key).is_some();
-        self.views.iter().enumerate().filter(|(_, view)| named(view)).map(|(call, _)| call).collect()
+    /// The call that names the place an entry leads to, for the report: one that lives if there is one.
+    pub(crate) fn suspect(&self, now: Instant, gate: usize, key: &Key) -> Option<usize> {
+        let named = |view: &View| view.ever_named(key);
+        let calls = self.views.iter().enumerate().filter(|(_, view)| named(view));
+        calls.max_by_key(|(_, view)| view.may_hold(now, gate, self.life)).map(|(call, _)| call)
     }
 
     /// True if sessions are open, or have been so recently that no rule can have run out.
@@ -255,7 +282,7 @@ impl Model {
         for (end, belief) in
             view.beliefs.iter().enumerate().flat_map(|(end, all)| all.values().map(move |one| (end, one)))
         {
-            if let Some(remote) = belief.remote {
+            if let Some(remote) = belief.remote.filter(|_| belief.ends.is_empty()) {
                 for next in [0, 1] {
                     flows.push((above(belief.local, next), above(remote, next), view.outside[end]));
                 }
@@ -290,6 +317,23 @@ impl View {
         self.may_come(key.source(), 1 - end)
     }
 
+    /// Where one phone would listen by its next description.
+    pub(crate) fn wanted(&mut self, seat: Seat) -> &mut SocketAddr {
+        &mut self.wanted[index(seat.end)][seat.branch]
+    }
+
+    /// The places an end has named at which a phone may still receive.
+    fn places(&self, end: usize) -> impl Iterator<Item = SocketAddr> {
+        let is_lost = move |branch: usize| end == 1 && self.lost[branch];
+        self.named[end].iter().filter(move |(branch, _)| !is_lost(*branch)).map(|(_, place)| *place)
+    }
+
+    fn ever_named(&self, key: &Key) -> bool {
+        let is_it =
+            |place: &SocketAddr| place.ip() == key.destination() && place.port() == key.ports().first();
+        self.named.iter().flatten().any(|(_, place)| is_it(place))
+    }
+
     fn leads_to_named(&self, key: &Key) -> Option<usize> {
         let last = key.ports().first() + u16::from(key.ports().is_pair());
         let leads = |place: &SocketAddr| {
@@ -297,25 +341,28 @@ impl View {
                 && place.port() <= key.ports().first()
                 && u32::from(last) <= u32::from(place.port()) + 1
         };
-        (0..2).find(|end| self.named[*end].iter().any(leads))
+        (0..2).find(|end| self.places(*end).any(|place| leads(&place)))
     }
 
     /// True if whoever may send is the end, or everybody on its side.
     fn may_come(&self, source: Source, end: usize) -> bool {
-        let from = |host: IpAddr| self.named[end].iter().any(|place| place.ip() == host);
+        let from = |host: IpAddr| self.named[end].iter().any(|(_, place)| place.ip() == host);
         match source {
             Source::Network(network) => network == self.networks[end],
             Source::Host(host) => from(host),
-            Source::Exact { address, port } => self.named[end]
-                .iter()
-                .any(|place| place.ip() == address && (place.port() == port || place.port() + 1 == port)),
+            Source::Exact { address, port } => self.named[end].iter().any(|(_, place)| {
+                place.ip() == address && (place.port() == port || place.port() + 1 == port)
+            }),
         }
     }
 
     /// True if both ends talk, nothing is under way, and nothing went wrong.
     fn is_sound(&self, life: Life) -> bool {
-        let one = |all: &BTreeMap<CallNumber, Belief>| {
-            all.len() == 1 && all.values().all(|one| one.answered.is_some() && one.ends.is_empty())
+        // Of several phones one has the call, and the others know it.
+        let one = |all: &BTreeMap<(usize, CallNumber), Belief>| {
+            let mut living = all.values().filter(|one| one.ends.is_empty());
+            let talks = living.next().is_some_and(|one| one.answered.is_some());
+            talks && living.next().is_none() && (all.len() == 1 || self.lost.len() > 1)
         };
         let [incarnation] = self.incarnations.as_slice() else { return false };
         let ours = incarnation.life == life && incarnation.ending.is_none() && !incarnation.ended;

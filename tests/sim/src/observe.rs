@@ -11,13 +11,14 @@ use middlebox::memory::Packet;
 use crate::manners;
 use crate::model::{SETTLE, above, index};
 use crate::plan::{End, place};
-use crate::queue::Happening;
+use crate::queue::{Happening, Seat};
 use crate::wire;
 use crate::world::World;
 
 impl World {
     /// Looks, and will look again.
     pub(crate) fn look(&mut self) {
+        self.model.lose(self.now);
         for gate in 0..self.gates.len() {
             let up = self.model.sites[gate].up;
             if up.is_some_and(|up| up + SETTLE <= self.now) && self.model.storms == 0 {
@@ -47,9 +48,9 @@ impl World {
             if self.model.justifies(self.now, gate, &key) {
                 continue;
             }
-            let suspects = self.model.suspects(&key);
+            let suspect = self.model.suspect(self.now, gate, &key);
             let text = format!("gate {gate} lets {key} pass, which no call needs");
-            self.violation(suspects.first().copied(), text);
+            self.violation(suspect, text);
             // Once is enough.
             self.model.sites[gate].excused.insert(key, self.now + Duration::from_secs(100_000));
         }
@@ -87,8 +88,8 @@ impl World {
         }
         let (from, to) = (self.rng.below(seats) as usize, self.rng.below(seats) as usize);
         let (from, to) = (self.handsets[from].seat, self.handsets[to].seat);
-        let source = self.model.views[from.call].wanted[index(from.end)];
-        let target = self.model.views[to.call].wanted[index(to.end)];
+        let source = *self.model.views[from.call].wanted(from);
+        let target = *self.model.views[to.call].wanted(to);
         let outside = self.model.views[from.call].outside[index(from.end)];
         let (source, outside, spoofed) = match self.rng.below(4) {
             0 => (source, outside, false),
@@ -127,7 +128,18 @@ impl World {
         let asks = script.offers.iter().any(|(_, _, offer)| offer.by.is_none());
         let offers = wire::status(bytes) == 0 || asks || script.caller.extensions.delayed_offer;
         let early = offers && !self.plan.house.early_media;
-        if early || self.model.views[call].disturbed || self.model.storms > 0 {
+        let is_calm = self.model.storms == 0 && self.model.is_lasting(self.now);
+        if early || self.model.views[call].disturbed || !is_calm {
+            return;
+        }
+        // Several offers at a time are not kept apart here; and what still reaches a phone after another one has got the
+        // call concerns nobody's media.
+        let Seat { end, branch, .. } = self.handsets[seat].seat;
+        let mut others = self.model.views[call].beliefs[1].iter().filter(|((of, _), _)| *of != branch);
+        let is_late = end == End::Callee && others.any(|(_, one)| one.answered.is_some());
+        let is_forked = !script.branches.is_empty();
+        let is_change = ["PRACK", "UPDATE"].contains(&wire::method(bytes).as_str());
+        if is_late || is_forked && (is_change || script.caller.extensions.delayed_offer) {
             return;
         }
         let Ok(session) = sdp::Session::parse(body) else {
@@ -136,11 +148,13 @@ impl World {
         };
         let flows = sdp::flows(&session).unwrap_or_default();
         let Some(flow) = flows.iter().find(|flow| !flow.is_held()) else { return };
-        let (end, outside) = (self.handsets[seat].seat.end, self.handsets[seat].outside);
+        let outside = self.handsets[seat].outside;
         let view = &self.model.views[call];
         // Inside a call, who gets the offer sends from where the other end knows it.
-        let talking = view.beliefs[index(end)].values().find(|belief| belief.answered.is_some());
-        let source = talking.map_or_else(|| view.wanted[index(end)], |belief| belief.local);
+        let talking =
+            view.beliefs[index(end)].iter().filter(|((of, _), _)| *of == branch).map(|(_, one)| one);
+        let talking = talking.into_iter().find(|belief| belief.answered.is_some());
+        let source = talking.map_or_else(|| view.wanted[index(end)][branch], |belief| belief.local);
         let strict = self.plan.house.sources.contains(&SourcePolicy::Strict);
         let crossing = view.offering != [false; 2] && wire::status(bytes) != 0;
         // An answer of which the other end has not heard yet has moved it; our own offer then brings it back.
@@ -166,9 +180,8 @@ impl World {
         if status < 200 || wire::method(bytes) != "INVITE" {
             return;
         }
-        let party = self.plan.calls[call].parties();
         // An INVITE that is repeated after its transaction is over makes another.
-        if party.into_iter().any(|party| party.oddities.repeats_old) {
+        if self.plan.calls[call].parties().any(|party| party.oddities.repeats_old) {
             return;
         }
         let via = wire::field(bytes, "Via").unwrap_or_default();
@@ -192,9 +205,11 @@ impl World {
     /// True if nothing is left in a phone but what it refuses to answer.
     fn is_phone_idle(&self, seat: usize) -> bool {
         let handset = &self.handsets[seat];
-        let odd = self.plan.calls[handset.seat.call].party(handset.seat.end).oddities;
-        let beliefs = &self.model.views[handset.seat.call].beliefs[index(handset.seat.end)];
-        let told = beliefs.values().all(|belief| !belief.ends.is_empty());
+        let Seat { call, end, branch } = handset.seat;
+        let odd = self.plan.calls[call].phone(end, branch).0.oddities;
+        let mut beliefs =
+            self.model.views[call].beliefs[index(end)].iter().filter(|((of, _), _)| *of == branch);
+        let told = beliefs.all(|(_, belief)| !belief.ends.is_empty());
         // One that has lost its memory tells nothing any more.
         let forgot = odd.reboots_after.is_some() && handset.machine.is_idle();
         let silent = odd.ignores_bye || odd.silent_after_cancel || odd.answers_reinvite_late.is_some();
@@ -250,8 +265,8 @@ impl World {
     fn check_outcome(&mut self, call: usize) {
         let view = self.model.views[call].clone();
         for end in End::BOTH {
-            for (number, belief) in &view.beliefs[index(end)] {
-                let forgot = self.plan.calls[call].party(end).oddities.reboots_after.is_some();
+            for ((branch, number), belief) in &view.beliefs[index(end)] {
+                let forgot = self.plan.calls[call].phone(end, *branch).0.oddities.reboots_after.is_some();
                 if belief.ends.len() > 1 || belief.ends.is_empty() && !forgot {
                     let ends = belief.ends.len();
                     self.violation(Some(call), format!("{end:?}'s call {} ended {ends} times", number.0));
@@ -272,12 +287,12 @@ impl World {
     /// Where nothing goes wrong, calls go as their script says.
     fn check_quiet(&mut self, call: usize) {
         let (script, view) = (&self.plan.calls[call], &self.model.views[call]);
-        let usual =
-            script.parties().into_iter().all(|party| manners::is_usual(&party.extensions, &party.oddities))
-                && script.cancel.is_none()
-                && script.caller.media.port() > 1024
-                && script.callee.media.port() > 1024
-                && script.hang_ups.iter().all(|(_, after)| *after > Duration::from_secs(3));
+        let usual = script.parties().all(|party| manners::is_usual(&party.extensions, &party.oddities))
+            && script.branches.is_empty()
+            && script.cancel.is_none()
+            && script.caller.media.port() > 1024
+            && script.callee.media.port() > 1024
+            && script.hang_ups.iter().all(|(_, after)| *after > Duration::from_secs(3));
         let accepts = matches!(script.answer, phone::Answer::Accept { .. });
         if !usual || !accepts || self.plan.house.calls_max < 100 || self.plan.house.names {
             return;

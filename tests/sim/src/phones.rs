@@ -7,7 +7,7 @@ use sdp::Direction;
 
 use crate::model::{Farewell, index};
 use crate::plan::{End, Offer, place};
-use crate::queue::{Happening, Who};
+use crate::queue::{Happening, Seat, Who};
 use crate::wire;
 use crate::world::World;
 
@@ -31,7 +31,10 @@ impl World {
         }
         self.note(Some(seat_of.call), format!("{} sends {headline}", self.name(seat)));
         self.log.mix(&bytes);
-        self.model.names(seat_of.call, seat_of.end, wire::places(&bytes));
+        self.model.names(seat_of, wire::places(&bytes));
+        if self.switch_keeps(seat, &bytes) {
+            return;
+        }
         let v6 = self.plan.house.v6;
         match [true, false].into_iter().find(|outside| place::agent(v6, *outside) == to) {
             Some(outside) => self.over(seat, || Happening::ToAgent { seat, outside, bytes: bytes.clone() }),
@@ -40,39 +43,39 @@ impl World {
     }
 
     fn phone_says(&mut self, seat: usize, event: Event) {
-        let (call, end) = (self.handsets[seat].seat.call, self.handsets[seat].seat.end);
-        let at = index(end);
+        let who = self.handsets[seat].seat;
+        let (call, end, at) = (who.call, who.end, index(who.end));
         match event {
             Event::Calling { call: number, call_id } => {
                 self.books.call_ids.insert(call, call_id);
-                self.model.belief(call, end, number);
+                self.model.belief(who, number);
             }
             Event::Called { call: number, .. } => {
-                self.model.belief(call, end, number);
+                self.model.belief(who, number);
             }
             Event::Moved { call: number, media } => {
                 let view = &mut self.model.views[call];
-                view.wanted[at] = media;
+                *view.wanted(who) = media;
                 // Behind a reliable 18x the answer has been given (RFC 3262 §5): what the 200 says then moves nobody.
-                let can = &self.plan.calls[call].callee.extensions;
+                let can = &self.plan.calls[call].phone(end, who.branch).0.extensions;
                 view.unsure |= can.reliable != phone::Reliable::Unknown || can.precondition.is_some();
-                self.model.belief(call, end, number).local = media;
+                self.model.belief(who, number).local = media;
             }
             Event::Refreshed { .. } => self.tally.refreshed += 1,
             Event::Alerting { .. } => self.rings(seat),
             Event::Ringing { .. } | Event::Offered { .. } | Event::Redirected { .. } => {}
             Event::Answered { call: number, remote } => {
                 let now = self.now;
-                let belief = self.model.belief(call, end, number);
+                let belief = self.model.belief(who, number);
                 belief.answered = Some(now);
                 belief.remote = remote.and_then(|remote| remote.rtp);
                 self.tally.answered += u64::from(end == End::Caller);
                 self.schedule(seat, number);
             }
             Event::Changed { call: number, remote } => {
-                let wanted = self.model.views[call].wanted[at];
+                let wanted = *self.model.views[call].wanted(who);
                 if let Some(remote) = remote {
-                    let belief = self.model.belief(call, end, number);
+                    let belief = self.model.belief(who, number);
                     (belief.remote, belief.local) = (remote.rtp, wanted);
                 }
                 let view = &mut self.model.views[call];
@@ -89,16 +92,16 @@ impl World {
             Event::ChangeRefused { call: number, .. } => {
                 self.model.views[call].asking = None;
                 // The phone goes back to where it was.
-                let local = self.model.belief(call, end, number).local;
+                let local = self.model.belief(who, number).local;
                 let view = &mut self.model.views[call];
-                view.wanted[at] = local;
+                *view.wanted(who) = local;
                 view.offering[at] = false;
                 view.unsure |= std::mem::take(&mut view.answering);
             }
             Event::Ended { call: number, status, reason, warning } => {
                 let text = format!("{} ended {status} {reason:?} {warning:?}", self.name(seat));
                 self.note(Some(call), text);
-                self.model.belief(call, end, number).ends.push(Farewell { status, reason, warning });
+                self.model.belief(who, number).ends.push(Farewell { status, reason, warning });
             }
         }
     }
@@ -121,8 +124,9 @@ impl World {
 
     /// A phone re-offers, if it can.
     pub(crate) fn offer(&mut self, seat: usize, number: CallNumber, offer: Offer) {
-        let (call, end) = (self.handsets[seat].seat.call, self.handsets[seat].seat.end);
-        let media = offer.media.unwrap_or_else(|| self.model.views[call].wanted[index(end)]);
+        let who = self.handsets[seat].seat;
+        let (call, end) = (who.call, who.end);
+        let media = offer.media.unwrap_or_else(|| *self.model.views[call].wanted(who));
         let mut out = Outbox::new();
         let Offer { by, direction, video, .. } = offer;
         let input = match by {
@@ -132,12 +136,12 @@ impl World {
             }
             None => phone::Input::Ask(number),
         };
-        let media = if by.is_some() { media } else { self.model.views[call].wanted[index(end)] };
+        let media = if by.is_some() { media } else { *self.model.views[call].wanted(who) };
         machine::Machine::handle(&mut self.handsets[seat].machine, self.now, input, &mut out);
         if !out.is_empty() {
             self.tally.reoffers += 1;
             let view = &mut self.model.views[call];
-            view.wanted[index(end)] = media;
+            *view.wanted(who) = media;
             view.offering[index(end)] = true;
             if by.is_none() {
                 (view.asking, view.answering) = (Some(end), true);
@@ -156,10 +160,11 @@ impl World {
             self.note(None, "curfew".to_owned());
         }
         for seat in 0..self.handsets.len() {
-            let (call, end) = (self.handsets[seat].seat.call, self.handsets[seat].seat.end);
+            let Seat { call, end, branch } = self.handsets[seat].seat;
             let beliefs = &self.model.views[call].beliefs[index(end)];
-            let open = beliefs.iter().filter(|(_, belief)| belief.ends.is_empty());
-            let open: Vec<_> = open.map(|(number, belief)| (*number, belief.answered.is_some())).collect();
+            let open = beliefs.iter().filter(|((of, _), belief)| *of == branch && belief.ends.is_empty());
+            let open: Vec<_> =
+                open.map(|((_, number), belief)| (*number, belief.answered.is_some())).collect();
             for (number, answered) in open {
                 let input = match (answered, end) {
                     (true, _) => phone::Input::HangUp(number),

@@ -147,6 +147,8 @@ pub struct Script {
     pub callee: Party,
     /// What the callee does.
     pub answer: Answer,
+    /// Further phones of the callee's side, which its switch calls as well, and what they do.
+    pub branches: Vec<(Party, Answer)>,
     /// The caller gives up so long after it dialled.
     pub cancel: Option<Duration>,
     /// An end hangs up so long after it saw the answer.
@@ -165,10 +167,18 @@ impl Script {
         }
     }
 
-    /// Both ends.
+    /// Everybody, the caller first.
+    pub fn parties(&self) -> impl Iterator<Item = &Party> {
+        [&self.caller, &self.callee].into_iter().chain(self.branches.iter().map(|(party, _)| party))
+    }
+
+    /// A phone and what it does when it is called: the first of its end, or another of the callee's side.
     #[must_use]
-    pub fn parties(&self) -> [&Party; 2] {
-        End::BOTH.map(|end| self.party(end))
+    pub fn phone(&self, end: End, branch: usize) -> (&Party, Answer) {
+        match branch.checked_sub(1).and_then(|at| self.branches.get(at)) {
+            Some((party, answer)) => (party, *answer),
+            None => (self.party(end), self.answer),
+        }
     }
 
     /// Whether an end is outside.
@@ -309,7 +319,8 @@ impl Plan {
         scripts.retain(|script| choice.only.is_empty() || choice.only.contains(&script.number));
         if quiet || choice.without.iter().any(|one| one == "links") {
             for script in &mut scripts {
-                for party in [&mut script.caller, &mut script.callee] {
+                let others = script.branches.iter_mut().map(|(party, _)| party);
+                for party in [&mut script.caller, &mut script.callee].into_iter().chain(others) {
                     (party.link.loss, party.link.double, party.link.jitter) = (0, 0, Duration::ZERO);
                 }
             }
@@ -438,10 +449,18 @@ impl Script {
             caller,
             callee,
             answer,
+            branches: Vec::new(),
             cancel,
             hang_ups,
             offers: Vec::new(),
         };
+        let mut others = rng.fork();
+        if others.percent(12) {
+            for branch in 1..=1 + others.below(2) as u16 {
+                let other = script.draw_branch(&mut others, house, branch, rings);
+                script.branches.push(other);
+            }
+        }
         for _ in 0..pick(rng, &[0, 0, 1, 2, 4]) {
             let end = pick(rng, &End::BOTH);
             let host = script.party(end).media.ip();
@@ -467,6 +486,26 @@ impl Script {
             }
         }
         script
+    }
+}
+
+impl Script {
+    /// Another phone of the callee's side. Often it answers at about the time at which the first one does.
+    fn draw_branch(&self, rng: &mut Rng, house: &House, branch: u16, rings: Duration) -> (Party, Answer) {
+        let mut party = Party::draw(rng, house, !self.from_outside, self.number);
+        party.address.set_port(party.address.port() + 20_000 * branch);
+        // Who has forgotten the call is asked about the first phone only.
+        (party.oddities.reboots_after, party.oddities.hangs_up_early) = (None, false);
+        let after = match rng.percent(50) {
+            true => rings + millis(rng, 0, 300),
+            false => millis(rng, 0, 20_000),
+        };
+        let answer = match rng.below(10) {
+            0..=5 => Answer::Accept { after },
+            6..=8 => Answer::Reject { status: pick(rng, &[404, 480, 486, 488, 503]), after },
+            _ => Answer::Ring,
+        };
+        (party, answer)
     }
 }
 

@@ -81,6 +81,8 @@ pub(crate) struct Seat {
     pub(crate) call: usize,
     /// Which end.
     pub(crate) end: End,
+    /// Which phone of the callee's side, from 0; 0 for the caller.
+    pub(crate) branch: usize,
 }
 
 /// Happenings in order; those of the same instant in the order in which they were put in.

@@ -22,6 +22,7 @@ pub struct Tally {
     pub entries: u64,
     pub orphans: u64,
     pub waited: u64,
+    pub forked: u64,
     /// Of calls that the firewall ended: the callee did not ring, for a plain call, with reservation, with precondition.
     pub ghosts_prevented: [u64; 3],
     /// The callee rang, though the firewall was as ever.
@@ -51,6 +52,7 @@ impl Tally {
             (&mut self.entries, other.entries),
             (&mut self.orphans, other.orphans),
             (&mut self.waited, other.waited),
+            (&mut self.forked, other.forked),
             (&mut self.simulated_s, other.simulated_s),
         ];
         for (mine, theirs) in pairs {
@@ -66,7 +68,7 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { runs, dialled, answered, cut, reoffers, faults, forged, .. } = self;
+        let Self { runs, dialled, answered, cut, reoffers, faults, forged, forked, .. } = self;
         writeln!(
             f,
             "{runs} runs, {} hours of simulated time, {} happenings",
@@ -75,7 +77,7 @@ impl fmt::Display for Tally {
         )?;
         writeln!(
             f,
-            "{dialled} calls dialled, {answered} answered, {reoffers} re-offers, {} refreshes, {cut} cut by us with a reason",
+            "{dialled} calls dialled ({forked} to several phones), {answered} answered, {reoffers} re-offers, {} refreshes, {cut} cut by us with a reason",
             self.refreshed
         )?;
         writeln!(

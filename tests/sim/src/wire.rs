@@ -44,6 +44,13 @@ pub(crate) fn field(message: &[u8], name: &str) -> Option<String> {
     value.map(|value| value.trim().to_owned())
 }
 
+/// The branch of the topmost Via.
+pub(crate) fn branch(message: &[u8]) -> Option<String> {
+    let via = field(message, "Via")?;
+    let branch = via.split(';').find_map(|parameter| parameter.strip_prefix("branch="))?;
+    Some(branch.to_owned())
+}
+
 /// Everything behind the empty line.
 pub(crate) fn body(message: &[u8]) -> &[u8] {
     let at = message.windows(4).position(|four| four == b"\r\n\r\n");

@@ -53,7 +53,7 @@ pub(crate) struct World {
     pub(crate) log: Log,
     pub(crate) agent: Agent,
     pub(crate) gates: Vec<Gate>,
-    /// Two for each call of the plan.
+    /// Two for each call of the plan, and behind all of these the further phones of callees.
     pub(crate) handsets: Vec<Handset>,
     pub(crate) model: Model,
     pub(crate) tally: Tally,
@@ -105,7 +105,14 @@ impl World {
                 self.queue.put(script.start + after, Happening::Cancel { call });
             }
             for end in End::BOTH {
-                self.handsets.push(handset(self.plan.seed, script, Seat { call, end }));
+                self.handsets.push(handset(self.plan.seed, script, Seat { call, end, branch: 0 }));
+            }
+        }
+        // Behind them, so that those of a call are found by its position.
+        for (call, script) in self.plan.calls.iter().enumerate() {
+            for branch in 1..=script.branches.len() {
+                let seat = Seat { call, end: End::Callee, branch };
+                self.handsets.push(handset(self.plan.seed, script, seat));
             }
         }
         for (at, fault) in &self.plan.faults {
@@ -297,6 +304,11 @@ impl World {
     /// The name of a seat in the log: `out` or `in`, and which end.
     pub(crate) fn name(&self, seat: usize) -> &'static str {
         let handset = &self.handsets[seat];
+        match handset.seat.branch {
+            0 => {}
+            1 => return "callee 2   ",
+            _ => return "callee 3   ",
+        }
         match (handset.seat.end, handset.outside) {
             (End::Caller, true) => "caller(out)",
             (End::Caller, false) => "caller(in) ",
@@ -375,17 +387,18 @@ impl World {
 }
 
 fn handset(seed: u64, script: &Script, seat: Seat) -> Handset {
-    let party = script.party(seat.end);
+    let (party, answer) = script.phone(seat.end, seat.branch);
     let letter = if seat.end == End::Caller { 'a' } else { 'b' };
     let user = format!("c{}{letter}", script.number);
-    let number = u64::from(script.number) * 2 + u64::from(seat.end == End::Callee);
+    let number =
+        u64::from(script.number) * 2 + u64::from(seat.end == End::Callee) + ((seat.branch as u64) << 32);
     let mut rng = Rng::from_number(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number);
     let config = phone::Config {
         user: user.clone(),
         address: party.address,
         protocol: sip::transport::Protocol::Udp,
         media: party.media,
-        answer: script.answer,
+        answer,
         timers: TimerValues::default(),
         extensions: party.extensions,
         oddities: party.oddities,
