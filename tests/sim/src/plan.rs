@@ -461,13 +461,18 @@ impl Script {
                 script.branches.push(other);
             }
         }
+        script.draw_offers(rng, house, longest);
+        script
+    }
+
+    fn draw_offers(&mut self, rng: &mut Rng, house: &House, longest: u64) {
         for _ in 0..pick(rng, &[0, 0, 1, 2, 4]) {
             let end = pick(rng, &End::BOTH);
-            let host = script.party(end).media.ip();
+            let host = self.party(end).media.ip();
             let moves = rng.percent(50).then(|| media(rng, host));
             let moves = moves.map(|media| match rng.percent(20) {
                 true => SocketAddr::new(
-                    place::host(house.v6, script.is_outside(end), 10 + rng.below(HOSTS) as u8),
+                    place::host(house.v6, self.is_outside(end), 10 + rng.below(HOSTS) as u8),
                     media.port(),
                 ),
                 false => media,
@@ -475,17 +480,16 @@ impl Script {
             let ways = [Direction::SendRecv, Direction::SendOnly, Direction::Inactive, Direction::SendRecv];
             let by =
                 pick(rng, &[None, Some(By::Update), Some(By::Update), Some(By::Invite), Some(By::Invite)]);
-            let video = script.party(end).extensions.video.filter(|_| rng.percent(50));
+            let video = self.party(end).extensions.video.filter(|_| rng.percent(50));
             let offer = Offer { by, media: moves, direction: pick(rng, &ways), video };
-            script.offers.push((end, millis(rng, 0, longest), offer));
+            self.offers.push((end, millis(rng, 0, longest), offer));
             if rng.percent(10) {
                 // Glare.
                 let by = Some(By::Invite);
                 let other = Offer { by, media: None, direction: Direction::SendRecv, video: None };
-                script.offers.push((end.other(), script.offers[script.offers.len() - 1].1, other));
+                self.offers.push((end.other(), self.offers[self.offers.len() - 1].1, other));
             }
         }
-        script
     }
 }
 
