@@ -108,6 +108,15 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
+    /// The firewall took away what a stream of a running call needs. The call goes on without it, and both peers are told.
+    StreamLost {
+        /// The call.
+        call: CallId,
+        /// Position of the m-line, from 0.
+        stream: u16,
+        /// Why it could not be had again; `None` if the middlebox ended the rule by itself.
+        failure: Option<Failure>,
+    },
     /// The callee's phone rang or was answered, and then the firewall refused what the call needed.
     GhostRing {
         /// The call.

@@ -39,8 +39,10 @@ impl B2bua {
         match request.message.method() {
             Method::Invite => self.on_call(now, request, out),
             Method::Options => {
-                if !self.context(now, out).refuses_extension(&request) {
-                    self.context(now, out).answer_alone(&request, 200, &abilities());
+                let mut ctx = self.context(now, out);
+                if !ctx.refuses_extension(&request) {
+                    let timer = ctx.times_sessions(&request);
+                    ctx.answer_alone(&request, 200, &abilities(timer));
                 }
             }
             //= RFC 3261 §15.1.2: BYE without a dialog.
@@ -151,14 +153,14 @@ impl B2bua {
     }
 }
 
-/// What an OPTIONS to us is told (RFC 3261 §11.2).
-fn abilities() -> [(Name, &'static str); 5] {
+/// What an OPTIONS to us is told (RFC 3261 §11.2); `timer` where sessions are timed.
+fn abilities(timer: bool) -> [(Name, &'static str); 5] {
     [
         (Name::Allow, headers::ALLOW),
         (Name::Accept, "application/sdp"),
         (Name::AcceptEncoding, "identity"),
         (Name::AcceptLanguage, "en"),
-        (Name::Supported, headers::SUPPORTED),
+        (Name::Supported, if timer { headers::SUPPORTED_TIMER } else { headers::SUPPORTED }),
     ]
 }
 
@@ -172,10 +174,15 @@ impl Context<'_> {
         self.send_alone(request, builder, status);
     }
 
+    /// True if sessions in the realm of a request are timed.
+    fn times_sessions(&self, request: &Request) -> bool {
+        let realm = self.config.realm_of(request.hop.listener).and_then(|realm| self.config.realm(realm));
+        realm.is_some_and(|realm| realm.policy.session.interval.is_some())
+    }
+
     /// Answers a request that belongs to no call with 420 if it requires what cannot be had; says whether it did.
     fn refuses_extension(&mut self, request: &Request) -> bool {
-        let realm = self.config.realm_of(request.hop.listener).and_then(|realm| self.config.realm(realm));
-        let timer = realm.is_some_and(|realm| realm.policy.session.interval.is_some());
+        let timer = self.times_sessions(request);
         let unsupported = headers::unsupported(&request.message, timer).collect::<Vec<_>>().join(", ");
         if unsupported.is_empty() {
             return false;

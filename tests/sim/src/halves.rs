@@ -146,6 +146,7 @@ impl World {
             Event::OrphanClosed { middlebox, prid } => self.orphan(middlebox, prid),
             Event::Held { .. }
             | Event::StaysWide { .. }
+            | Event::StreamLost { .. }
             | Event::Established { .. }
             | Event::Received { .. }
             | Event::Sent { .. }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sip::dialog::Dialog;
-use sip::endpoint::ClientKey;
+use sip::endpoint::{ClientKey, ServerKey};
 use sip::message::{Builder, Message, Method, Name};
 
 use super::Call;
@@ -148,35 +148,46 @@ impl Call {
             invite.answer = Some(Box::new(message));
             return;
         }
-        let from = invite.from;
         let Some((key, request)) = invite.server.take_proceeding() else { return };
-        let initial = invite.is_initial();
         self.stop_provisional(ctx);
+        self.respond_answer(ctx, pair, (key, &request), &message);
+        self.answered(ctx, pair);
+    }
+
+    /// The 2xx leaves, and is repeated from now on.
+    fn respond_answer(
+        &mut self,
+        ctx: &mut Context<'_>,
+        pair: Pair,
+        (key, request): (ServerKey, &Message),
+        message: &Message,
+    ) {
+        let Some(invite) = self.invite.as_deref() else { return };
+        let (from, initial) = (invite.from, invite.is_initial());
         match (initial, &mut self.legs[from].dialog) {
             (true, _) => self.confirm_on_a(),
             //= RFC 3261 §12.2.2: an accepted re-INVITE may move its sender.
             (false, Some(dialog)) => {
-                let _unreadable = dialog.refresh(&request);
+                let _unreadable = dialog.refresh(request);
             }
             (false, None) => {}
         }
         let leg = &self.legs[from];
-        let carried = Carried::new(&message);
+        let carried = Carried::new(message);
         let (status, phrase) = carried.status();
-        let mut builder = Builder::response_to(&request, status, &phrase, Some(leg.tag.text().as_str()));
+        let mut builder = Builder::response_to(request, status, &phrase, Some(leg.tag.text().as_str()));
         if initial {
-            builder = builder.copy(&request, Name::RecordRoute);
+            builder = builder.copy(request, Name::RecordRoute);
         }
         builder = leg.contact(ctx.config, builder);
         builder = self.session_id.write(builder, from);
         let (builder, sdp) = self.write_answer(ctx, (from, pair), builder, carried);
-        let builder = self.answer_session(ctx, from, builder, &request);
+        let builder = self.answer_session(ctx, from, builder, request);
         ctx.shared.servers.remove(&key);
         let sip = Sip { sdp, ..Sip::new(&Method::Invite, status) };
         if let Some(bytes) = ctx.respond(self.to(from), key, builder, sip) {
-            self.await_ack(ctx, &request, key, &bytes);
+            self.await_ack(ctx, request, key, &bytes);
         }
-        self.answered(ctx, pair);
     }
 
     /// The description of a 2xx: the answer, or the offer, or neither, because that was in a provisional response.
@@ -235,13 +246,7 @@ impl Call {
     }
 
     //= RFC 6026 §7.1: the transaction user, not the transaction, repeats a 2xx until ACK.
-    fn await_ack(
-        &mut self,
-        ctx: &mut Context<'_>,
-        request: &Message,
-        key: sip::endpoint::ServerKey,
-        bytes: &[u8],
-    ) {
+    fn await_ack(&mut self, ctx: &mut Context<'_>, request: &Message, key: ServerKey, bytes: &[u8]) {
         let Some(hop) = ctx.shared.endpoint.response_hop(key) else { return };
         let timers = ctx.config.timers;
         let Some(invite) = self.invite.as_deref_mut() else { return };

@@ -40,6 +40,7 @@ pub(crate) mod stray;
 mod timeout;
 mod undo;
 mod update;
+mod upkeep;
 
 use machine::{Instant, TimerId};
 use midcom::{MiddleboxId, Prid};

@@ -34,7 +34,7 @@ const ATTEMPTS_MAX: u8 = 2;
 const ROUNDS_MAX: u8 = 3;
 
 /// Streams by the position of their m-lines.
-type Streams = SmallVec<[u16; 4]>;
+pub(super) type Streams = SmallVec<[u16; 4]>;
 
 /// An offer of our own under way.
 #[derive(Debug, Clone)]
@@ -114,6 +114,20 @@ impl Call {
             let why = Why::Change { rounds: 0, lost, verdict };
             return self.offer(ctx, to, OwnOffer { why, text, attempts: 0 });
         }
+    }
+
+    /// A description without the streams that have lost their pinholes, and which those are.
+    pub(super) fn without_lost(&self, text: &[u8]) -> (Box<[u8]>, Streams) {
+        let lost = self.ledger.lost_streams();
+        (without(text, lost.iter().copied()).unwrap_or_else(|| text.into()), lost)
+    }
+
+    /// The other peer has been told that streams are over: this one is to be told as well.
+    pub(super) fn owe_without(&mut self, to: Side, lost: Streams, verdict: Verdict) {
+        let Some(known) = self.legs[to].description.sent() else { return };
+        let Some(text) = without(&known, lost.iter().copied()).filter(|text| *text != known) else { return };
+        let why = Why::Change { rounds: 0, lost, verdict };
+        self.owed.get_or_insert_default().change = Some((to, OwnOffer { why, text, attempts: 0 }));
     }
 
     /// The session of a leg is refreshed by offering again what its peer knows; false if it knows nothing.

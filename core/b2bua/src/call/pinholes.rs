@@ -1,20 +1,19 @@
 //! Between the call and its ledger: which signal means which step, and what replies mean for the call.
 
-use midcom::{Direction, Failure, Lifetime, MiddleboxId, Prid, Reply, Request, RequestId};
+use midcom::{Direction, Failure, MiddleboxId, Prid, Reply, Request, RequestId};
 use sdp::{Refusal, Session};
 use sip::message::{Message, Method};
 
 use super::Call;
 use super::early::Pair;
-use super::ending::Cut;
 use super::offer::Stage;
 use super::reliable::rseq;
 use super::signal::Signal;
 use crate::agents::Asker;
 use crate::context::{Context, Wake};
-use crate::event::{Cause, Event};
+use crate::event::Event;
 use crate::failure::Verdict;
-use crate::ledger::{EventEffect, LedgerRequest, Loss, Progress, Step};
+use crate::ledger::{LedgerRequest, Progress, Step};
 use crate::leg::body::Body;
 use crate::side::Side;
 
@@ -276,7 +275,7 @@ impl Call {
         }
     }
 
-    fn set_ledger_timer(&mut self, ctx: &mut Context<'_>) {
+    pub(super) fn set_ledger_timer(&mut self, ctx: &mut Context<'_>) {
         let next = self.ledger.next_timeout().map(|(at, _)| at);
         if self.ledger_timer.map(machine::TimerId::at) != next {
             ctx.stop(&mut self.ledger_timer);
@@ -312,27 +311,13 @@ impl Call {
         }
     }
 
-    /// Notes a rule so that its events find the call; those that are long gone are forgotten.
-    fn own_rule(&mut self, ctx: &mut Context<'_>, rule: (MiddleboxId, Prid)) {
-        if self.rules.len() > 2 * self.ledger.open_rules() {
-            let ledger = &self.ledger;
-            let live = |(middlebox, prid): &(MiddleboxId, Prid)| {
-                ledger.rules().any(|rule| rule.middlebox == *middlebox && rule.prid == Some(*prid))
-            };
-            let gone = self.rules.extract_if(.., |rule| !live(rule));
-            ctx.shared.forget_rules(self.id, gone);
-        }
-        ctx.shared.rules.insert(rule, self.id);
-        self.rules.push(rule);
-    }
-
     /// True if the call goes on without one of its early dialogs.
     fn rings_elsewhere(&self) -> bool {
         self.setup().is_some_and(|setup| setup.alive() > 1)
     }
 
     /// The firewall is why nobody will talk: whether the callee's phone has rung for it is what is counted.
-    fn note_ghost_ring(&self, ctx: &mut Context<'_>) {
+    pub(super) fn note_ghost_ring(&self, ctx: &mut Context<'_>) {
         let Some(invite) = self.invite.as_deref() else { return };
         let Some(setup) = invite.setup.as_deref().filter(|_| self.ending.is_none()) else { return };
         let (call, reserved) = (self.id, self.ledger.reserves());
@@ -352,83 +337,6 @@ impl Call {
         let in_call = self.established.is_some() || self.holds_change();
         let verdict = Verdict::of_middlebox(&ctx.config.codes, failure, stream, in_call);
         self.refuse_held(ctx, verdict);
-    }
-
-    /// A middlebox changed a rule by itself (ARE).
-    pub(crate) fn on_rule_event(
-        &mut self,
-        ctx: &mut Context<'_>,
-        middlebox: MiddleboxId,
-        prid: Prid,
-        lifetime: Lifetime,
-    ) {
-        let (ids, out) = (&mut ctx.shared.ids, &mut ctx.shared.requests);
-        let effect = self.ledger.rule_event(ctx.now, middlebox, prid, lifetime, ids, out);
-        if effect != EventEffect::Ignored {
-            let lifetime_s = lifetime.0;
-            ctx.event(Event::RuleChanged { call: self.id, middlebox, prid, lifetime_s });
-        }
-        self.ask(ctx);
-        match effect {
-            EventEffect::Ignored | EventEffect::Extended => {}
-            EventEffect::Lost(loss) => self.on_loss(ctx, loss),
-        }
-        if self.ledger.is_closed() {
-            self.on_rules_closed(ctx);
-        }
-    }
-
-    /// Figure 8: a rule the call cannot live without is gone.
-    fn on_loss(&mut self, ctx: &mut Context<'_>, loss: Loss) {
-        let (cause, verdict): (fn(u16) -> Cause, _) = match loss.failure {
-            Some(failure) => {
-                (Cause::Cut, Verdict::of_middlebox(&ctx.config.codes, failure, loss.stream, true))
-            }
-            None => (Cause::Revoked, Verdict::revoked(&ctx.config.codes, loss.stream)),
-        };
-        match loss.crucial {
-            true => {
-                self.note_ghost_ring(ctx);
-                let verdict =
-                    if self.established.is_none() { self.enforced_in_setup(verdict) } else { verdict };
-                self.cut(ctx, Cut { cause: cause(verdict.code), verdict });
-            }
-            false => self.owe_loss(verdict),
-        }
-    }
-
-    pub(crate) fn on_session_down(&mut self, ctx: &mut Context<'_>, middlebox: MiddleboxId) {
-        self.ledger.session_down(middlebox);
-        self.set_ledger_timer(ctx);
-    }
-
-    pub(crate) fn has_rule(&self, middlebox: MiddleboxId, prid: Prid) -> bool {
-        self.ledger.rules().any(|rule| rule.middlebox == middlebox && rule.prid == Some(prid))
-    }
-
-    pub(crate) fn on_session_up(&mut self, ctx: &mut Context<'_>, middlebox: MiddleboxId, known: &[Prid]) {
-        let (ids, out) = (&mut ctx.shared.ids, &mut ctx.shared.requests);
-        self.ledger.session_up(ctx.now, middlebox, known, ids, out);
-        self.ask(ctx);
-        if self.ending.is_some() && self.ledger.is_closed() {
-            self.on_rules_closed(ctx);
-        }
-    }
-
-    pub(super) fn on_ledger_timeout(&mut self, ctx: &mut Context<'_>) {
-        self.ledger_timer = None;
-        loop {
-            let (ids, out) = (&mut ctx.shared.ids, &mut ctx.shared.requests);
-            let loss = self.ledger.handle_timeout(ctx.now, ids, out);
-            self.ask(ctx);
-            match loss {
-                Some(loss) => self.on_loss(ctx, loss),
-                None => break,
-            }
-        }
-        if self.ending.is_some() && self.ledger.is_closed() {
-            self.on_rules_closed(ctx);
-        }
     }
 
     /// The answer has left: the exchange is complete.

@@ -10,6 +10,7 @@ use super::Call;
 use super::early::Pair;
 use super::ending::Cut;
 use super::invite::{Client, Invite, Offer, Server};
+use super::own_offer::Streams;
 use crate::context::{Context, Wake};
 use crate::event::{Cause, Sip};
 use crate::failure::Verdict;
@@ -27,6 +28,8 @@ pub(super) struct Restore {
     /// Why its answer did not pass: what both are told if it will not go back.
     verdict: Verdict,
     attempts: u8,
+    /// Streams without pinholes: nobody is brought back to them.
+    lost: Streams,
 }
 
 impl Call {
@@ -48,7 +51,7 @@ impl Call {
         verdict: Verdict,
     ) {
         let mut invite = Invite::with(from, (Offer::InInvite, false), Server::Done);
-        invite.restore = Some(Restore { before, verdict, attempts: 0 });
+        invite.restore = Some(Restore { before, verdict, attempts: 0, lost: Streams::new() });
         self.invite = Some(Box::new(invite));
         self.offer_again(ctx);
     }
@@ -61,6 +64,8 @@ impl Call {
         invite.timer = None;
         restore.attempts += 1;
         let before = restore.before.clone();
+        let (before, lost) = self.without_lost(&before);
+        self.note_lost(lost);
         let ready = self.offers_at_once(ctx, from, &before);
         let Some(session) = Session::parse(&before).ok().filter(|_| ready) else {
             return self.cannot_restore(ctx);
@@ -78,8 +83,21 @@ impl Call {
 
     /// The answerer is back: acknowledged, and nobody else hears of it.
     pub(super) fn restored(&mut self, ctx: &mut Context<'_>) {
+        let restored = self.invite.as_deref().and_then(|invite| {
+            let Restore { lost, verdict, .. } = invite.restore.as_ref()?;
+            Some((invite.from, lost.clone(), verdict.clone()))
+        });
         self.complete_exchange(ctx, Pair::Call);
         self.send_ack(ctx, None);
+        if let Some((from, lost, verdict)) = restored {
+            self.owe_without(from, lost, verdict);
+        }
+    }
+
+    fn note_lost(&mut self, lost: Streams) {
+        if let Some(restore) = self.invite.as_deref_mut().and_then(|invite| invite.restore.as_mut()) {
+            restore.lost = lost;
+        }
     }
 
     /// The answerer will not, or cannot, go back: each side is left with a description that the other does not have.

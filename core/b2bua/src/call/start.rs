@@ -11,7 +11,7 @@ use super::invite::{Invite, Setup};
 use super::precondition::Offering;
 use super::signal::Signal;
 use super::{Call, Request};
-use crate::config::{NextHop, RealmId};
+use crate::config::{Config, NextHop, RealmId};
 use crate::context::Context;
 use crate::event::{CallId, Event, Sip};
 use crate::ledger::{Ledger, MediaPath, Realm, Terms};
@@ -69,27 +69,8 @@ impl Call {
         let mut session_id = SessionId::default();
         session_id.learn(Side::A, &request.message, &mut ctx.shared.rng);
         let mut invite = Invite::new(Side::A, request);
-        invite.setup = Some(Box::new(Setup {
-            next_hop: plan.next_hop,
-            listener: plan.listener,
-            uas: Some(uas),
-            uac: None,
-            replaces: plan.replaces,
-            redirected: None,
-            early: Vec::new(),
-            winner: None,
-            rang: false,
-            offering: Offering::AsItCame,
-        }));
-        let terms = Terms {
-            path: plan.path,
-            realms: plan.pinholes,
-            rule_lifetime: ctx.config.rule_lifetime,
-            rules_max: ctx.config.limits.rules,
-            reserve: ctx.config.policy.reserve,
-            crucial: (&ctx.config.policy.crucial).into(),
-            hold: ctx.config.policy.hold,
-        };
+        invite.setup = Some(Box::new(Setup::new(plan.next_hop, plan.listener, uas, plan.replaces)));
+        let terms = terms(ctx.config, plan.path, plan.pinholes);
         for side in [Side::A, Side::B] {
             ctx.shared.tags.insert(tags[side], (id, side));
         }
@@ -133,5 +114,36 @@ impl Call {
         // The endpoint has sent it.
         ctx.sent(self.to(Side::A), Sip::new(&Method::Invite, 100));
         self.submit(ctx, Side::A, Signal::Try);
+    }
+}
+
+impl Setup {
+    /// Nobody has been called yet.
+    fn new(next_hop: NextHop, listener: ListenerId, uas: Dialog, replaces: Option<Box<Replacement>>) -> Self {
+        Self {
+            next_hop,
+            listener,
+            uas: Some(uas),
+            uac: None,
+            replaces,
+            redirected: None,
+            early: Vec::new(),
+            winner: None,
+            rang: false,
+            offering: Offering::AsItCame,
+        }
+    }
+}
+
+/// What the configuration says of the rules of a call.
+fn terms(config: &Config, path: MediaPath, realms: Sides<Arc<Realm>>) -> Terms {
+    Terms {
+        path,
+        realms,
+        rule_lifetime: config.rule_lifetime,
+        rules_max: config.limits.rules,
+        reserve: config.policy.reserve,
+        crucial: (&config.policy.crucial).into(),
+        hold: config.policy.hold,
     }
 }

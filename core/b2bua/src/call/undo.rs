@@ -8,6 +8,7 @@ use super::Call;
 use super::early::Pair;
 use super::ending::Cut;
 use super::own::{Outcome, Purpose};
+use super::own_offer::Streams;
 use super::restore::{ATTEMPTS_MAX, pause_after_491};
 use crate::context::Context;
 use crate::event::{Cause, Sip};
@@ -24,6 +25,8 @@ pub(super) struct Undo {
     /// Why the answer did not pass: what both are told if the answerer will not go back.
     verdict: Verdict,
     attempts: u8,
+    /// Streams without pinholes: nobody is brought back to them.
+    lost: Streams,
 }
 
 impl Call {
@@ -37,7 +40,11 @@ impl Call {
     ) {
         match before {
             Some(before) if self.invite.is_none() => self.begin_restore(ctx, from, before, verdict),
-            Some(before) => self.undo_by_update(ctx, pair, Undo { from, before, verdict, attempts: 0 }),
+            Some(before) => self.undo_by_update(
+                ctx,
+                pair,
+                Undo { from, before, verdict, attempts: 0, lost: Streams::new() },
+            ),
             None => self.cannot_undo(ctx, verdict),
         }
     }
@@ -46,6 +53,7 @@ impl Call {
     pub(super) fn undo_by_update(&mut self, ctx: &mut Context<'_>, pair: Pair, mut undo: Undo) {
         let to = (undo.from.other(), pair);
         undo.attempts += 1;
+        (undo.before, undo.lost) = self.without_lost(&undo.before);
         let ready = self.turn_to(pair) && self.offers_at_once(ctx, undo.from, &undo.before);
         let request = if ready { self.request_in(ctx, to, &Method::Update, None) } else { None };
         let (Some((builder, hop)), Ok(session)) = (request, Session::parse(&undo.before)) else {
@@ -74,6 +82,7 @@ impl Call {
             {
                 self.note_texts(pair, undo.from, undo.before, answer.body().into());
                 self.complete_exchange(ctx, pair);
+                self.owe_without(undo.from, undo.lost, undo.verdict);
             }
             Ok(answer) if answer.status() == 491 && undo.attempts < ATTEMPTS_MAX => {
                 self.abandon_offer(ctx, pair, None);

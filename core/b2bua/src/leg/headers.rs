@@ -25,8 +25,9 @@ enum Author {
 /// Extensions that two peers may agree on through us: they need nothing from elements in between.
 ///
 /// Everything else is taken out of Supported, so that no peer answers in a way we cannot finish: `timer`,
-/// `path`, `outbound`, `gruu` and whatever we have not heard of.
-const PASSED: [&str; 12] = [
+/// `path`, `outbound`, `gruu`, `tdialog` (it asks for requests outside the call, which end here) and whatever we have not
+/// heard of.
+const PASSED: [&str; 11] = [
     "answermode",
     "eventlist",
     "explicitsub",
@@ -37,13 +38,16 @@ const PASSED: [&str; 12] = [
     "privacy",
     "replaces",
     "resource-priority",
-    "tdialog",
     "uui",
 ];
 
 /// The same as a header value, for answers of our own.
 pub(crate) const SUPPORTED: &str = "100rel, answermode, eventlist, explicitsub, histinfo, norefersub, nosub, precondition, privacy, \
-                                    replaces, resource-priority, tdialog, uui";
+                                    replaces, resource-priority, uui";
+
+/// The same where sessions are timed.
+pub(crate) const SUPPORTED_TIMER: &str = "100rel, answermode, eventlist, explicitsub, histinfo, norefersub, nosub, precondition, privacy, \
+                                          replaces, resource-priority, timer, uui";
 
 /// True if an option tag may stand in Supported and Require on the other leg.
 pub(crate) fn is_passed(option: &str) -> bool {
@@ -203,7 +207,7 @@ const PER_LEG: [Name; 11] = [
 
 /// Header fields of extensions that end here, and that name dialogs of one leg only. Replaces of an INVITE that makes a
 /// call is written when it leaves, translated if need be.
-const ENDS_HERE: [Name; 8] = [
+const ENDS_HERE: [Name; 9] = [
     Name::Join,
     Name::MinSe,
     Name::Path,
@@ -212,6 +216,7 @@ const ENDS_HERE: [Name; 8] = [
     Name::RSeq,
     Name::ServiceRoute,
     Name::SessionExpires,
+    Name::TargetDialog,
 ];
 
 #[cfg(test)]
@@ -247,7 +252,7 @@ mod tests {
     #[test]
     fn what_belongs_to_a_leg_stays_there() {
         let lines = "Route: <sip:r;lr>\r\nRecord-Route: <sip:r;lr>\r\nContact: <sip:a@10.0.0.7>\r\nRAck: 1 2 INVITE\r\n\
-                     Session-Expires: 90\r\nReplaces: x;to-tag=1;from-tag=2\r\n\
+                     Session-Expires: 90\r\nReplaces: x;to-tag=1;from-tag=2\r\nTarget-Dialog: x;local-tag=1;remote-tag=2\r\n\
                      Session-ID: 00000000000000000000000000000001\r\n";
         assert_eq!(travels(INVITE, lines), "");
     }
@@ -284,5 +289,7 @@ mod tests {
     fn the_answer_to_options_lists_what_is_passed() {
         assert_eq!(SUPPORTED.split(", ").skip(1).collect::<Vec<_>>(), PASSED);
         assert!(SUPPORTED.starts_with(REL100));
+        assert_eq!(SUPPORTED_TIMER.replace("timer, ", ""), SUPPORTED);
+        assert!(SUPPORTED_TIMER.split(", ").any(|option| option == TIMER));
     }
 }

@@ -92,6 +92,7 @@ names! {
     Subject "Subject" b's' PLAIN;
     SubscriptionState "Subscription-State" 0 SINGLE;
     Supported "Supported" b'k' LIST;
+    TargetDialog "Target-Dialog" 0 SINGLE;
     Timestamp "Timestamp" 0 SINGLE;
     To "To" b't' SINGLE;
     Unsupported "Unsupported" 0 LIST;

@@ -34,6 +34,7 @@ pub(crate) enum What {
     Answered { id: u32, result: Result<Option<Prid>, Failure> },
     RuleChanged { prid: Prid, gone: bool },
     StaysWide { stream: u16 },
+    StreamLost { stream: u16 },
 }
 
 /// A SIP message as [`Sip`] tells it; methods of our own enum are numbers here.
@@ -129,6 +130,7 @@ impl History {
             | Event::Answered { .. }
             | Event::RuleChanged { .. }
             | Event::StaysWide { .. }
+            | Event::StreamLost { .. }
             | Event::GhostRing { .. }
             | Event::GhostRingPrevented { .. }
             | Event::AnsweredAlone { .. }
@@ -197,6 +199,7 @@ fn fact(event: &Event) -> Option<(CallId, What)> {
             (*call, What::RuleChanged { prid: *prid, gone: *lifetime_s == 0 })
         }
         Event::StaysWide { call, stream, .. } => (*call, What::StaysWide { stream: *stream }),
+        Event::StreamLost { call, stream, .. } => (*call, What::StreamLost { stream: *stream }),
         // That a message was held shows in the order of the others, and so do ghost rings.
         Event::Held { .. }
         | Event::GhostRing { .. }

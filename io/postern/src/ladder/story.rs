@@ -65,6 +65,9 @@ impl Story {
             What::StaysWide { stream } => {
                 row(None, format!("stream {} stays wide", u32::from(stream) + 1), "")
             }
+            What::StreamLost { stream } => {
+                row(None, format!("stream {} is lost, the call goes on", u32::from(stream) + 1), "")
+            }
         }
     }
 

@@ -116,6 +116,7 @@ impl Chronicle {
             | Event::Answered { .. }
             | Event::RuleChanged { .. }
             | Event::StaysWide { .. }
+            | Event::StreamLost { .. }
             | Event::Ending { .. }
             | Event::Ended { .. }
             | Event::AnsweredAlone { .. }
@@ -159,6 +160,17 @@ impl Chronicle {
             }
             Event::StaysWide { call, stream, failure } => {
                 log::debug(format_args!("call {call}: stream {stream} stays wide: {failure}"));
+            }
+            Event::StreamLost { call, stream, failure } => {
+                let stream = u32::from(*stream) + 1;
+                match failure {
+                    Some(failure) => log::warn(format_args!(
+                        "call {call}: goes on without stream {stream}, whose pinholes cannot be had again: {failure}"
+                    )),
+                    None => log::warn(format_args!(
+                        "call {call}: goes on without stream {stream}, whose pinholes the firewall took away"
+                    )),
+                }
             }
             Event::GhostRing { call, reserved } => {
                 let but = if *reserved { ", although rules were reserved" } else { "" };
@@ -228,6 +240,7 @@ fn call_of(event: &Event) -> Option<CallId> {
         | Event::Answered { call, .. }
         | Event::RuleChanged { call, .. }
         | Event::StaysWide { call, .. }
+        | Event::StreamLost { call, .. }
         | Event::GhostRing { call, .. }
         | Event::GhostRingPrevented { call, .. }
         | Event::Established { call }
