@@ -1,6 +1,6 @@
 //! The B2BUA with two phones and up to two middleboxes, all of which do what the input says.
 //!
-//! An input is an octet of settings, or two with [`FEATURES`] between them, and then steps, see `step`: each an octet that
+//! An input is an octet of settings, or two with `FEATURES` between them, and then steps, see `step`: each an octet that
 //! says what happens and one to four that say how. Whatever happens,
 //!
 //! - what leaves is a SIP message, with every mandatory field once and no line that somebody else has made;
