@@ -2,13 +2,18 @@
 
 use std::fmt::Write;
 
+use crate::kernel::{configuration, moves};
+use crate::script::Script;
+
 const HEAD: &str = "\
 # Flows
 
 <!-- Generated from the flows: UPDATE_DOCS=1 cargo test -p postern-flows -->
 
 Each line is a text file below `tests/flows` that says who sends what and what must leave. Sections of [calls.md](calls.md)
-and [pinholes.md](pinholes.md) are those of the normative pages beside this one.
+and [pinholes.md](pinholes.md) are those of the normative pages beside this one. Those with a K are played a second time by the lab,
+as datagrams to the real program and with every rule compared in the real kernel; the others need what only the machine alone can show: a middlebox
+that refuses without a reason, time that jumps, numbers drawn by lot.
 ";
 
 /// The page, for the paths below `tests/flows` and the texts of all flows, in order.
@@ -21,15 +26,25 @@ pub fn page<'f>(flows: impl Iterator<Item = (&'f str, &'f str)>) -> String {
         if here != folder {
             folder = here;
             // Writing into a String cannot fail.
-            let _written = write!(page, "\n## {here}\n\n| section | flow | what happens |\n|---|---|---|\n");
+            let _written =
+                write!(page, "\n## {here}\n\n| section | flow | | what happens |\n|---|---|---|---|\n");
         }
         let comment = comment(text);
         let (section, what) = split(&comment);
         let name = name.trim_end_matches(".flow");
-        let _written =
-            writeln!(page, "| {} | [{name}](../tests/flows/{path}) | {} |", cell(section), cell(what));
+        let kernel = if is_for_the_kernel(text) { "K" } else { "" };
+        let _written = writeln!(
+            page,
+            "| {} | [{name}](../tests/flows/{path}) | {kernel} | {} |",
+            cell(section),
+            cell(what)
+        );
     }
     page
+}
+
+fn is_for_the_kernel(text: &str) -> bool {
+    Script::parse(text).is_ok_and(|script| moves(&script).is_ok() && configuration(&script).is_ok())
 }
 
 /// The lines a flow begins with, as one.
