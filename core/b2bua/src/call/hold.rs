@@ -132,6 +132,21 @@ impl Call {
         self.pass_all_waiting(ctx, from);
     }
 
+    /// Requests that nobody waits for any more are not passed on, nor their answers; everything else goes on.
+    pub(super) fn drop_held_exchanges(&mut self, ctx: &mut Context<'_>, is_gone: impl Fn(u32) -> bool) {
+        let goes = |signal: &Signal| signal.exchange().is_some_and(&is_gone);
+        if let Some((side, timer)) = self.hold.held
+            && self.hold.waiting[side].front().is_some_and(goes)
+        {
+            ctx.shared.timers.stop(timer);
+            self.hold.held = None;
+        }
+        for side in [Side::A, Side::B] {
+            self.hold.waiting[side].retain(|signal| !goes(signal));
+        }
+        self.pass_all_waiting(ctx, Side::A);
+    }
+
     /// Nothing waits any more: what did is forgotten.
     pub(super) fn drop_held(&mut self, ctx: &mut Context<'_>) {
         if let Some((_, timer)) = self.hold.held.take() {

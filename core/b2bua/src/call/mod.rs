@@ -84,6 +84,8 @@ pub(crate) struct Call {
     hold: Hold,
     /// Other requests under way inside the call.
     exchanges: Vec<Exchange>,
+    /// So many were begun: a number is never used again, because a held signal may still name it.
+    exchanges_made: u32,
     /// Requests of our own under way.
     own: Vec<OwnRequest>,
     ending: Option<Box<Ending>>,

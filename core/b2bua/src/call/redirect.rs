@@ -211,6 +211,7 @@ impl Call {
             early.ended = Some(Reason { cause: status, text: "redirected" });
         }
         self.move_exchanges(ctx, None);
+        self.move_own(ctx, None);
     }
 }
 

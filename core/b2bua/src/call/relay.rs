@@ -77,7 +77,8 @@ impl Call {
         request: Request,
         (role, rack): (Role, Option<RAck>),
     ) {
-        let number = self.exchanges.last().map_or(0, |last| last.number.wrapping_add(1));
+        let number = self.exchanges_made;
+        self.exchanges_made = number.wrapping_add(1);
         let rack = rack.map(Box::new);
         self.exchanges.push(Exchange { number, from, pair, request, client: None, role, rack });
         self.submit(ctx, from, Signal::Ask { exchange: number });
@@ -379,9 +380,10 @@ impl Call {
         }
         let lost: Vec<Exchange> =
             self.exchanges.extract_if(.., |exchange| exchange.pair != Pair::Call).collect();
-        for exchange in lost {
-            self.drop_exchange(ctx, &exchange, 481);
+        for exchange in &lost {
+            self.drop_exchange(ctx, exchange, 481);
         }
+        self.drop_held_exchanges(ctx, |number| lost.iter().any(|exchange| exchange.number == number));
     }
 
     fn drop_exchange(&mut self, ctx: &mut Context<'_>, exchange: &Exchange, status: u16) {

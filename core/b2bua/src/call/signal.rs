@@ -24,6 +24,18 @@ pub(super) enum Signal {
 }
 
 impl Signal {
+    /// The request beside INVITE that it is about.
+    pub(super) fn exchange(&self) -> Option<u32> {
+        match self {
+            Self::Ask { exchange } | Self::Reply { exchange, .. } => Some(*exchange),
+            Self::Try
+            | Self::Ring { .. }
+            | Self::Met { .. }
+            | Self::Connect { .. }
+            | Self::Confirm { .. } => None,
+        }
+    }
+
     /// True for what belongs to the INVITE under way.
     pub(super) fn is_of_invite(&self) -> bool {
         match self {

@@ -85,6 +85,7 @@ impl Call {
             invite: Some(Box::new(invite)),
             hold: Hold::default(),
             exchanges: Vec::new(),
+            exchanges_made: 0,
             own: Vec::new(),
             ending: None,
             from,
