@@ -36,7 +36,11 @@ pub(crate) enum Again {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Agent {
     Down,
-    Up(Capabilities),
+    /// Whether it may know how to count: true until it says that it does not.
+    Up {
+        capabilities: Capabilities,
+        counts: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +60,8 @@ pub(crate) enum Asker {
     List,
     /// We, closing a rule that no call owns.
     Orphan(Prid),
+    /// A call that wants to know whether media passes. Without a reply it knows no more than before.
+    Count(CallId),
 }
 
 impl Agents {
@@ -80,13 +86,27 @@ impl Agents {
     /// What a middlebox said of itself; `None` while there is no session.
     pub(crate) fn capabilities(&self, middlebox: MiddleboxId) -> Option<Capabilities> {
         match self.agents.get(usize::from(middlebox.0))? {
-            Agent::Up(capabilities) => Some(*capabilities),
+            Agent::Up { capabilities, .. } => Some(*capabilities),
             Agent::Down => None,
         }
     }
 
     pub(crate) fn up(&mut self, middlebox: MiddleboxId, capabilities: Capabilities) {
-        self.set(middlebox, Agent::Up(capabilities));
+        self.set(middlebox, Agent::Up { capabilities, counts: true });
+    }
+
+    /// True if a middlebox can be asked what has passed.
+    pub(crate) fn counts(&self, middlebox: MiddleboxId) -> bool {
+        let agent = self.agents.get(usize::from(middlebox.0));
+        matches!(agent, Some(Agent::Up { counts: true, .. }))
+    }
+
+    /// A middlebox does not know the question; says whether that is news in this session.
+    pub(crate) fn cannot_count(&mut self, middlebox: MiddleboxId) -> bool {
+        match self.agents.get_mut(usize::from(middlebox.0)) {
+            Some(Agent::Up { counts, .. }) => std::mem::take(counts),
+            Some(Agent::Down) | None => false,
+        }
     }
 
     /// The session is gone, and with it every reply that had been given up.
@@ -143,6 +163,7 @@ impl Agents {
                     open.asker = Asker::Late;
                     return Some((id, open.middlebox, call));
                 }
+                Asker::Count(_) => drop(self.open.remove(&id)),
                 Asker::Late | Asker::List | Asker::Orphan(_) => {}
             }
         }

@@ -292,6 +292,14 @@ impl B2bua {
             (Some(Asker::Orphan(prid)), Err(_)) => {
                 self.shared.agents.ask_again(now, middlebox, Again::Orphan(prid));
             }
+            (Some(Asker::Count(call)), result) => {
+                if let Err(Failure::WrongMessageSubType) = result
+                    && self.shared.agents.cannot_count(middlebox)
+                {
+                    self.context(now, out).event(Event::CannotCount(middlebox));
+                }
+                self.with_call(now, out, call, |call, ctx| call.on_counted(ctx, id, result));
+            }
             (Some(Asker::Late | Asker::List) | None, _) => {}
         }
     }

@@ -77,6 +77,8 @@ pub(crate) enum Wake {
     Ending,
     /// RFC 4028: a side's session is to be refreshed, or ends.
     Session(Side),
+    /// `docs/calls.md` §7: it is time to look whether media passes.
+    Media,
     /// The ledger has something to do.
     Ledger,
 }
@@ -96,6 +98,7 @@ impl Wake {
             Self::AnswerMissing => "offer in 2xx unanswered",
             Self::Ending => "call takes too long to end",
             Self::Session(_) => "session refresh or expiry",
+            Self::Media => "whether media passes",
             Self::Ledger => "pinhole lifetimes",
         }
     }

@@ -161,6 +161,9 @@ pub enum Event {
     MiddleboxUp(MiddleboxId),
     /// The session with a middlebox is gone.
     MiddleboxDown(MiddleboxId),
+    /// A middlebox does not know how to say what has passed, so `media-timeout` ends no call there. Said once per
+    /// session.
+    CannotCount(MiddleboxId),
     /// A rule that no call owns was found at a middlebox and is being closed.
     OrphanClosed {
         /// Which middlebox.

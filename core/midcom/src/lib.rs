@@ -11,8 +11,8 @@ mod tuple;
 pub use agent::{AgentEvent, DownReason, MiddleboxId, RequestId};
 pub use failure::{Failure, FailureClass};
 pub use message::{
-    Capabilities, Direction, Gid, IpVersionChoice, IpVersions, NatService, Notification, Parity, PortParity,
-    Prid, Reply, Request, RuleStatus,
+    Capabilities, Direction, Gid, IpVersionChoice, IpVersions, NatService, Notification, Parity, Passed,
+    PortParity, Prid, Reply, Request, RuleStatus,
 };
 pub use tuple::{Network, Protocol, Tuple};
 

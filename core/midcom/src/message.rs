@@ -136,6 +136,12 @@ pub enum Request {
     },
     /// PRL: the rules this agent may access.
     List,
+    /// How many packets rules have let pass. No RFC has it; SIMCO carries it in a message of our own, PRC
+    /// (`docs/simco.md`).
+    Count {
+        /// The rules; none twice.
+        prids: Vec<Prid>,
+    },
 }
 
 /// What a middlebox answers when it did what was asked.
@@ -182,6 +188,18 @@ pub enum Reply {
     Status(RuleStatus),
     /// To [`Request::List`].
     List(Vec<Prid>),
+    /// To [`Request::Count`], in the order in which the rules were named. A rule that the agent may not access, or
+    /// whose packets cannot be counted now, is left out.
+    Counted(Vec<Passed>),
+}
+
+/// What one rule has let pass. Where rules share what lets packets pass, each counts the packets of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Passed {
+    /// The rule.
+    pub prid: Prid,
+    /// Packets. It never stands still while packets pass, but may begin anew at zero.
+    pub packets: u64,
 }
 
 /// What PRS tells about a rule.

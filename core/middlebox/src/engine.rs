@@ -1,5 +1,7 @@
 //! What every engine must do. The cases that prove it are in `tests/engine`.
 
+use midcom::{Passed, Prid};
+
 use crate::entry::{Counter, EngineFailure, Entry, Key, Operation};
 
 /// What differs between what should be in an engine and what is.
@@ -35,4 +37,19 @@ pub trait Engine {
     /// # Errors
     /// If the kernel cannot be asked.
     fn entries(&mut self) -> Result<Vec<Entry>, EngineFailure>;
+}
+
+/// What rules have let pass, in the same order: one question for all their entries. A rule of which an entry is not
+/// there, or cannot be read, is left out; a reservation has none and lets nothing pass.
+pub fn count(engine: &mut impl Engine, rules: &[(Prid, Vec<Key>)]) -> Vec<Passed> {
+    let keys: Vec<Key> = rules.iter().flat_map(|(_, keys)| keys).copied().collect();
+    let mut counters = engine.counters(&keys).into_iter();
+    let sum = |(prid, keys): &(Prid, Vec<Key>)| -> Option<Passed> {
+        let counters: Vec<Option<Counter>> = counters.by_ref().take(keys.len()).collect();
+        let packets: Option<Vec<u64>> =
+            counters.into_iter().map(|counter| counter.map(|counter| counter.packets)).collect();
+        let packets = packets.filter(|packets| packets.len() == keys.len())?;
+        Some(Passed { prid: *prid, packets: packets.into_iter().fold(0, u64::wrapping_add) })
+    };
+    rules.iter().filter_map(sum).collect()
 }

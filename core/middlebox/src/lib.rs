@@ -28,7 +28,7 @@ mod tests;
 mod tuples;
 
 pub use authority::{AgentId, AgentPolicy, Authority, Opening, Permit, Policy};
-pub use engine::{Drift, Engine};
+pub use engine::{Drift, Engine, count};
 pub use entry::{Counter, EngineFailure, Entry, Key, Operation, PortBlock, Source, Transport};
 pub use event::{EndCause, Event};
 pub use middlebox::{BatchId, Config, Input, Middlebox, Output, RequestKind, SessionId};

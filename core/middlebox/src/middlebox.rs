@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use machine::{Instant, Machine, Outbox, Rng, Timers};
-use midcom::{Failure, Lifetime, Notification, Prid, Reply, Request};
+use midcom::{Failure, Lifetime, Notification, Passed, Prid, Reply, Request};
 
 use crate::authority::{AgentId, Authority, Policy};
 use crate::batch::Flight;
@@ -44,6 +44,8 @@ pub enum RequestKind {
     Status,
     /// PRL.
     List,
+    /// PRC, our own.
+    Count,
 }
 
 impl RequestKind {
@@ -57,6 +59,7 @@ impl RequestKind {
             Request::Lifetime { .. } => Self::Lifetime,
             Request::Status { .. } => Self::Status,
             Request::List => Self::List,
+            Request::Count { .. } => Self::Count,
         }
     }
 }
@@ -117,6 +120,15 @@ pub enum Input {
         /// What differs, or why that cannot be said.
         drift: Result<Drift, EngineFailure>,
     },
+    /// The answer to [`Output::Count`].
+    Counted {
+        /// As in the question.
+        session: SessionId,
+        /// As in the question.
+        tid: u32,
+        /// What [`crate::engine::count`] has found.
+        passed: Vec<Passed>,
+    },
     /// A new standing policy. Rules it no longer allows end.
     Policy(Box<Policy>),
     /// The operator ends a rule. One that does not exist is ignored.
@@ -159,6 +171,16 @@ pub enum Output {
     Verify {
         /// What should be there.
         keys: Vec<Key>,
+    },
+    /// Ask the engine what rules have let pass, with [`crate::engine::count`], and answer with [`Input::Counted`] before
+    /// anything else is handed over.
+    Count {
+        /// Who asks.
+        session: SessionId,
+        /// The request's.
+        tid: u32,
+        /// Which rules, and the entries of each.
+        rules: Vec<(Prid, Vec<Key>)>,
     },
     /// End a session (AST).
     Terminate {
@@ -391,6 +413,10 @@ impl Machine for Middlebox {
             Input::Adopted { entries } => self.adopt(now, &entries, out),
             Input::Disturbed => self.disturbed = true,
             Input::Verified { drift } => self.verified(now, drift, out),
+            Input::Counted { session, tid, passed } if self.sessions.contains_key(&session) => {
+                out.push(Output::Reply { session, tid, result: Ok(Reply::Counted(passed)) });
+            }
+            Input::Counted { .. } => {}
             Input::Policy(policy) => self.queue.push_back(Work::Policy(policy)),
             Input::Revoke { prid } => self.queue.push_back(Work::End(prid, EndCause::Revoked)),
             Input::Shutdown if self.stage == Stage::Running => self.stage = Stage::Stopping,

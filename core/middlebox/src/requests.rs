@@ -10,6 +10,7 @@ use midcom::{Protocol, Reply, Request, RuleStatus, Tuple};
 
 use crate::authority::{AgentId, AgentPolicy, Opening, Permit};
 use crate::batch::{Before, Job};
+use crate::entry::Key;
 use crate::event::{EndCause, Event};
 use crate::limits;
 use crate::middlebox::{Middlebox, Origin, Output, Timer, Work};
@@ -111,6 +112,10 @@ impl Middlebox {
             }),
             Request::List => self.list(origin.agent).map(|prids| {
                 self.reply(origin, Reply::List(prids), out);
+                Progress::Answered
+            }),
+            Request::Count { prids } => self.count(origin, &prids).map(|count| {
+                out.push(count);
                 Progress::Answered
             }),
         };
@@ -309,6 +314,17 @@ impl Middlebox {
         if prids.len() > limits::LIST_MAX { Err(Failure::ReplyTooBig) } else { Ok(prids) }
     }
 
+    /// PRC: the engine is asked about those rules that the agent may access, the others are left out.
+    fn count(&self, Origin { session, agent, tid, .. }: Origin, prids: &[Prid]) -> Result<Output, Failure> {
+        self.policy(agent)?;
+        let keys = |prid: &Prid| -> Option<(Prid, Vec<Key>)> {
+            let rule = self.known(*prid).ok().filter(|rule| rule.owner == agent)?;
+            Some((*prid, rule.keys().collect()))
+        };
+        let rules = prids.iter().filter_map(keys).collect();
+        Ok(Output::Count { session, tid, rules })
+    }
+
     /// A rule that agents can know of.
     fn known(&self, prid: Prid) -> Result<&Rule, Failure> {
         self.table.rule(prid).filter(|rule| rule.phase != Phase::New).ok_or(Failure::NoSuchRule)
@@ -347,7 +363,11 @@ fn names(request: &Request) -> Option<Prid> {
         Request::EnableReserved { prid, .. } | Request::Lifetime { prid, .. } | Request::Status { prid } => {
             Some(*prid)
         }
-        Request::Reserve { .. } | Request::Enable { .. } | Request::Disable { .. } | Request::List => None,
+        Request::Reserve { .. }
+        | Request::Enable { .. }
+        | Request::Disable { .. }
+        | Request::List
+        | Request::Count { .. } => None,
     }
 }
 

@@ -186,7 +186,8 @@ impl Border {
             | Request::Reserve { .. }
             | Request::EnableReserved { .. }
             | Request::Disable { .. }
-            | Request::Status { .. } => Reply::List(Vec::new()),
+            | Request::Status { .. }
+            | Request::Count { .. } => Reply::List(Vec::new()),
         }
     }
 }

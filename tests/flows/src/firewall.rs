@@ -1,8 +1,8 @@
 //! The middlebox of a flow: keeps the questions, answers them as told.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use midcom::{Failure, Gid, Lifetime, Prid, Reply, Request, RequestId, Tuple};
+use midcom::{Failure, Gid, Lifetime, Passed, Prid, Reply, Request, RequestId, Tuple};
 
 /// One middlebox.
 #[derive(Debug)]
@@ -14,11 +14,20 @@ pub(crate) struct Firewall {
     open: VecDeque<(RequestId, Request)>,
     rules: Vec<Prid>,
     prids: u32,
+    /// Packets that have passed each rule, where some have.
+    passed: BTreeMap<Prid, u64>,
 }
 
 impl Firewall {
     pub(crate) fn new(granted: Lifetime) -> Self {
-        Self { is_up: false, granted, open: VecDeque::new(), rules: Vec::new(), prids: 0 }
+        Self {
+            is_up: false,
+            granted,
+            open: VecDeque::new(),
+            rules: Vec::new(),
+            prids: 0,
+            passed: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn asked(&mut self, id: RequestId, request: Request) {
@@ -57,6 +66,11 @@ impl Firewall {
         self.rules.retain(|rule| *rule != prid);
     }
 
+    /// Packets have passed a rule since it is there, so many in all.
+    pub(crate) fn pass(&mut self, prid: Prid, packets: u64) {
+        self.passed.insert(prid, packets);
+    }
+
     /// A rule that somebody else left behind.
     pub(crate) fn plant(&mut self, prid: Prid) {
         self.rules.push(prid);
@@ -83,6 +97,11 @@ impl Firewall {
             }
             Request::Lifetime { lifetime, .. } => Reply::Lifetime(self.granted(*lifetime)),
             Request::List => Reply::List(self.rules.clone()),
+            Request::Count { prids } => {
+                let known = prids.iter().filter(|prid| self.rules.contains(*prid));
+                let packets = |prid| self.passed.get(prid).copied().unwrap_or(0);
+                Reply::Counted(known.map(|prid| Passed { prid: *prid, packets: packets(prid) }).collect())
+            }
             Request::Disable { lifetime, .. } => Reply::Disabled { prid: self.make(), lifetime: *lifetime },
             Request::Status { .. } => Reply::Ended,
         }

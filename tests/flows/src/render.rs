@@ -83,6 +83,10 @@ pub fn midcom(request: &Request) -> String {
         }
         Request::Status { prid } => format!("PRS {}", prid.0),
         Request::List => "PRL".into(),
+        Request::Count { prids } => {
+            let prids: Vec<String> = prids.iter().map(|prid| prid.0.to_string()).collect();
+            format!("PRC {}", prids.join(" "))
+        }
     }
 }
 

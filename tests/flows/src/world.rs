@@ -228,7 +228,8 @@ impl World {
     }
 
     /// `ok`, `ok all`, `ok 2` (of the open questions), `refuse NAME [N]`, `up`, `down`, `event PID LIFETIME`,
-    /// `plant PID` (a rule nobody asked for), `lose PID` (a rule is gone and nobody is told).
+    /// `plant PID` (a rule nobody asked for), `lose PID` (a rule is gone and nobody is told), `packets PID N` (so many have
+    /// passed it since it was made: what PRC then says).
     fn apply_firewall(&mut self, words: &str) -> Result<(), String> {
         let words: Vec<&str> = words.split(' ').collect();
         let number = |text: &str| text.parse::<u32>().map_err(|_| format!("{text} is no number"));
@@ -267,6 +268,10 @@ impl World {
             }
             ["plant", prid] => {
                 self.firewalls[0].plant(Prid(number(prid)?));
+                Ok(())
+            }
+            ["packets", prid, packets] => {
+                self.firewalls[0].pass(Prid(number(prid)?), number(packets)?.into());
                 Ok(())
             }
             ["lose", prid] => {

@@ -264,6 +264,7 @@ impl World {
             4 => Request::Lifetime { prid, lifetime },
             5 => Request::Lifetime { prid, lifetime: Lifetime::END },
             6 if what & 8 == 0 => Request::Status { prid },
+            7 if what & 8 == 0 => Request::Count { prids: vec![prid] },
             6 => Request::Disable { internal, external, lifetime },
             _ => Request::List,
         }
@@ -297,7 +298,7 @@ impl World {
 
     /// Does what is asked, in order; what the engine says is heard after that.
     fn carry_out(&mut self, out: Outbox<Output>) {
-        let mut verified = None;
+        let mut answers = Vec::new();
         for output in out {
             match output {
                 Output::Reply { session, tid, .. } => {
@@ -313,7 +314,11 @@ impl World {
                 }
                 Output::Verify { keys } => {
                     let drift = self.engine.verify(&keys);
-                    verified = Some(Input::Verified { drift });
+                    answers.push(Input::Verified { drift });
+                }
+                Output::Count { session, tid, rules } => {
+                    let passed = middlebox::count(&mut self.engine, &rules);
+                    answers.push(Input::Counted { session, tid, passed });
                 }
                 Output::Terminate { session } => {
                     self.alive.remove(&session);
@@ -324,7 +329,7 @@ impl World {
                 Output::Notify { .. } | Output::Event(_) | Output::ShutdownComplete => {}
             }
         }
-        if let Some(input) = verified {
+        for input in answers {
             self.input(input);
         }
         if !self.hold {

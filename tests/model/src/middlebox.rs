@@ -162,7 +162,9 @@ impl Middlebox {
             Request::List => Ok(Reply::List(
                 self.rules.iter().filter(|rule| rule.is_there).map(|rule| rule.prid).collect(),
             )),
-            Request::Status { .. } | Request::Disable { .. } => Err(Failure::NotApplicable),
+            Request::Status { .. } | Request::Disable { .. } | Request::Count { .. } => {
+                Err(Failure::NotApplicable)
+            }
         }
     }
 

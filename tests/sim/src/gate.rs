@@ -199,6 +199,7 @@ impl Gate {
                 }
                 Output::Apply { .. }
                 | Output::Verify { .. }
+                | Output::Count { .. }
                 | Output::Event(_)
                 | Output::ShutdownComplete => {
                     wishes.push(Wish::Machine(output));

@@ -152,7 +152,8 @@ impl World {
             | Event::Sent { .. }
             | Event::AnsweredAlone { .. }
             | Event::MiddleboxUp(_)
-            | Event::MiddleboxDown(_) => {}
+            | Event::MiddleboxDown(_)
+            | Event::CannotCount(_) => {}
         }
     }
 
@@ -205,6 +206,12 @@ impl World {
                     middlebox::Output::Verify { keys } => {
                         let (at, life) = (self.engine_time(gate), self.gates[gate].life);
                         self.queue.put(at, Happening::Verify { gate, life, keys });
+                    }
+                    middlebox::Output::Count { session, tid, rules } => {
+                        let passed = middlebox::count(&mut self.gates[gate].engine, &rules);
+                        let counted = middlebox::Input::Counted { session, tid, passed };
+                        self.gates[gate].inputs.push_back(counted);
+                        self.gate_works(gate);
                     }
                     middlebox::Output::Event(event) => self.gate_says(gate, event),
                     middlebox::Output::ShutdownComplete => complete = true,

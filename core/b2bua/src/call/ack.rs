@@ -36,6 +36,7 @@ impl Call {
         if initial {
             self.established = Some(ctx.now);
             ctx.event(Event::Established { call: self.id });
+            self.watch_media(ctx);
         }
         if self.ending.is_some() {
             //= RFC 3261 §15: the callee's BYE had to wait for this ACK.

@@ -140,6 +140,7 @@ impl Call {
             timer: None,
         }));
         self.stop_sessions(ctx);
+        self.unwatch_media(ctx);
         self.drop_held(ctx);
         self.fail_invite(ctx, &Verdict::terminated());
         self.drop_exchanges(ctx);

@@ -20,6 +20,7 @@ mod enforce;
 mod failure;
 mod hold;
 mod invite;
+mod media;
 mod offer;
 mod out;
 mod own;
@@ -95,6 +96,8 @@ pub(crate) struct Call {
     established: Option<Instant>,
     /// What the peers are still to be told about media.
     owed: Option<Box<own_offer::Owed>>,
+    /// What is known of its media, where a call without any is to end.
+    media: Option<Box<media::Watch>>,
 }
 
 /// A request as it arrived.

@@ -271,7 +271,8 @@ impl Call {
             | Request::Disable { .. }
             | Request::Lifetime { .. }
             | Request::Status { .. }
-            | Request::List => None,
+            | Request::List
+            | Request::Count { .. } => None,
         }
     }
 
@@ -346,6 +347,7 @@ impl Call {
         }
         self.ledger.completed(ctx.now, pair.early(), &mut ctx.shared.ids, &mut ctx.shared.requests);
         self.ask(ctx);
+        self.note_media_hold(ctx);
     }
 
     /// The exchange came to nothing.
@@ -397,6 +399,6 @@ fn prid(reply: &Reply) -> Option<Prid> {
         Reply::Reserved { prid, .. } | Reply::Enabled { prid, .. } | Reply::Disabled { prid, .. } => {
             Some(*prid)
         }
-        Reply::Lifetime(_) | Reply::Ended | Reply::Status(_) | Reply::List(_) => None,
+        Reply::Lifetime(_) | Reply::Ended | Reply::Status(_) | Reply::List(_) | Reply::Counted(_) => None,
     }
 }

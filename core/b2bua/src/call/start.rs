@@ -93,6 +93,7 @@ impl Call {
             started: ctx.now,
             established: None,
             owed: None,
+            media: None,
         }
     }
 

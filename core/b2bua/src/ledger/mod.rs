@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use machine::{Instant, Outbox};
 use midcom::{Direction, Failure, Gid, Lifetime, MiddleboxId, Prid, Reply, RequestId, Tuple};
-use sdp::{Flows, Media, MediaFlow, Refusal, Session};
+use sdp::{Flows, Media, MediaFlow, Protocol, Refusal, Session};
 use smallvec::SmallVec;
 
 use self::exchange::Exchange;
@@ -404,6 +404,42 @@ impl Ledger {
         lost.sort_unstable();
         lost.dedup();
         lost
+    }
+
+    /// The first middlebox of the path that `can` say what passes, and the rules that let packets pass there. Every packet of
+    /// the call crosses it. `None` while there is no such middlebox or no such rule.
+    #[must_use]
+    pub fn countable(&self, can: impl Fn(MiddleboxId) -> bool) -> Option<(MiddleboxId, Vec<Prid>)> {
+        let path = self.sites.iter().zip(&self.terms.path);
+        let (at, crossing) = path
+            .enumerate()
+            .find(|(_, (site, crossing))| site.up && can(crossing.middlebox))
+            .map(|(at, (_, crossing))| (at, crossing))?;
+        let open = |rule: &Rule| match rule.state {
+            State::Enabled(prid) if usize::from(rule.crossing) == at => Some(prid),
+            State::Enabled(_)
+            | State::Asked(_)
+            | State::Reserving(_)
+            | State::Reserved(_)
+            | State::Enabling(..)
+            | State::Doomed(..)
+            | State::Closing { .. }
+            | State::Unanswered => None,
+        };
+        let prids: Vec<Prid> = self.rules.iter().filter_map(open).collect();
+        (!prids.is_empty()).then_some((crossing.middlebox, prids))
+    }
+
+    /// True if both sides have agreed to send on some stream over UDP: if nothing passes then, something is wrong. A stream on
+    /// hold may be silent, and one over TCP.
+    #[must_use]
+    pub fn expects_media(&self) -> bool {
+        let talks = |flow: &&MediaFlow| {
+            flow.protocol == Protocol::Udp && flow.direction == sdp::Direction::SendRecv && !flow.is_held()
+        };
+        let peer =
+            |flow: &MediaFlow| self.agreed.b.iter().filter(talks).any(|peer| peer.stream == flow.stream);
+        self.agreed.a.iter().filter(talks).any(peer)
     }
 
     /// How many rules are or may be alive, reservations and those being closed included.

@@ -214,6 +214,7 @@ impl Driver {
                 Output::Reply { result: Err(_), .. }
                 | Output::Notify { .. }
                 | Output::Verify { .. }
+                | Output::Count { .. }
                 | Output::Terminate { .. }
                 | Output::Event(_)
                 | Output::ShutdownComplete => {}
@@ -242,7 +243,7 @@ impl Driver {
             (Reply::Ended, Request::Lifetime { prid, .. }) => {
                 self.known.remove(&prid);
             }
-            (Reply::Status(_) | Reply::List(_), _) => {}
+            (Reply::Status(_) | Reply::List(_) | Reply::Counted(_), _) => {}
             (reply, request) => panic!("{reply:?} to {request:?}"),
         }
     }

@@ -12,7 +12,7 @@ use midcom::{
 use crate::memory::{Memory, Packet, Route};
 use crate::{
     AgentId, AgentPolicy, BatchId, Config, Engine, Event, Input, Key, Middlebox, Operation, Output, Policy,
-    Realm, Realms, ReversePath, SessionId, Side, Transport,
+    Realm, Realms, ReversePath, SessionId, Side, Transport, count,
 };
 
 pub(super) const ALICE: AgentId = AgentId(1);
@@ -115,6 +115,10 @@ impl World {
                 Output::Verify { keys } => {
                     let drift = self.engine.verify(&keys);
                     self.input(Input::Verified { drift });
+                }
+                Output::Count { session, tid, rules } => {
+                    let passed = count(&mut self.engine, &rules);
+                    self.input(Input::Counted { session, tid, passed });
                 }
                 Output::Reply { .. }
                 | Output::Notify { .. }

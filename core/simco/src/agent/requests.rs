@@ -15,6 +15,7 @@ pub(super) enum Asked {
     End,
     Status,
     List,
+    Count,
 }
 
 impl Asked {
@@ -27,6 +28,7 @@ impl Asked {
             Request::Lifetime { .. } => Self::Lifetime,
             Request::Status { .. } => Self::Status,
             Request::List => Self::List,
+            Request::Count { .. } => Self::Count,
         }
     }
 
@@ -41,6 +43,7 @@ impl Asked {
             Self::End => matches!(reply, Reply::Ended),
             Self::Status => matches!(reply, Reply::Status(_)),
             Self::List => matches!(reply, Reply::List(_)),
+            Self::Count => matches!(reply, Reply::Counted(_)),
         }
     }
 }
@@ -136,7 +139,7 @@ pub(super) fn made(reply: &Reply) -> Option<Prid> {
         Reply::Reserved { prid, .. } | Reply::Enabled { prid, .. } | Reply::Disabled { prid, .. } => {
             Some(*prid)
         }
-        Reply::Lifetime(_) | Reply::Ended | Reply::Status(_) | Reply::List(_) => None,
+        Reply::Lifetime(_) | Reply::Ended | Reply::Status(_) | Reply::List(_) | Reply::Counted(_) => None,
     }
 }
 

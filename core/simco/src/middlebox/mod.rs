@@ -234,9 +234,11 @@ impl Session {
             Request::Enable { external, .. } | Request::EnableReserved { external, .. } => {
                 Asked::Enable(*external)
             }
-            Request::Disable { .. } | Request::Lifetime { .. } | Request::Status { .. } | Request::List => {
-                Asked::Other
-            }
+            Request::Disable { .. }
+            | Request::Lifetime { .. }
+            | Request::Status { .. }
+            | Request::List
+            | Request::Count { .. } => Asked::Other,
         }
     }
 

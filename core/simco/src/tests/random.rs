@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::wire::failure_of;
 use midcom::{
     Capabilities, Direction, Failure, Gid, IpVersionChoice, IpVersions, Lifetime, NatService, Network,
-    Notification, Parity, PortParity, Prid, Protocol, Reply, Request, RuleStatus, Tuple,
+    Notification, Parity, Passed, PortParity, Prid, Protocol, Reply, Request, RuleStatus, Tuple,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -101,6 +101,7 @@ pub(super) fn requests() -> impl Strategy<Value = Request> {
         (prids(), lifetimes()).prop_map(|(prid, lifetime)| Request::Lifetime { prid, lifetime }),
         prids().prop_map(|prid| Request::Status { prid }),
         Just(Request::List),
+        proptest::collection::vec(prids(), 1..50).prop_map(|prids| Request::Count { prids }),
     ]
 }
 
@@ -174,6 +175,9 @@ pub(super) fn replies() -> impl Strategy<Value = Reply> {
         Just(Reply::Ended),
         statuses().prop_map(Reply::Status),
         proptest::collection::vec(prids(), 0..50).prop_map(Reply::List),
+        proptest::collection::vec((prids(), any::<u64>()), 0..50).prop_map(|all| {
+            Reply::Counted(all.into_iter().map(|(prid, packets)| Passed { prid, packets }).collect())
+        }),
     ]
 }
 

@@ -236,9 +236,14 @@ impl<'o> Writer<'o> {
     /// Appends an attribute.
     pub(super) fn put(&mut self, kind: Kind, value: &[u8]) {
         debug_assert!(kind.takes(value.len()), "callers keep to the length of the attribute");
-        let [_, t1] = (kind as u16).to_be_bytes();
+        self.put_own(kind as u16, value);
+    }
+
+    /// Appends an attribute of any type, also of one that is ours alone.
+    pub(super) fn put_own(&mut self, number: u16, value: &[u8]) {
+        let [t0, t1] = number.to_be_bytes();
         let [l0, l1] = u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes();
-        self.out.extend_from_slice(&[0, t1, l0, l1]);
+        self.out.extend_from_slice(&[t0, t1, l0, l1]);
         self.out.extend_from_slice(value);
     }
 

@@ -13,9 +13,11 @@
 //! | `tuple` | address tuples (§4.3.8) |
 //! | `request` | what an agent sends (§5.2, §5.3.2 to §5.3.8) |
 //! | `reply` | what a middlebox sends (§5.1, §5.2, §5.3.9 to §5.3.19) |
+//! | `counters` | PRC, our own (`docs/simco.md`) |
 //! | `status` | the three answers to PRS (§5.3.13 to §5.3.15) |
 
 mod attribute;
+mod counters;
 mod failure;
 mod header;
 mod parameters;
@@ -26,6 +28,7 @@ mod tuple;
 mod types;
 
 pub use attribute::{OPAQUE_LEN_MAX, Opaque};
+pub use counters::COUNTED_MAX;
 pub use failure::{code_of, failure_of};
 pub use header::{BasicType, HEADER_LEN, Header};
 pub use parameters::Version;

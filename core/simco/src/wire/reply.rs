@@ -3,6 +3,7 @@
 use midcom::{Capabilities, Failure, Notification, Prid, Reply};
 
 use super::attribute::{self, Attributes, Form, Kind, Opaque, Writer};
+use super::counters;
 use super::parameters::Version;
 use super::tuple::{Extent, Location, Unassigned};
 use super::{BasicType, Header, NotificationType, ReplyType, code_of, failure_of, status};
@@ -114,6 +115,7 @@ pub fn encode_reply(tid: u32, reply: &Reply, unassigned: Unassigned, out: &mut V
         Reply::Ended => {}
         Reply::Status(rule) => status::write(&mut writer, rule, unassigned.version),
         Reply::List(prids) => prids.iter().for_each(|prid| writer.prid(*prid)),
+        Reply::Counted(passed) => counters::write(&mut writer, passed),
     }
     writer.finish();
 }
@@ -135,6 +137,7 @@ fn reply_type(reply: &Reply) -> ReplyType {
         Reply::Ended => ReplyType::Ended,
         Reply::Status(rule) => status::reply_type(rule),
         Reply::List(_) => ReplyType::List,
+        Reply::Counted(_) => ReplyType::Counted,
     }
 }
 
@@ -161,8 +164,8 @@ impl<'a> MiddleboxMessage<'a> {
     }
 
     fn decode_positive(kind: ReplyType, payload: &'a [u8]) -> Result<Self, Failure> {
-        // PRL has any number of PIDs, which `prids` reads; every other reply has each attribute at its place.
-        let sorted = if kind == ReplyType::List { &[] } else { payload };
+        // PRL and PRC have any number of attributes; every other reply has each at its place.
+        let sorted = if matches!(kind, ReplyType::List | ReplyType::Counted) { &[] } else { payload };
         let attributes = Attributes::read(sorted, form(kind))?;
         Ok(match kind {
             ReplyType::Established => Self::Established(attributes.capabilities()?),
@@ -179,6 +182,7 @@ impl<'a> MiddleboxMessage<'a> {
             ReplyType::EnableStatus => Self::Positive(Reply::Status(status::enabled(&attributes)?)),
             ReplyType::DisableStatus => Self::Positive(Reply::Status(status::disabled(&attributes)?)),
             ReplyType::List => Self::Positive(Reply::List(prids(payload)?)),
+            ReplyType::Counted => Self::Positive(Reply::Counted(counters::passed(payload)?)),
         })
     }
 
@@ -219,7 +223,7 @@ const fn form(kind: ReplyType) -> Form {
     match kind {
         ReplyType::Established => const { Form::of(&[Capabilities], &[]) },
         ReplyType::Authentication => const { Form::of(&[], &[Challenge, Token]) },
-        ReplyType::Terminated | ReplyType::Ended | ReplyType::List => Form::EMPTY,
+        ReplyType::Terminated | ReplyType::Ended | ReplyType::List | ReplyType::Counted => Form::EMPTY,
         ReplyType::Reserved | ReplyType::Enabled => {
             const { Form::of(&[Prid, Gid, Lifetime, Tuple], &[Tuple]) }
         }
@@ -269,8 +273,8 @@ fn enabled(attributes: &Attributes<'_>) -> Result<Reply, Failure> {
     })
 }
 
-/// The PIDs of a PRL reply.
-fn prids(mut payload: &[u8]) -> Result<Vec<Prid>, Failure> {
+/// The PIDs of a PRL reply, or of a PRC request.
+pub(super) fn prids(mut payload: &[u8]) -> Result<Vec<Prid>, Failure> {
     let mut prids = Vec::with_capacity(payload.len() / 8);
     while !payload.is_empty() {
         let (number, value, rest) = attribute::split(payload).ok_or(Failure::BadlyFormed)?;

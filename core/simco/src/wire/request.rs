@@ -3,6 +3,7 @@
 use midcom::{Failure, Request, Tuple};
 
 use super::attribute::{Attributes, Form, Kind, Opaque, Writer};
+use super::counters;
 use super::parameters::{EnableSet, ReserveSet, Version};
 use super::tuple::Location;
 use super::{BasicType, Header, RequestType};
@@ -43,6 +44,7 @@ impl AgentMessage<'_> {
             Self::Rule(Request::Lifetime { .. }) => RequestType::Lifetime,
             Self::Rule(Request::Status { .. }) => RequestType::Status,
             Self::Rule(Request::List) => RequestType::List,
+            Self::Rule(Request::Count { .. }) => RequestType::Count,
         }
     }
 
@@ -82,7 +84,9 @@ impl<'a> AgentMessage<'a> {
     /// values mean nothing; then [`Failure::Inconsistent`] for tuples at the wrong place and
     /// [`Failure::IllegalPortCount`] for a range of zero ports.
     pub fn decode_as(request_type: RequestType, payload: &'a [u8]) -> Result<Self, Failure> {
-        let attributes = Attributes::read(payload, form(request_type))?;
+        // PRC has any number of PIDs; every other request has each attribute at its place.
+        let sorted = if request_type == RequestType::Count { &[] } else { payload };
+        let attributes = Attributes::read(sorted, form(request_type))?;
         Ok(match request_type {
             RequestType::Establish => Self::Establish {
                 version: attributes.version()?,
@@ -103,6 +107,7 @@ impl<'a> AgentMessage<'a> {
             }
             RequestType::Status => Self::Rule(Request::Status { prid: attributes.prid()? }),
             RequestType::List => Self::Rule(Request::List),
+            RequestType::Count => Self::Rule(Request::Count { prids: counters::asked(payload)? }),
         })
     }
 }
@@ -113,7 +118,7 @@ const fn form(request_type: RequestType) -> Form {
     match request_type {
         RequestType::Establish => const { Form::of(&[Version], &[Challenge]) },
         RequestType::Authenticate => const { Form::of(&[], &[Token]) },
-        RequestType::Terminate | RequestType::List => Form::EMPTY,
+        RequestType::Terminate | RequestType::List | RequestType::Count => Form::EMPTY,
         RequestType::Reserve => const { Form::of(&[ReserveSet, Lifetime], &[Gid]) },
         RequestType::Enable => const { Form::of(&[EnableSet, Tuple, Tuple, Lifetime], &[Gid]) },
         RequestType::EnableReserved => const { Form::of(&[EnableSet, Tuple, Tuple, Lifetime, Prid], &[]) },
@@ -171,6 +176,7 @@ fn write_rule(writer: &mut Writer<'_>, request: &Request) {
         }
         Request::Status { prid } => writer.prid(*prid),
         Request::List => {}
+        Request::Count { prids } => prids.iter().for_each(|prid| writer.prid(*prid)),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Message sub-types, RFC 4540 §4.2.2 and §4.2.4.
 //!
+//! PRC is our own: `docs/simco.md`, "counters".
+//!
 //! §6 step 4 of the RFC garbles the list of sub-types that a request may have; the types here are the ones a request
 //! or a reply really has. See `docs/simco.md`.
 
@@ -26,6 +28,8 @@ pub enum RequestType {
     Status,
     /// PRL, policy rule list.
     List,
+    /// PRC, policy rule counters: not of the RFC.
+    Count,
 }
 
 impl RequestType {
@@ -43,6 +47,7 @@ impl RequestType {
             Self::Lifetime => 0x15,
             Self::Status => 0x21,
             Self::List => 0x22,
+            Self::Count => 0x71,
         }
     }
 
@@ -61,6 +66,7 @@ impl RequestType {
             0x15 => Some(Self::Lifetime),
             0x21 => Some(Self::Status),
             0x22 => Some(Self::List),
+            0x71 => Some(Self::Count),
             _ => None,
         }
     }
@@ -93,6 +99,8 @@ pub enum ReplyType {
     EnableStatus,
     /// PDS: status of a disable rule.
     DisableStatus,
+    /// PRC: counters.
+    Counted,
 }
 
 impl ReplyType {
@@ -112,6 +120,7 @@ impl ReplyType {
             Self::List => 0x22,
             Self::EnableStatus => 0x23,
             Self::DisableStatus => 0x24,
+            Self::Counted => 0x71,
         }
     }
 
@@ -131,6 +140,7 @@ impl ReplyType {
             0x22 => Some(Self::List),
             0x23 => Some(Self::EnableStatus),
             0x24 => Some(Self::DisableStatus),
+            0x71 => Some(Self::Counted),
             _ => None,
         }
     }
@@ -191,7 +201,7 @@ mod tests {
                 assert_eq!(notification.octet(), octet);
             }
         }
-        assert_eq!((requests, replies), (10, 12));
+        assert_eq!((requests, replies), (11, 13));
     }
 
     //= test RFC 4540 §4.2.2: PEA exists as a request only; PRD, PES and PDS as replies only.

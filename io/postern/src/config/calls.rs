@@ -91,8 +91,9 @@ static MEDIA_TIMEOUT: Key<OrOff> = Key {
     name: "media-timeout",
     kind: OrOff(Time { range: Duration::from_secs(10)..=Duration::from_secs(86_400) }),
     absent: Absent::Literal("\"off\""),
-    text: "Not in effect yet. A call that is not on hold and has had no media for this long in any of its pinholes is \
-           ended.",
+    text: "A call that is not on hold and in which nothing has passed any of its pinholes for this long, RTCP included, is \
+           ended. The agent half asks the middlebox four times in this time, at least once a minute; it needs Postern's own middlebox, \
+           because no RFC has a message for it (see `docs/simco.md`).",
 };
 
 pub(super) static SECTION: Section = Section {

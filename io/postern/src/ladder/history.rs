@@ -56,6 +56,7 @@ pub(crate) enum Verb {
     Plc { end: bool },
     Prs,
     Prl,
+    Prc,
 }
 
 /// One call.
@@ -136,6 +137,7 @@ impl History {
             | Event::AnsweredAlone { .. }
             | Event::MiddleboxUp(_)
             | Event::MiddleboxDown(_)
+            | Event::CannotCount(_)
             | Event::OrphanClosed { .. } => self.note(now, event),
         }
         None
@@ -211,6 +213,7 @@ fn fact(event: &Event) -> Option<(CallId, What)> {
         | Event::AnsweredAlone { .. }
         | Event::MiddleboxUp(_)
         | Event::MiddleboxDown(_)
+        | Event::CannotCount(_)
         | Event::OrphanClosed { .. } => return None,
     };
     Some(fact)
@@ -251,6 +254,7 @@ fn verb(request: &Request) -> (Verb, Option<Prid>) {
         Request::Lifetime { prid, lifetime } => (Verb::Plc { end: *lifetime == Lifetime::END }, Some(*prid)),
         Request::Status { prid } => (Verb::Prs, Some(*prid)),
         Request::List => (Verb::Prl, None),
+        Request::Count { .. } => (Verb::Prc, None),
     }
 }
 

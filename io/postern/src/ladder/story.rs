@@ -87,6 +87,7 @@ impl Story {
             Verb::Plc { end: false } => format!("PLC({about})"),
             Verb::Prs => format!("PRS({about})"),
             Verb::Prl => "PRL".to_owned(),
+            Verb::Prc => "PRC".to_owned(),
         };
         self.asked.insert(id, (verb, about));
         text
@@ -130,6 +131,7 @@ fn word(verb: Verb) -> &'static str {
         Verb::Plc { .. } => "PLC",
         Verb::Prs => "PRS",
         Verb::Prl => "PRL",
+        Verb::Prc => "PRC",
     }
 }
 

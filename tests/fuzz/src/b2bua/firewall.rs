@@ -107,7 +107,9 @@ impl Firewall {
                 }
             }
             Request::List => Reply::List(self.rules.keys().copied().collect()),
-            Request::Disable { .. } | Request::Status { .. } => panic!("asked for {request:?}"),
+            Request::Disable { .. } | Request::Status { .. } | Request::Count { .. } => {
+                panic!("asked for {request:?}")
+            }
         })
     }
 

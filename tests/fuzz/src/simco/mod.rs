@@ -147,7 +147,7 @@ fn tuple(number: u8) -> Tuple {
 fn request(number: u8) -> Request {
     let (internal, external, lifetime) = (tuple(number), tuple(number), Lifetime(60));
     let prid = Prid(u32::from(number >> 3));
-    match number % 8 {
+    match number % 9 {
         0 | 1 => Request::Enable {
             parity: Parity::Same,
             direction: Direction::Inbound,
@@ -168,6 +168,7 @@ fn request(number: u8) -> Request {
         4 => Request::Lifetime { prid, lifetime },
         5 => Request::Lifetime { prid, lifetime: Lifetime::END },
         6 => Request::Status { prid },
+        7 => Request::Count { prids: (0..=u32::from(number)).map(Prid).collect() },
         _ => Request::List,
     }
 }
@@ -197,6 +198,10 @@ fn reply(request: &Request, number: u8) -> Result<Reply, Failure> {
             lifetime,
             owner: "owner".repeat(usize::from(number)),
         }),
+        Request::Count { prids } => {
+            let passed = |prid: &Prid| Passed { prid: *prid, packets: number.into() };
+            Reply::Counted(prids.iter().map(passed).collect())
+        }
         Request::List => Reply::List((0..u32::from(number) * 80).map(Prid).collect()),
     })
 }

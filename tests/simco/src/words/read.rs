@@ -1,8 +1,8 @@
 //! Words to values.
 
 use midcom::{
-    Direction, Failure, Gid, IpVersionChoice, Lifetime, NatService, Parity, PortParity, Prid, Protocol,
-    Reply, Request, RuleStatus, Tuple,
+    Direction, Failure, Gid, IpVersionChoice, Lifetime, NatService, Parity, Passed, PortParity, Prid,
+    Protocol, Reply, Request, RuleStatus, Tuple,
 };
 use simco::wire::failure_of;
 
@@ -138,6 +138,7 @@ pub fn request(text: &str) -> Result<Request, String> {
         "lifetime" => Request::Lifetime { prid: fields.prid()?, lifetime: fields.lifetime()? },
         "status" => Request::Status { prid: fields.prid()? },
         "list" => Request::List,
+        "count" => Request::Count { prids: prids(text)? },
         other => return Err(format!("no request {other:?}")),
     })
 }
@@ -168,6 +169,7 @@ pub fn reply(text: &str) -> Result<Result<Reply, Failure>, String> {
         "lifetime" => Reply::Lifetime(fields.lifetime()?),
         "ended" => Reply::Ended,
         "rules" => Reply::List(prids(text)?),
+        "counted" => Reply::Counted(passed(text)?),
         "many-rules" => Reply::List((1..=fields.number("count")?).map(Prid).collect()),
         "reserve-rule" | "enable-rule" | "disable-rule" => Reply::Status(status(first(text), &fields)?),
         other => return Err(format!("no reply {other:?}")),
@@ -217,6 +219,16 @@ fn refused(text: &str) -> Result<Failure, String> {
 
 fn prids(text: &str) -> Result<Vec<Prid>, String> {
     text.split_whitespace().skip(1).map(|word| number(word).map(Prid)).collect()
+}
+
+/// `17:1000 18:0`: rules and what passed them.
+fn passed(text: &str) -> Result<Vec<Passed>, String> {
+    let one = |word: &str| {
+        let (prid, packets) = word.split_once(':').ok_or_else(|| format!("{word}: rule:packets"))?;
+        let packets = packets.parse().map_err(|error| format!("{packets}: {error}"))?;
+        Ok(Passed { prid: Prid(number(prid)?), packets })
+    };
+    text.split_whitespace().skip(1).map(one).collect()
 }
 
 fn first(text: &str) -> &str {

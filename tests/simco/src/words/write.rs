@@ -50,6 +50,14 @@ pub fn request_text(request: &Request) -> String {
         Request::Lifetime { prid, lifetime } => format!("lifetime prid={} lifetime={}", prid.0, lifetime.0),
         Request::Status { prid } => format!("status prid={}", prid.0),
         Request::List => "list".to_owned(),
+        Request::Count { prids } => prids.iter().fold("count".to_owned(), |mut text, prid| {
+            let _ = write!(text, " {}", prid.0);
+            text
+        }),
+        Reply::Counted(all) => all.iter().fold("counted".to_owned(), |mut text, passed| {
+            let _ = write!(text, " {}:{}", passed.prid.0, passed.packets);
+            text
+        }),
     }
 }
 

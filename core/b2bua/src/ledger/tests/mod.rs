@@ -236,7 +236,9 @@ fn text(request: &Request) -> String {
         }
         Request::Reserve { ports, group, .. } => format!("PRR {ports}{}", joins(group)),
         Request::Lifetime { prid, lifetime } => format!("PLC {} {}", prid.0, lifetime.0),
-        Request::Disable { .. } | Request::Status { .. } | Request::List => format!("{request:?}"),
+        Request::Disable { .. } | Request::Status { .. } | Request::List | Request::Count { .. } => {
+            format!("{request:?}")
+        }
     }
 }
 

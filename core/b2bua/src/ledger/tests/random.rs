@@ -19,9 +19,12 @@ enum Wire {
 fn prid_of(reply: &Reply) -> Option<Prid> {
     match reply {
         Reply::Enabled { prid, .. } | Reply::Reserved { prid, .. } => Some(*prid),
-        Reply::Disabled { .. } | Reply::Lifetime(_) | Reply::Ended | Reply::Status(_) | Reply::List(_) => {
-            None
-        }
+        Reply::Disabled { .. }
+        | Reply::Lifetime(_)
+        | Reply::Ended
+        | Reply::Status(_)
+        | Reply::List(_)
+        | Reply::Counted(_) => None,
     }
 }
 

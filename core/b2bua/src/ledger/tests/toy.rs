@@ -51,7 +51,7 @@ impl Toy {
                 rule.until = after(now, *lifetime);
                 Ok(Reply::Lifetime(*lifetime))
             }
-            Request::Disable { .. } | Request::Status { .. } | Request::List => {
+            Request::Disable { .. } | Request::Status { .. } | Request::List | Request::Count { .. } => {
                 panic!("a ledger never asks {request:?}")
             }
         }

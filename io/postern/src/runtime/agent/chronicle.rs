@@ -121,7 +121,8 @@ impl Chronicle {
             | Event::Ended { .. }
             | Event::AnsweredAlone { .. }
             | Event::MiddleboxUp(_)
-            | Event::MiddleboxDown(_) => {}
+            | Event::MiddleboxDown(_)
+            | Event::CannotCount(_) => {}
         }
     }
 
@@ -151,6 +152,11 @@ impl Chronicle {
             Event::MiddleboxUp(_) => log::info(format_args!("middlebox: session is up")),
             Event::MiddleboxDown(_) => {
                 log::warn(format_args!("middlebox: session is down; calls that need a pinhole are refused"));
+            }
+            Event::CannotCount(_) => {
+                log::warn(format_args!(
+                    "middlebox: it cannot say what has passed a pinhole: `media-timeout` has no effect"
+                ));
             }
             Event::OrphanClosed { prid, .. } => {
                 log::warn(format_args!("middlebox: rule {} belonged to no call and is closed", prid.0));
@@ -249,6 +255,7 @@ fn call_of(event: &Event) -> Option<CallId> {
         Event::AnsweredAlone { .. }
         | Event::MiddleboxUp(_)
         | Event::MiddleboxDown(_)
+        | Event::CannotCount(_)
         | Event::OrphanClosed { .. } => None,
     }
 }

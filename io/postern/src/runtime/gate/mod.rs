@@ -163,6 +163,10 @@ impl Gate {
                     let drift = self.engine.verify(&keys);
                     inputs.push_back(Input::Verified { drift });
                 }
+                Output::Count { session, tid, rules } => {
+                    let passed = middlebox::count(&mut self.engine, &rules);
+                    inputs.push_back(Input::Counted { session, tid, passed });
+                }
                 Output::Event(event) => self.chronicle.observe(&event),
                 Output::ShutdownComplete => {
                     // What has been said to the agents still has to leave.
