@@ -1,7 +1,7 @@
 //! What each transaction does when all is well: RFC 5189 §2.3, RFC 4540 §8.
 
 use machine::Machine;
-use midcom::{Failure, Lifetime, Prid, Reply, Request, RuleStatus};
+use midcom::{Failure, Lifetime, Passed, Prid, Reply, Request, RuleStatus};
 
 use super::world::*;
 use crate::{Input, Output, SessionId};
@@ -191,4 +191,36 @@ fn identifiers_are_not_used_twice_at_a_time() {
     prids.sort();
     prids.dedup();
     assert_eq!(prids.len(), 50);
+}
+
+#[test]
+fn what_has_passed_is_told_of_ones_own_rules_that_are_there() {
+    let mut world = World::new();
+    let (first, _) = world.enable(A1, inbound(20000));
+    let (second, _) = world.enable(A1, inbound(20002));
+    let (reserved, _) = world.reserve(A1);
+    let (other, _) = world.enable(B1, inbound(20004));
+    for destination in ["10.0.40.7:20000", "10.0.40.7:20001", "10.0.40.7:20004"] {
+        assert!(world.passes(FAR, destination));
+    }
+    let prids = vec![second, first, other, reserved, Prid(7)];
+    let passed = |prid, packets| Passed { prid, packets };
+    let told = vec![passed(second, 0), passed(first, 2), passed(reserved, 0)];
+    assert_eq!(world.ask(A2, Request::Count { prids: prids.clone() }), Ok(Reply::Counted(told)));
+    // An entry that is not there tells nothing: its rule is left out.
+    let key = world.keys()[0];
+    world.engine.lose(&key);
+    let Ok(Reply::Counted(told)) = world.ask(A1, Request::Count { prids }) else { panic!() };
+    assert_eq!(told.iter().map(|one| one.prid).collect::<Vec<_>>(), [second, reserved]);
+}
+
+#[test]
+fn rules_that_share_an_entry_count_the_same_packets() {
+    let mut world = World::new();
+    let (first, _) = world.enable(A1, inbound(20000));
+    let (second, _) = world.enable(A1, inbound(20000));
+    assert!(world.passes(FAR, "10.0.40.7:20000"));
+    let told = [first, second].map(|prid| Passed { prid, packets: 1 }).to_vec();
+    let asked = Request::Count { prids: vec![first, second] };
+    assert_eq!(world.ask(A1, asked), Ok(Reply::Counted(told)));
 }

@@ -69,6 +69,8 @@ proptest! {
 
     #[test]
     fn attributes_of_requests_may_come_in_any_order(request in random::requests(), turn in 0..6usize) {
+        // The reply to PRC follows the order of its PIDs.
+        prop_assume!(!matches!(request, midcom::Request::Count { .. }));
         let message = AgentMessage::Rule(request);
         let mut bytes = Vec::new();
         message.encode(1, &mut bytes);

@@ -54,10 +54,6 @@ pub fn request_text(request: &Request) -> String {
             let _ = write!(text, " {}", prid.0);
             text
         }),
-        Reply::Counted(all) => all.iter().fold("counted".to_owned(), |mut text, passed| {
-            let _ = write!(text, " {}:{}", passed.prid.0, passed.packets);
-            text
-        }),
     }
 }
 
@@ -91,6 +87,10 @@ pub fn reply_text(result: &Result<Reply, Failure>) -> String {
         Reply::Status(rule) => status(rule),
         Reply::List(prids) => prids.iter().fold("rules".to_owned(), |mut text, prid| {
             let _ = write!(text, " {}", prid.0);
+            text
+        }),
+        Reply::Counted(all) => all.iter().fold("counted".to_owned(), |mut text, passed| {
+            let _ = write!(text, " {}:{}", passed.prid.0, passed.packets);
             text
         }),
     }

@@ -12,7 +12,7 @@ use crate::sandbox;
 
 pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) {
     if let Connect::Tcp(address) = &config.middlebox.connect {
-        return remote(*address, findings);
+        return remote(config, *address, findings);
     }
     let socket = middlebox_socket(&config.run_dir);
     let running: Option<GateStatus> = client::ask(&socket, &Request::Status).ok();
@@ -125,15 +125,26 @@ fn not_proven(why: &str, mark: Mark) -> Finding {
     Finding::new(Grade::NotProven, format!("the firewall line could not be tried: {why}")).advise(lines(mark))
 }
 
-fn remote(address: std::net::SocketAddr, findings: &mut Vec<Finding>) {
+fn remote(config: &Config, address: std::net::SocketAddr, findings: &mut Vec<Finding>) {
     let patience = std::time::Duration::from_secs(3);
     findings.push(match std::net::TcpStream::connect_timeout(&address, patience) {
-        Ok(_) => Finding::new(Grade::Ok, format!("a middlebox listens at {address}"))
-            .advise("its firewall line is checked there: `postern check` on that machine"),
+        Ok(_) => {
+            Finding::new(Grade::Ok, format!("a middlebox listens at {address}")).advise(remote_advice(config))
+        }
         Err(error) => Finding::new(Grade::Problem, format!("no middlebox at {address}: {error}")).advise(
             "is `postern middlebox` running there, with `listen`, and this machine among its `peers`?",
         ),
     });
+}
+
+fn remote_advice(config: &Config) -> &'static str {
+    match config.calls.media_timeout {
+        None => "its firewall line is checked there: `postern check` on that machine",
+        Some(_) => {
+            "its firewall line is checked there: `postern check` on that machine\n\
+             `media-timeout` has an effect only if it is Postern's own; the agent half says so in its log if it is not"
+        }
+    }
 }
 
 /// The exact text for the usual firewalls.
