@@ -208,14 +208,12 @@ impl World {
 
     /// True if packets from that port of the phone outside reach the phone inside.
     pub(super) fn passes(&mut self, source: &str, destination: &str) -> bool {
-        let packet = Packet {
-            transport: Transport::Udp,
-            source: source.parse().unwrap(),
-            destination: destination.parse().unwrap(),
-            interface: if source.starts_with("10.0.40.") { "in" } else { "out" },
-            opens: false,
-        };
-        self.engine.passes(&packet, self.now)
+        self.engine.passes(&packet(source, destination), self.now)
+    }
+
+    /// Such a packet comes, and is counted where it passes.
+    pub(super) fn comes(&mut self, source: &str, destination: &str) {
+        self.engine.take(&packet(source, destination), 200);
     }
 
     /// The rule events that left, oldest first, and forgets everything that left.
@@ -240,6 +238,16 @@ impl World {
 
     pub(super) fn keys(&self) -> Vec<Key> {
         self.engine.keys().copied().collect()
+    }
+}
+
+fn packet<'p>(source: &str, destination: &str) -> Packet<'p> {
+    Packet {
+        transport: Transport::Udp,
+        source: source.parse().unwrap(),
+        destination: destination.parse().unwrap(),
+        interface: if source.starts_with("10.0.40.") { "in" } else { "out" },
+        opens: false,
     }
 }
 
