@@ -14,8 +14,8 @@ pub mod agent;
 pub mod middlebox;
 
 use midcom::{
-    Capabilities, Direction, Failure, Gid, IpVersions, Lifetime, Parity, Prid, Protocol, Reply, Request,
-    RuleStatus, Tuple,
+    Capabilities, Direction, Failure, Gid, IpVersions, Lifetime, Parity, Passed, Prid, Protocol, Reply,
+    Request, RuleStatus, Tuple,
 };
 
 use simco::wire::{HEADER_LEN, Header};
