@@ -5,6 +5,7 @@ use sip::message::{Builder, Message, Method};
 
 use super::early::Pair;
 use super::ending::{Asked, End, Farewell};
+use super::invite::Setup;
 use super::{Call, Request};
 use crate::context::Context;
 use crate::event::{Cause, Sip};
@@ -16,7 +17,7 @@ use crate::side::Side;
 impl Call {
     /// A side hangs up.
     pub(super) fn on_bye(&mut self, ctx: &mut Context<'_>, (from, pair): (Side, Pair), request: Request) {
-        if self.legs[from].dialog.is_none() {
+        if self.legs[from].dialog.is_none() || self.has_other_won(pair) {
             return self.on_early_bye(ctx, (from, pair), &request);
         }
         if self.ending.is_some() {
@@ -37,10 +38,14 @@ impl Call {
         }
     }
 
+    /// While another early dialog rings, or once it has won, BYE ends this one only.
     //= RFC 3261 §15: the caller may end an early dialog with BYE; the callee may not.
     fn on_early_bye(&mut self, ctx: &mut Context<'_>, (from, pair): (Side, Pair), request: &Request) {
-        let others = self.setup().is_some_and(|setup| setup.winner.is_none() && setup.alive() > 1);
+        let is_alive = self.is_pair_alive(pair);
+        let ringing = |setup: &Setup| setup.winner.is_none() && setup.alive() > usize::from(is_alive);
+        let others = self.setup().is_some_and(ringing) || self.has_other_won(pair);
         match (from, pair) {
+            (Side::A, _) if others && !is_alive => self.refuse_request(ctx, from, request, 481, &[]),
             (Side::A, Pair::Early(number)) if others => {
                 self.refuse_request(ctx, from, request, 200, &[]);
                 self.end_early(ctx, number, (Reason::CANCELLED, None), Some(&request.message));

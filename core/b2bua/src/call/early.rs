@@ -143,9 +143,13 @@ impl Call {
 
     /// True for an early dialog if another one has won, and its answer has gone to the ledger.
     pub(super) fn has_lost(&self, pair: Pair) -> bool {
+        self.has_other_won(pair) && !self.ledger.is_undecided()
+    }
+
+    /// True for an early dialog if another one has won, be its answer held or not.
+    pub(super) fn has_other_won(&self, pair: Pair) -> bool {
         let winner = self.setup().and_then(|setup| setup.winner).map(Pair::Early);
-        let other = |winner: Pair| pair != Pair::Call && pair != winner;
-        winner.is_some_and(other) && !self.ledger.is_undecided()
+        winner.is_some_and(|winner| pair != Pair::Call && pair != winner)
     }
 
     /// Lets the ledger work on what is exchanged in a pair of dialogs; false if another one has won.
