@@ -13,7 +13,8 @@ pub struct Limits {
     pub held: usize,
     /// Bytes of SDP in one message; above it the message is answered 513, an answer fails as unusable.
     pub sdp_bytes: usize,
-    /// Early dialogs of one INVITE; responses of further ones are ignored until one of them answers 2xx.
+    /// Early dialogs of one INVITE; responses of further ones are ignored until one of them answers 2xx. In each there is one
+    /// PRACK of our own at a time; a reliable response that would need a second is not taken, and its sender repeats it.
     pub forks: usize,
     /// Requests relayed at a time in one call; above it 500 with Retry-After.
     pub exchanges: usize,

@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use machine::TimerId;
 
 use super::Call;
+use super::early::Pair;
 use super::pinholes::Prepared;
+use super::reliable::rseq;
 use super::signal::Signal;
 use crate::context::{Context, Wake};
 use crate::event::Event;
@@ -101,6 +103,20 @@ impl Call {
     pub(super) fn holds_ring(&self) -> bool {
         let held = self.hold.held.as_ref().and_then(|(from, _)| self.hold.waiting[*from].front());
         matches!(held, Some(Signal::Ring { .. } | Signal::Met { .. }))
+    }
+
+    /// True while a reliable provisional response of this pair of dialogs waits.
+    pub(super) fn holds_reliable(&self, pair: Pair) -> bool {
+        let is_one = |signal: &Signal| match signal {
+            Signal::Ring { message, pair: of } => *of == pair && rseq(message).is_some(),
+            Signal::Try
+            | Signal::Met { .. }
+            | Signal::Connect { .. }
+            | Signal::Confirm { .. }
+            | Signal::Ask { .. }
+            | Signal::Reply { .. } => false,
+        };
+        self.hold.waiting.a.iter().chain(&self.hold.waiting.b).any(is_one)
     }
 
     fn take_held(&mut self, ctx: &mut Context<'_>) -> Option<(Side, Signal)> {

@@ -52,6 +52,14 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
+    /// True for PRACK.
+    fn acknowledges(&self) -> bool {
+        match self {
+            Self::Acknowledge | Self::Assure => true,
+            Self::Inform | Self::Undo(_) | Self::Refresh => false,
+        }
+    }
+
     /// True if it carries an offer that its answer must meet.
     fn offers(&self) -> bool {
         match self {
@@ -98,6 +106,11 @@ impl Call {
     /// True while an offer of our own is under way.
     pub(super) fn owns_offer(&self) -> bool {
         self.own.iter().any(|own| own.purpose.offers())
+    }
+
+    /// True while a PRACK of our own has no answer in this pair of dialogs.
+    pub(super) fn owns_prack(&self, pair: Pair) -> bool {
+        self.own.iter().any(|own| own.pair == pair && own.purpose.acknowledges())
     }
 
     fn take_own(&mut self, is: impl Fn(&State) -> bool) -> Option<OwnRequest> {

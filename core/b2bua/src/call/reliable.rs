@@ -4,7 +4,7 @@
 //!   18x (RSeq) --in order--> pinholes --+-- sender supports 100rel: 18x (RSeq of our own), repeated --PRACK--> passed on
 //!      |                                |        a second one waits for the PRACK of the first
 //!      |  repeated, out of order        '-- it does not: 18x, and a PRACK of our own
-//!      '--> not processed
+//!      '--> not processed, nor is one that comes before that PRACK has its answer
 //!   18x without -------> sender requires 100rel: 18x (RSeq of our own) without description, repeated --PRACK--> 200
 //! ```
 
@@ -124,7 +124,7 @@ impl Call {
     pub(super) fn is_in_order(&mut self, ctx: &Context<'_>, pair: Pair, message: &Message) -> bool {
         let Some(rseq) = rseq(message) else { return true };
         // It will be repeated, and may find a place then.
-        if !self.has_room(ctx, pair) {
+        if !self.has_room(ctx, pair) || self.is_ending_reliable(pair) {
             return false;
         }
         let Some(agreement) = self.agreement_mut(pair) else { return false };
@@ -138,6 +138,14 @@ impl Call {
         let unacknowledged = reliable.map_or(0, |reliable| reliable.waiting.len());
         let waiting = self.waiting(by) + unacknowledged;
         waiting == 0 || waiting + 1 < ctx.config.limits.held
+    }
+
+    /// True while a reliable response of this pair that goes no further waits for its pinholes, or has a PRACK of ours without
+    /// an answer: in one pair there is one at a time, whatever its sender does.
+    ///
+    //= RFC 3262 §3: before the first is acknowledged there must be no second; later ones had better wait as well.
+    fn is_ending_reliable(&self, pair: Pair) -> bool {
+        !self.can_acknowledge() && (self.owns_prack(pair) || self.holds_reliable(pair))
     }
 
     /// True if the sender of the INVITE under way can acknowledge provisional responses.
