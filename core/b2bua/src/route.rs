@@ -71,9 +71,7 @@ fn is_listener(listener: &Listener, uri: &Uri<'_>) -> bool {
 /// the whole Internet, that does not make private addresses its own: nobody outside shall have the inside called.
 pub(crate) fn is_in(config: &Config, realm: RealmId, address: IpAddr) -> bool {
     let address = address.to_canonical();
-    let ours = |own: &Listener| own.address.ip() == address;
-    let own = config.realms.iter().any(|realm| realm.pinholes.media.own_addresses.contains(&address));
-    if own || config.listeners.iter().any(ours) || !is_unicast(address) {
+    if is_ours(config, address) || !is_unicast(address) {
         return false;
     }
     let hop = |route: &Route| route.next_hop.host == Host::Address(address);
@@ -88,6 +86,48 @@ pub(crate) fn is_in(config: &Config, realm: RealmId, address: IpAddr) -> bool {
     let elsewhere = (0..).map(RealmId).zip(&config.realms).filter(|(id, _)| *id != realm);
     let closest = elsewhere.filter_map(|(_, other)| around(other)).all(|there| there < here);
     closest && (here > 0 || !is_private(address))
+}
+
+/// True if a peer of a realm may have its requests sent to an address that it names (Contact, Record-Route), other than the
+/// one where it was found, which is `found_at`.
+///
+/// Servers need not lie in media networks, so that this is wider than [`is_in`]: what no other realm has. The other realms
+/// have their next hops and what lies closer to their media networks; the whole Internet is close to nothing private. A
+/// private address that no realm names is that of the peer only if the peer is at a private address itself and its realm is
+/// not the whole Internet.
+pub(crate) fn may_be_at(config: &Config, realm: RealmId, found_at: IpAddr, address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    if is_ours(config, address) || !is_unicast(address) {
+        return false;
+    }
+    let hop = |route: &&Route| route.next_hop.host == Host::Address(address);
+    let mut hops = config.routes.iter().filter(hop).peekable();
+    if hops.peek().is_some() {
+        return hops.any(|route| route.to == realm);
+    }
+    let around = |realm: &Realm| {
+        let lengths = realm.pinholes.media.networks.iter().filter(|network| network.contains(&address));
+        lengths.map(|network| network.prefix_len()).filter(|length| *length > 0 || !is_private(address)).max()
+    };
+    let Some(own) = config.realm(realm) else { return false };
+    let elsewhere = (0..).map(RealmId).zip(&config.realms).filter(|(id, _)| *id != realm);
+    match (around(own), elsewhere.filter_map(|(_, other)| around(other)).max()) {
+        (Some(here), there) => there.is_none_or(|there| there < here),
+        (None, Some(_)) => false,
+        (None, None) if is_private(address) => is_private(found_at.to_canonical()) && !is_everywhere(own),
+        (None, None) => true,
+    }
+}
+
+/// True if a realm's media networks are the whole Internet.
+fn is_everywhere(realm: &Realm) -> bool {
+    realm.pinholes.media.networks.iter().any(|network| network.prefix_len() == 0)
+}
+
+/// True if the machine itself has an address.
+fn is_ours(config: &Config, address: IpAddr) -> bool {
+    let own = config.realms.iter().any(|realm| realm.pinholes.media.own_addresses.contains(&address));
+    own || config.listeners.iter().any(|listener| listener.address.ip() == address)
 }
 
 fn is_unicast(address: IpAddr) -> bool {

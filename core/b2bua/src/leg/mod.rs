@@ -170,6 +170,7 @@ impl Leg {
     ///
     //= RFC 3261 §12.2.1.1: the first of the route set, or the remote target.
     //= exception RFC 3263 §4: a name there is not looked up again; the peer stays where it was found first.
+    //= exception RFC 3261 §12.2.1.1: so it does if the address is that of another realm.
     pub(crate) fn next_hop(&self, config: &Config) -> Hop {
         self.dialog.as_ref().map_or(self.hop, |dialog| self.hop_of(config, dialog))
     }
@@ -188,6 +189,8 @@ impl Leg {
         match config.listener_in(self.realm, protocol) {
             // The connection that exists is used, whatever port the peer would accept another one on.
             _ if same_peer => Hop { remote, ..self.hop },
+            // Nobody has another realm called from inside of it.
+            _ if !route::may_be_at(config, self.realm, self.hop.remote.ip(), remote.ip()) => self.hop,
             Some(listener) => Hop { listener, protocol, remote, connection: None },
             None => self.hop,
         }
