@@ -254,6 +254,7 @@ pub(crate) fn phrase(code: u16) -> &'static str {
         408 => "Request Timeout",
         415 => "Unsupported Media Type",
         420 => "Bad Extension",
+        422 => "Session Interval Too Small",
         421 => "Extension Required",
         480 => "Temporarily Unavailable",
         481 => "Call/Transaction Does Not Exist",

@@ -54,7 +54,8 @@ static RESERVE: Key<Bool> = Key {
     kind: Bool,
     absent: Absent::Literal("true"),
     text: "Whether the middlebox must set aside what the answer will need before the callee hears \
-           of the call, so that no telephone rings for a call that the firewall will not let through.",
+           of the call, so that no telephone rings for a call for which the firewall has no room. A refusal of the very \
+           address or port that the callee answers with is seen only then; `precondition` prevents that too.",
 };
 static CRUCIAL: Key<Either<OneOf<CommonCrucial>, List<Word>>> = Key {
     name: "crucial",

@@ -99,7 +99,8 @@ static PRECONDITION: Key<OneOf<Precondition>> = Key {
     absent: Absent::Literal("\"off\""),
     text: "Whether phones of this realm are asked, with a precondition of this type, to ring only when the pinholes are \
            there, although the caller did not ask (RFC 3312). A phone that cannot is called again without it at once, and \
-           not asked again for an hour.",
+           not asked again for an hour; one that ignores what it is asked rings anyway. Use `fw` towards phones that know the \
+           draft, `qos` towards those that know only RFC 3312.",
 };
 static SESSION_EXPIRES: Key<OrOff> = Key {
     name: "session-expires",

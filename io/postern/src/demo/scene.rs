@@ -74,8 +74,7 @@ impl Told {
     }
 }
 
-const NO_RESERVATION: &str =
-    "As the draft draws it: nothing is reserved before the callee answers (reserve = false).";
+const NO_RESERVATION: &str = "As the draft draws it: nothing is reserved before the callee answers (reserve = false). PID_A2 is PID_A, narrowed.";
 const PORT_AND_NO_RESERVATION: &str = "The callee answers with a port that the firewall's policy forbids. Nothing is reserved (reserve = false).";
 const BY_POLICY: Told = Told { status: 403, class: "firewall policy" };
 

@@ -33,6 +33,8 @@ struct Story {
     rules: BTreeMap<Prid, String>,
     /// Rules named so far toward each side.
     counts: [u32; 2],
+    /// Reservations named so far.
+    reservations: u32,
 }
 
 impl Story {
@@ -72,10 +74,17 @@ impl Story {
     }
 
     fn asked(&mut self, id: u32, verb: Verb, toward: Option<Side>, prid: Option<Prid>) -> String {
-        let about = match (prid, toward) {
-            (Some(prid), _) => self.name(prid),
-            (None, Some(side)) => self.next_name(side),
-            (None, None) => String::new(),
+        let about = match (verb, prid, toward) {
+            // A reservation becomes the rule of a side.
+            (Verb::Pea, Some(prid), Some(side)) => {
+                let name = self.next_name(side);
+                self.rules.insert(prid, name.clone());
+                name
+            }
+            (_, Some(prid), _) => self.name(prid),
+            (_, None, Some(side)) => self.next_name(side),
+            (Verb::Prr, None, None) => self.next_reservation(),
+            (_, None, None) => String::new(),
         };
         let description = toward.map_or_else(String::new, |side| format!("SDP_{side}"));
         let text = match verb {
@@ -101,7 +110,8 @@ impl Story {
                 if let Some(prid) = prid.filter(|_| !about.is_empty()) {
                     self.rules.entry(prid).or_insert_with(|| about.clone());
                 }
-                (format!("{word} PR({about})"), String::new())
+                let about = if about.is_empty() { about } else { format!("({about})") };
+                (format!("{word} PR{about}"), String::new())
             }
             Err(failure) => (format!("{word} NR"), failure.to_string()),
         }
@@ -119,6 +129,14 @@ impl Story {
         };
         *count += 1;
         if *count == 1 { format!("PID_{side}") } else { format!("PID_{side}{count}") }
+    }
+}
+
+impl Story {
+    /// `RES`, then `RES2`: what a reservation is called until it is the rule of a side.
+    fn next_reservation(&mut self) -> String {
+        self.reservations += 1;
+        if self.reservations == 1 { "RES".to_owned() } else { format!("RES{}", self.reservations) }
     }
 }
 
@@ -248,6 +266,32 @@ mod tests {
             "PLC(PID_A,LT=0)",
             "PLC PR(PID_A)",
             "ARE(PID_A2,LT=0)",
+        ];
+        assert_eq!(texts(&facts), expected);
+    }
+
+    #[test]
+    fn a_reservation_becomes_the_rule_of_a_side() {
+        let asked = |id, verb, toward, prid| What::Asked { id, verb, toward, prid };
+        let facts = [
+            asked(1, Verb::Prr, None, None),
+            What::Answered { id: 1, result: Ok(Some(Prid(70))) },
+            asked(2, Verb::Prr, None, None),
+            What::Answered { id: 2, result: Ok(Some(Prid(71))) },
+            asked(3, Verb::Pea, Some(Side::B), Some(Prid(70))),
+            What::Answered { id: 3, result: Ok(Some(Prid(70))) },
+            asked(4, Verb::Plc { end: true }, None, Some(Prid(71))),
+            asked(5, Verb::Plc { end: true }, None, Some(Prid(70))),
+        ];
+        let expected = [
+            "PRR",
+            "PRR PR(RES)",
+            "PRR",
+            "PRR PR(RES2)",
+            "PEA(SDP_B)",
+            "PEA PR(PID_B)",
+            "PLC(RES2,LT=0)",
+            "PLC(PID_B,LT=0)",
         ];
         assert_eq!(texts(&facts), expected);
     }

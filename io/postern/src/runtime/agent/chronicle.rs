@@ -213,7 +213,7 @@ pub(crate) fn epitaph(record: &Record) -> String {
             Some(Cause::Cancelled | Cause::Refused(_)) => why,
             Some(Cause::Bye(_) | Cause::Cut(_) | Cause::Revoked(_) | Cause::Kicked | Cause::Shutdown)
             | None => {
-                format!("{why}, never answered")
+                format!("{why}, never connected")
             }
         },
     }
@@ -289,6 +289,6 @@ mod tests {
         let why = "firewall temporarily closed: the pinhole was taken away, stream 1";
         let revoked = format!("revoked by the firewall, cut with 500: {why}, after 1.5 s");
         assert_eq!(ended(true, Cause::Revoked(500), why), revoked);
-        assert_eq!(ended(false, Cause::Kicked, ""), "kicked by an operator, never answered");
+        assert_eq!(ended(false, Cause::Kicked, ""), "kicked by an operator, never connected");
     }
 }
