@@ -179,11 +179,20 @@ impl Call {
         }
         ctx.stop(&mut invite.timer);
         invite.client = Client::Idle;
-        let hop = self.legs[to].hop;
         match invite.is_initial() {
-            true => self.call_out(ctx, hop),
+            true => self.call_for_longer(ctx),
             false => self.send_reinvite(ctx),
         }
         true
+    }
+
+    /// The early dialogs are gone with the INVITE that was refused; what we have put in is put in anew.
+    fn call_for_longer(&mut self, ctx: &mut Context<'_>) {
+        self.forget_early(ctx, 422);
+        if self.inserted_type().is_some() {
+            self.offer_anew();
+        }
+        let hop = self.legs.b.hop;
+        self.call_out(ctx, hop);
     }
 }
