@@ -206,6 +206,11 @@ impl Call {
         }
     }
 
+    /// True while what is said in it may still be the call's: it has neither ended nor lost.
+    pub(super) fn is_pair_open(&self, pair: Pair) -> bool {
+        self.is_pair_alive(pair) && !self.has_other_won(pair)
+    }
+
     /// Our tag in a pair of dialogs.
     pub(super) fn tag_of(&self, side: Side, pair: Pair) -> Tag {
         let early = match (side, pair) {
@@ -227,6 +232,7 @@ impl Call {
         let Some(early) = self.early_mut(number) else { return };
         early.ended = Some(reason);
         early.agreement.stop(ctx);
+        self.drop_own_in(ctx, Pair::Early(number));
         let ours = passed_on.is_none().then_some(reason);
         let side = (Side::B, Pair::Early(number));
         let Some((builder, hop)) = self.request_in(ctx, side, &Method::Bye, passed_on) else { return };

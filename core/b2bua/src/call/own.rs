@@ -179,6 +179,13 @@ impl Call {
         }
     }
 
+    /// An early dialog ends: nobody waits for the answers in it.
+    pub(super) fn drop_own_in(&mut self, ctx: &mut Context<'_>, pair: Pair) {
+        for own in self.own.extract_if(.., |own| own.pair == pair) {
+            own.stop(ctx);
+        }
+    }
+
     /// The call ends: nobody waits for the answers.
     pub(super) fn drop_own(&mut self, ctx: &mut Context<'_>) {
         for own in self.own.drain(..) {

@@ -233,6 +233,9 @@ impl Call {
 
     /// Something happened that nobody but us waits for.
     fn advance(&mut self, ctx: &mut Context<'_>, pair: Pair, what: Happening, pause: Duration) {
+        if !self.is_pair_open(pair) {
+            return;
+        }
         match self.on_happening(pair, what) {
             Action::Update => self.inform(ctx, pair),
             Action::Pause => self.ask_again(ctx, (Side::B, pair), pause, Purpose::Inform),
@@ -281,7 +284,7 @@ impl Call {
 
     /// Our UPDATE is answered, or will not be.
     pub(super) fn on_informed(&mut self, ctx: &mut Context<'_>, pair: Pair, outcome: Outcome) {
-        if self.insertion().is_none() {
+        if self.insertion().is_none() || !self.is_pair_open(pair) {
             return;
         }
         match outcome {
@@ -308,6 +311,9 @@ impl Call {
 
     /// The pinholes of what the callee answered to our UPDATE are confirmed: this is what the caller will get.
     pub(super) fn on_met(&mut self, ctx: &mut Context<'_>, message: &Message, pair: Pair) {
+        if !self.is_pair_open(pair) {
+            return;
+        }
         if let Some(dialog) = self.dialog_mut(Side::B, pair) {
             // A Contact that cannot be read leaves the peer where it was.
             let _unreadable = dialog.refresh(message);
