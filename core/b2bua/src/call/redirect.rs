@@ -210,6 +210,10 @@ impl Call {
             self.ledger.shows_other(number);
             early.ended = Some(Reason { cause: status, text: "redirected" });
         }
+        //= RFC 3261 §12.3: a final failure ends them; another target may choose the same tag.
+        for early in &mut setup.early {
+            early.dialogs.b = None;
+        }
         self.move_exchanges(ctx, None);
         self.move_own(ctx, None);
     }
