@@ -102,6 +102,8 @@ pub enum Why {
     NoPeerNetwork,
     #[error("the two sides use different IP versions")]
     DifferentVersions,
+    #[error("the answer has not as many streams as the offer")]
+    DifferentStreams,
 }
 
 /// `stream 2 (video): 10.0.0.9 is outside the media networks`. Streams are counted from 1, as people count.

@@ -19,14 +19,16 @@ pub(super) struct Exchange {
     /// Who offers.
     pub(super) by: Side,
     pub(super) offer: Flows,
+    /// How many m-lines the offer has, those that are turned off included.
+    streams: u16,
     /// The answer, or the last preview of it.
     pub(super) answer: Option<Flows>,
 }
 
 impl Exchange {
     /// One that has just begun.
-    pub(super) fn new(by: Side, offer: Flows) -> Self {
-        Self { by, offer, answer: None }
+    pub(super) fn new(by: Side, offer: Flows, streams: u16) -> Self {
+        Self { by, offer, streams, answer: None }
     }
 }
 
@@ -69,7 +71,7 @@ impl Ledger {
         ids: &mut RequestIds,
         out: Out<'_>,
     ) -> Result<Step, Refusal> {
-        let offer = self.read(by, offer)?;
+        let (offer, streams) = (self.read(by, offer)?, offer.streams());
         let needed = self.needed_before_answer(by, &offer);
         // An unchanged place keeps the rules it has, wide or narrow.
         let missing: Missing =
@@ -80,7 +82,7 @@ impl Ledger {
         for rule in &mut self.rules {
             rule.marks.preview = rule.marks.preview.and(shown_by_others);
         }
-        self.exchange = Some(Box::new(Exchange::new(by, offer)));
+        self.exchange = Some(Box::new(Exchange::new(by, offer, streams)));
         let marks = Marks { held: true, ..Marks::default() };
         for (crossing, pinhole) in missing {
             self.fill(now, crossing, pinhole, marks, ids, out);
@@ -129,8 +131,12 @@ impl Ledger {
         ids: &mut RequestIds,
         out: Out<'_>,
     ) -> Result<Step, Refusal> {
-        let answer = self.read(by, answer)?;
+        let (answer, streams) = (self.read(by, answer)?, answer.streams());
         let offer = match &self.exchange {
+            //= RFC 3264 §6: an m-line for each of the offer, and no other.
+            Some(exchange) if exchange.by == by.other() && exchange.streams != streams => {
+                return Err(Refusal { stream: None, why: Why::DifferentStreams });
+            }
             Some(exchange) if exchange.by == by.other() => exchange.offer.clone(),
             // An answer that nobody asked for speaks of the other side's last description.
             Some(_) | None => self.agreed[by.other()].clone(),
@@ -149,7 +155,7 @@ impl Ledger {
             .copied()
             .collect();
         self.has_room(missing.len())?;
-        self.exchange = Some(Box::new(Exchange { by: by.other(), offer, answer: Some(answer) }));
+        self.exchange = Some(Box::new(Exchange { by: by.other(), offer, streams, answer: Some(answer) }));
         let marks = Marks { held: true, preview, ..Marks::default() };
         for (crossing, pinhole) in missing {
             self.fill(now, crossing, pinhole, marks, ids, out);
@@ -300,7 +306,7 @@ impl Ledger {
     /// What the answer needs that has not left yet.
     fn awaited(&self) -> Missing {
         match self.exchange.as_deref() {
-            Some(Exchange { by, offer, answer: Some(answer) }) => {
+            Some(Exchange { by, offer, answer: Some(answer), .. }) => {
                 self.all_desired(&self.agree(*by, offer, answer))
             }
             Some(_) | None => Missing::new(),

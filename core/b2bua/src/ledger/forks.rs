@@ -81,13 +81,16 @@ impl Ledger {
             return;
         }
         // It has been read before, with the INVITE.
-        let offer = offer.and_then(|offer| self.read(Side::A, offer).ok());
+        let offer = offer.and_then(|offer| Some((self.read(Side::A, offer).ok()?, offer.streams())));
         let needs = self.needed_now();
         let Some(forks) = self.forks.as_deref_mut() else { return };
         let known = forks.others.iter().position(|fork| fork.dialog == dialog);
         let (agreed, exchange) = match known.map(|position| forks.others.remove(position)) {
             Some(fork) => (fork.agreed, fork.exchange),
-            None => (Sides::default(), offer.map(|offer| Box::new(Exchange::new(Side::A, offer)))),
+            None => (
+                Sides::default(),
+                offer.map(|(offer, streams)| Box::new(Exchange::new(Side::A, offer, streams))),
+            ),
         };
         let before = std::mem::replace(&mut forks.dialog, dialog);
         let agreed = std::mem::replace(&mut self.agreed, agreed);
