@@ -38,8 +38,7 @@ pub(crate) fn is_unmet(description: &[u8]) -> bool {
         return false;
     }
     let Ok(session) = Session::parse(description) else { return false };
-    let is_met = |stream, of| Table::of(&session, stream, of).is_none_or(|table| table.is_met());
-    (0..session.streams()).any(|stream| attributes(&session, stream).any(|line| !is_met(stream, line.of)))
+    (0..session.streams()).any(|stream| Table::all(&session, stream).values().any(|table| !table.is_met()))
 }
 
 /// True if a description says something about this type.
@@ -165,6 +164,8 @@ mod tests {
         assert_eq!(wanted(PLAIN.as_bytes()), None);
         assert!(is_unmet(asked(LINES).as_bytes()) && !is_unmet(PLAIN.as_bytes()));
         assert!(!is_unmet(asked(LINES).replace("none", "sendrecv").as_bytes()));
+        let met: String = (0..900).map(|number| format!("a=curr:x{number} e2e none\r\n")).collect();
+        assert!(!is_unmet(asked(&met).as_bytes()) && is_unmet(asked(&(met + LINES)).as_bytes()));
         assert!(failed(PLAIN.as_bytes(), Type::Fw).is_none());
     }
 }

@@ -20,7 +20,7 @@ use crate::line::{Line, words};
 pub use table::{Place, Row, Table};
 
 /// What must be there before the callee is alerted (RFC 3312 §4, precondition-type).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Type<'a> {
     /// `fw`: every firewall on the path lets the stream through (draft-kiesel-mmusic-firewall-sip-00 §5.2).
     Fw,

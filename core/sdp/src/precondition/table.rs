@@ -11,6 +11,8 @@
 //! So an answerer follows what it knows by itself, and the offer where it knows nothing; the offerer then takes over
 //! the answer. Both tables are the same afterwards, each seen from its side.
 
+use std::collections::BTreeMap;
+
 use super::{Attribute, Directions, Kind, StatusType, Strength, Type, attributes};
 use crate::Session;
 
@@ -96,6 +98,16 @@ impl Table {
             table.read(line);
         }
         Some(table)
+    }
+
+    /// The tables of all types that a description speaks of in a stream, each seen by its writer.
+    #[must_use]
+    pub fn all<'s>(session: &'s Session<'_>, stream: u16) -> BTreeMap<Type<'s>, Self> {
+        let mut tables: BTreeMap<Type<'s>, Self> = BTreeMap::new();
+        for line in attributes(session, stream) {
+            tables.entry(line.of).or_default().read(line);
+        }
+        tables
     }
 
     fn read(&mut self, line: Attribute<'_>) {
