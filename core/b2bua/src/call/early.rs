@@ -112,7 +112,9 @@ impl Call {
         if let Some(known) = setup.early_of(response) {
             return Some(Pair::Early(known));
         }
-        let full = setup.early.len() >= ctx.config.limits.forks.min(usize::from(u8::MAX));
+        // Those of a target that has failed are gone, but keep their numbers.
+        let known = setup.early.iter().filter(|early| early.dialogs.b.is_some()).count();
+        let full = known >= ctx.config.limits.forks.min(usize::from(u8::MAX));
         if full && !wins { None } else { self.make_early(ctx, response).map(Pair::Early) }
     }
 
