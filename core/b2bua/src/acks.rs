@@ -27,6 +27,8 @@ pub(crate) struct Ack {
     pub(crate) bytes: Bytes,
     /// The To-tag of the 2xx it answers.
     pub(crate) remote_tag: Box<str>,
+    /// How many 2xx responses of others have been ended since.
+    pub(crate) strays: u8,
 }
 
 /// All ACKs that may have to be repeated, by the INVITE transaction they belong to.
@@ -52,6 +54,11 @@ impl Acks {
         let Self { sent, ends } = self;
         onlooker.see(ends);
         see_map(sent, onlooker);
+    }
+
+    /// Another 2xx has come for this INVITE, in a dialog that nobody wants: the count to be raised.
+    pub(crate) fn strays_of(&mut self, invite: ClientKey) -> Option<&mut u8> {
+        self.sent.get_mut(&invite).map(|ack| &mut ack.strays)
     }
 
     /// What was sent for this INVITE.

@@ -418,6 +418,10 @@ impl Context<'_> {
         if *ack.remote_tag == *tag {
             return self.repeat(ack.hop, ack.bytes);
         }
+        let config = self.config;
+        if !self.shared.acks.strays_of(invite).is_some_and(|strays| stray::has_room(strays, config)) {
+            return;
+        }
         let recipient = Recipient { call: ack.call, side: ack.side };
         stray::refuse(self, recipient, ack.hop, message, Reason::CANCELLED);
     }

@@ -274,7 +274,7 @@ impl Context<'_> {
         // A copy is as large as the message; what was sent has room to spare.
         let bytes = Bytes::copy_from_slice(&bytes);
         let until = self.now + self.config.timers.t1_64();
-        let ack = Ack { call: to.call, side: to.side, hop, bytes, remote_tag: remote_tag.into() };
+        let ack = Ack { call: to.call, side: to.side, hop, bytes, remote_tag: remote_tag.into(), strays: 0 };
         self.shared.acks.keep(until, invite, ack);
         self.sent(to, message);
         self.transmit();

@@ -16,6 +16,10 @@ pub struct Limits {
     /// Early dialogs of one INVITE; responses of further ones are ignored until one of them answers 2xx. In each there is one
     /// PRACK of our own at a time; a reliable response that would need a second is not taken, and its sender repeats it.
     pub forks: usize,
+    /// 2xx responses to one INVITE that make a dialog which nobody wants, and are acknowledged and ended, repetitions included:
+    /// as many before the caller's ACK and as many after it. Further ones are ignored; whoever sent them ends its dialog
+    /// itself, because it gets no ACK (RFC 3261 §13.3.1.4).
+    pub strays: usize,
     /// Requests relayed at a time in one call; above it 500 with Retry-After.
     pub exchanges: usize,
     /// Names waiting for the name service; above it the call fails with 500 and Retry-After.
@@ -31,6 +35,7 @@ impl Default for Limits {
             held: 16,
             sdp_bytes: 16_384,
             forks: 8,
+            strays: 32,
             exchanges: 8,
             lookups: 1_000,
             rules: 64,

@@ -13,7 +13,7 @@
 //! | `inside-networks`, `outside-networks` | media networks, with commas | `10.0.40.0/24`; everything |
 //! | `next-hop` | `address`, `name` | `address` |
 //! | `inside-next-hop`, `outside-next-hop` | an address, instead | `10.0.0.5`; `192.0.2.10` |
-//! | `calls`, `rules`, `forks`, `exchanges`, `held` | limits | 100, else those of the program |
+//! | `calls`, `rules`, `forks`, `strays`, `exchanges`, `held` | limits | 100, else those of the program |
 //! | `reserve` | `yes`, `no` | `no` |
 //! | `crucial` | `first-audio`, `all`, media types with commas | `first-audio` |
 //! | `hold` | `keep`, `close` | `keep` |
@@ -56,6 +56,7 @@ const KNOWN: &[&str] = &[
     "calls",
     "rules",
     "forks",
+    "strays",
     "exchanges",
     "held",
     "reserve",
@@ -254,6 +255,7 @@ impl<'s> Settings<'s> {
             calls: self.number("calls", 100)?,
             rules: self.number("rules", usual.rules)?,
             forks: self.number("forks", usual.forks)?,
+            strays: self.number("strays", usual.strays)?,
             exchanges: self.number("exchanges", usual.exchanges)?,
             held: self.number("held", usual.held)?,
             ..usual

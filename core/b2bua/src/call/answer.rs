@@ -46,13 +46,20 @@ impl Call {
             // The same one repeats its 2xx until we acknowledge it; another one has lost.
             (Client::Accepted { .. }, _) => {
                 let winner = self.legs.b.dialog.as_ref().map(Dialog::remote_tag);
-                if invite.is_initial() && winner != Some(remote_tag(&message)) {
+                let lost = invite.is_initial() && winner != Some(remote_tag(&message));
+                if lost && self.has_room_for_stray(ctx) {
                     let hop = self.legs.b.hop;
                     stray::refuse(ctx, self.to(Side::B), hop, &message, Reason::CANCELLED);
                 }
             }
             (Client::Idle | Client::Done, _) => {}
         }
+    }
+
+    /// Counts the 2xx responses that have lost; false above the limit.
+    fn has_room_for_stray(&mut self, ctx: &Context<'_>) -> bool {
+        let setup = self.invite.as_deref_mut().and_then(|invite| invite.setup.as_deref_mut());
+        setup.is_some_and(|setup| stray::has_room(&mut setup.strays, ctx.config))
     }
 
     /// The early dialog that was ended for its pinholes answers nevertheless; whoever forked has ended the others.

@@ -115,6 +115,8 @@ pub(super) struct Setup {
     pub(super) early: Vec<EarlyDialog>,
     /// The one that answered with the first 2xx.
     pub(super) winner: Option<u8>,
+    /// How many 2xx responses of others have been ended.
+    pub(super) strays: u8,
     /// A phone rings, as far as we were told: who has sent nothing but reliable 183s may still wait for something.
     pub(super) rang: bool,
     /// What leg B is offered by way of preconditions.

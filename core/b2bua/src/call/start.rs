@@ -131,6 +131,7 @@ impl Setup {
             redirected: None,
             early: Vec::new(),
             winner: None,
+            strays: 0,
             rang: false,
             offering: Offering::AsItCame,
         }

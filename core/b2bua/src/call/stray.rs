@@ -6,9 +6,18 @@ use sip::message::{Message, Method};
 use sip::transport::Hop;
 
 use super::out::without_tag;
+use crate::config::Config;
 use crate::context::{Context, Recipient};
 use crate::event::Sip;
 use crate::failure::{Reason, write_reason};
+
+/// Counts one more stray 2xx to an INVITE; false if that is too many.
+//= RFC 3261 §13.3.1.4: whoever gets no ACK for its 2xx ends the dialog itself after 64*T1.
+pub(crate) fn has_room(strays: &mut u8, config: &Config) -> bool {
+    let room = usize::from(*strays) < config.limits.strays.min(u8::MAX.into());
+    *strays += u8::from(room);
+    room
+}
 
 /// ACK and BYE for a 2xx to an INVITE of ours; `hop` is where the INVITE went.
 pub(crate) fn refuse(ctx: &mut Context<'_>, to: Recipient, hop: Hop, answer: &Message, reason: Reason) {
