@@ -189,6 +189,13 @@ impl World {
             Fault::Sick(gate, _) => {
                 self.gates[gate].sick = false;
                 self.gates[gate].engine.set_available(true);
+                // What could not be removed is tried again by whoever wants it gone, at his own pace.
+                let until = self.now + SETTLE;
+                let site = &mut self.model.sites[gate];
+                for key in self.gates[gate].engine.keys() {
+                    let end = site.excused.entry(*key).or_insert(until);
+                    *end = until.max(*end);
+                }
                 self.calm();
             }
             Fault::Full(gate, _) => {
