@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use sim::Choice;
 
-pub(crate) const USAGE: &str = "usage: postern-sim [--seed N] [--seeds K | --budget SECONDS] [--calls M] [--threads T]
+pub(crate) const USAGE: &str = "usage: postern-sim [--seed N] [--seeds K] [--budget SECONDS] [--calls M] [--threads T]
                    [--only 3,17] [--without kill-agent,links,all] [--log] [--go-on]
 
   --seed N     the first seed (1)
-  --seeds K    how many seeds (1)
-  --budget S   as many seeds as begin within S seconds of wall clock
+  --seeds K    how many seeds (1; with a budget as many as it allows)
+  --budget S   no seed begins later than S seconds of wall clock
   --calls M    calls in each run (40)
   --threads T  so many seeds at the same time (1); a seed's run does not depend on it
   --only       only these calls of the plan
@@ -35,7 +35,7 @@ impl Wanted {
     pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
         let mut wanted = Self {
             seed: 1,
-            seeds: 1,
+            seeds: 0,
             budget: None,
             calls: 40,
             threads: 1,
@@ -49,7 +49,6 @@ impl Wanted {
                 "--seeds" => wanted.seeds = arguments.next()?.parse().ok()?,
                 "--budget" => {
                     wanted.budget = Some(Duration::from_secs(arguments.next()?.parse().ok()?));
-                    wanted.seeds = u64::MAX;
                 }
                 "--calls" => wanted.calls = arguments.next()?.parse().ok()?,
                 "--threads" => wanted.threads = arguments.next()?.parse().ok().filter(|count| *count > 0)?,
@@ -64,6 +63,9 @@ impl Wanted {
                 "--go-on" => wanted.go_on = true,
                 _ => return None,
             }
+        }
+        if wanted.seeds == 0 {
+            wanted.seeds = if wanted.budget.is_some() { u64::MAX } else { 1 };
         }
         Some(wanted)
     }
