@@ -91,9 +91,7 @@ impl Play {
                 self.moves.push(Move::Pass(*time));
                 if self.waited > PATIENCE { Err("it waits too long") } else { Ok(()) }
             }
-            Step::Sent { words, .. } if words.contains("RAck: ") || words.contains('$') => {
-                Err("it names what is drawn by lot")
-            }
+            Step::Sent { words, .. } if names_drawn(words) => Err("it names what is drawn by lot"),
             Step::Sent { who: who @ ('A' | 'B'), words } => {
                 self.before_input(line)?;
                 self.pause_for(rest);
@@ -230,6 +228,13 @@ impl Play {
         }
         Ok(())
     }
+}
+
+/// True for numbers and tags of ours, which are others in each run.
+fn names_drawn(words: &str) -> bool {
+    let is_tag = |tag: &str| tag.len() == 16 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let tag = |word: &str| word.strip_prefix("to=").is_some_and(is_tag);
+    words.contains("RAck: ") || words.contains('$') || words.split(' ').any(tag)
 }
 
 /// True if a phone says that it cannot do what it is asked: the program remembers that for the next call.
