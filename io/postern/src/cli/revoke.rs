@@ -6,7 +6,7 @@ use super::{Common, Outcome, print};
 use crate::admin::client;
 use crate::admin::protocol::{Request, middlebox_socket};
 
-/// Close a pinhole at once; the call it belongs to is told and ends
+/// Close a pinhole at once; the call it belongs to ends, or goes on without the stream if it can
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   postern revoke 4711
