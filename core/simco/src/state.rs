@@ -51,6 +51,20 @@ pub enum Exchange {
     ConnectionLost,
 }
 
+impl Exchange {
+    /// Every one, for those who draw or check the whole table.
+    pub const ALL: [Self; 8] = [
+        Self::Established,
+        Self::Challenged,
+        Self::EstablishmentFailed,
+        Self::Authenticated,
+        Self::AuthenticationFailed,
+        Self::Terminated,
+        Self::Ended,
+        Self::ConnectionLost,
+    ];
+}
+
 impl State {
     /// The state after `exchange`; `None` where figure 41 has no arrow, and the state stays.
     #[must_use]
@@ -114,16 +128,7 @@ Open ConnectionLost -> Closed
     fn transitions_are_those_of_the_figure() {
         let mut table = String::new();
         for state in [State::Closed, State::NoAuth, State::Open] {
-            for exchange in [
-                Exchange::Established,
-                Exchange::Challenged,
-                Exchange::EstablishmentFailed,
-                Exchange::Authenticated,
-                Exchange::AuthenticationFailed,
-                Exchange::Terminated,
-                Exchange::Ended,
-                Exchange::ConnectionLost,
-            ] {
+            for exchange in Exchange::ALL {
                 if let Some(next) = state.after(exchange) {
                     writeln!(table, "{state:?} {exchange:?} -> {next:?}").unwrap();
                 }

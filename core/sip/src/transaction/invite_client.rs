@@ -62,6 +62,20 @@ pub enum Input {
     TransportError,
 }
 
+impl Input {
+    /// Every one, for those who draw or check the whole table.
+    pub const ALL: [Self; 8] = [
+        Self::Provisional,
+        Self::Success,
+        Self::Failure,
+        Self::TimerA,
+        Self::TimerB,
+        Self::TimerD,
+        Self::TimerM,
+        Self::TransportError,
+    ];
+}
+
 /// Done when the transaction user hands over an INVITE; the state is then [`State::Calling`].
 pub const START: &[ClientAction] = &[Do::Send, Do::Start(Timer::A), Do::Start(Timer::B)];
 
@@ -139,16 +153,6 @@ mod tests {
         //= test RFC 6026 §8.4 figure 5: the whole table.
         let states =
             [State::Calling, State::Proceeding, State::Completed, State::Accepted, State::Terminated];
-        let inputs = [
-            Input::Provisional,
-            Input::Success,
-            Input::Failure,
-            Input::TimerA,
-            Input::TimerB,
-            Input::TimerD,
-            Input::TimerM,
-            Input::TransportError,
-        ];
         let expected = "\
 Calling + Provisional -> Proceeding: Stop, ToTu
 Calling + Success -> Accepted: Stop, Forget, Start(M), ToTu
@@ -165,6 +169,6 @@ Completed + TransportError -> Terminated: Unreachable
 Accepted + Success -> Accepted: ToTu
 Accepted + TimerM -> Terminated: 
 ";
-        assert_eq!(draw(&states, &inputs, step), expected);
+        assert_eq!(draw(&states, &Input::ALL, step), expected);
     }
 }

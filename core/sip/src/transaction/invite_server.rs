@@ -67,6 +67,22 @@ pub enum Input {
     TransportError,
 }
 
+impl Input {
+    /// Every one, for those who draw or check the whole table.
+    pub const ALL: [Self; 10] = [
+        Self::Invite,
+        Self::Ack,
+        Self::Provisional,
+        Self::Success,
+        Self::Failure,
+        Self::TimerG,
+        Self::TimerH,
+        Self::TimerI,
+        Self::TimerL,
+        Self::TransportError,
+    ];
+}
+
 /// The whole machine. It starts in [`State::Proceeding`].
 #[must_use]
 pub fn step(state: State, input: Input) -> Step<State, ServerAction> {
@@ -152,18 +168,6 @@ mod tests {
         //= test RFC 6026 §8.6 figure 7: the whole table.
         let states =
             [State::Proceeding, State::Completed, State::Confirmed, State::Accepted, State::Terminated];
-        let inputs = [
-            Input::Invite,
-            Input::Ack,
-            Input::Provisional,
-            Input::Success,
-            Input::Failure,
-            Input::TimerG,
-            Input::TimerH,
-            Input::TimerI,
-            Input::TimerL,
-            Input::TransportError,
-        ];
         let expected = "\
 Proceeding + Invite -> Proceeding: Repeat
 Proceeding + Provisional -> Proceeding: Send
@@ -181,6 +185,6 @@ Accepted + Success -> Accepted: Send, Forget
 Accepted + TimerL -> Terminated: Ended
 Accepted + TransportError -> Accepted: Undelivered
 ";
-        assert_eq!(draw(&states, &inputs, step), expected);
+        assert_eq!(draw(&states, &Input::ALL, step), expected);
     }
 }

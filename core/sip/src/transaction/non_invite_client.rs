@@ -55,6 +55,12 @@ pub enum Input {
     TransportError,
 }
 
+impl Input {
+    /// Every one, for those who draw or check the whole table.
+    pub const ALL: [Self; 6] =
+        [Self::Provisional, Self::Final, Self::TimerE, Self::TimerF, Self::TimerK, Self::TransportError];
+}
+
 /// Done when the transaction user hands over a request; the state is then [`State::Trying`].
 pub const START: &[ClientAction] = &[Do::Send, Do::Start(Timer::E), Do::Start(Timer::F)];
 
@@ -111,14 +117,6 @@ mod tests {
     fn every_transition_is_the_figures() {
         //= test RFC 3261 §17.1.2.2 figure 6: the whole table.
         let states = [State::Trying, State::Proceeding, State::Completed, State::Terminated];
-        let inputs = [
-            Input::Provisional,
-            Input::Final,
-            Input::TimerE,
-            Input::TimerF,
-            Input::TimerK,
-            Input::TransportError,
-        ];
         let expected = "\
 Trying + Provisional -> Proceeding: ToTu
 Trying + Final -> Completed: Stop, Forget, ToTu, Start(K)
@@ -132,6 +130,6 @@ Proceeding + TimerF -> Terminated: TimedOut
 Proceeding + TransportError -> Terminated: Unreachable
 Completed + TimerK -> Terminated: 
 ";
-        assert_eq!(draw(&states, &inputs, step), expected);
+        assert_eq!(draw(&states, &Input::ALL, step), expected);
     }
 }

@@ -55,6 +55,18 @@ pub enum Input {
     TransportError,
 }
 
+impl Input {
+    /// Every one, for those who draw or check the whole table.
+    pub const ALL: [Self; 6] = [
+        Self::Request,
+        Self::Provisional,
+        Self::Final,
+        Self::TimerTrying,
+        Self::TimerJ,
+        Self::TransportError,
+    ];
+}
+
 /// Done when the request is handed to the transaction user; the state is then [`State::Trying`].
 pub const START: &[ServerAction] = &[Do::Start(Timer::Trying)];
 
@@ -113,14 +125,6 @@ mod tests {
     fn every_transition_is_the_figures() {
         //= test RFC 3261 §17.2.2 figure 8: the whole table, with RFC 4320 and RFC 6026.
         let states = [State::Trying, State::Proceeding, State::Completed, State::Terminated];
-        let inputs = [
-            Input::Request,
-            Input::Provisional,
-            Input::Final,
-            Input::TimerTrying,
-            Input::TimerJ,
-            Input::TransportError,
-        ];
         let expected = "\
 Trying + Provisional -> Proceeding: Stop, Send
 Trying + Final -> Completed: Stop, Send, Start(J)
@@ -133,6 +137,6 @@ Completed + Request -> Completed: Repeat
 Completed + TimerJ -> Terminated: 
 Completed + TransportError -> Completed: Undelivered
 ";
-        assert_eq!(draw(&states, &inputs, step), expected);
+        assert_eq!(draw(&states, &Input::ALL, step), expected);
     }
 }

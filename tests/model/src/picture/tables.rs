@@ -19,22 +19,22 @@ fn transactions() -> Vec<(&'static str, &'static str, Picture)> {
         (
             "INVITE client transaction",
             "RFC 3261 §17.1.1 as corrected by RFC 6026 §8.4; `core/sip/src/transaction/invite_client.rs`.",
-            invite_client(),
+            draw(invite_client::State::Calling, &invite_client::Input::ALL, invite_client::step),
         ),
         (
             "INVITE server transaction",
-            "RFC 3261 §17.2.1 as corrected by RFC 6026 §8.5; `core/sip/src/transaction/invite_server.rs`.",
-            invite_server(),
+            "RFC 3261 §17.2.1 as corrected by RFC 6026 §8.6; `core/sip/src/transaction/invite_server.rs`.",
+            draw(invite_server::State::Proceeding, &invite_server::Input::ALL, invite_server::step),
         ),
         (
             "Non-INVITE client transaction",
             "RFC 3261 §17.1.2; `core/sip/src/transaction/non_invite_client.rs`.",
-            non_invite_client(),
+            draw(non_invite_client::State::Trying, &non_invite_client::Input::ALL, non_invite_client::step),
         ),
         (
             "Non-INVITE server transaction",
             "RFC 3261 §17.2.2 with RFC 4320; `core/sip/src/transaction/non_invite_server.rs`.",
-            non_invite_server(),
+            draw(non_invite_server::State::Trying, &non_invite_server::Input::ALL, non_invite_server::step),
         ),
     ]
 }
@@ -65,80 +65,12 @@ where
     picture
 }
 
-fn invite_client() -> Picture {
-    use invite_client::{Input, State, step};
-    let inputs = [
-        Input::Provisional,
-        Input::Success,
-        Input::Failure,
-        Input::TimerA,
-        Input::TimerB,
-        Input::TimerD,
-        Input::TimerM,
-        Input::TransportError,
-    ];
-    draw(State::Calling, &inputs, step)
-}
-
-fn invite_server() -> Picture {
-    use invite_server::{Input, State, step};
-    let inputs = [
-        Input::Invite,
-        Input::Ack,
-        Input::Provisional,
-        Input::Success,
-        Input::Failure,
-        Input::TimerG,
-        Input::TimerH,
-        Input::TimerI,
-        Input::TimerL,
-        Input::TransportError,
-    ];
-    draw(State::Proceeding, &inputs, step)
-}
-
-fn non_invite_client() -> Picture {
-    use non_invite_client::{Input, State, step};
-    let inputs = [
-        Input::Provisional,
-        Input::Final,
-        Input::TimerE,
-        Input::TimerF,
-        Input::TimerK,
-        Input::TransportError,
-    ];
-    draw(State::Trying, &inputs, step)
-}
-
-fn non_invite_server() -> Picture {
-    use non_invite_server::{Input, State, step};
-    let inputs = [
-        Input::Request,
-        Input::Provisional,
-        Input::Final,
-        Input::TimerTrying,
-        Input::TimerJ,
-        Input::TransportError,
-    ];
-    draw(State::Trying, &inputs, step)
-}
-
 fn sessions() -> Picture {
     use simco::{Exchange, State};
     let mut picture = Picture::default();
     picture.add("[*]", "Closed", "begins");
-    let exchanges = [
-        Exchange::Established,
-        Exchange::Challenged,
-        Exchange::EstablishmentFailed,
-        Exchange::Authenticated,
-        Exchange::AuthenticationFailed,
-        Exchange::Terminated,
-        Exchange::Ended,
-        Exchange::ConnectionLost,
-    ];
     for state in [State::Closed, State::NoAuth, State::Open] {
-        for exchange in exchanges {
+        for exchange in Exchange::ALL {
             if let Some(to) = state.after(exchange) {
                 picture.add(&format!("{state:?}"), &format!("{to:?}"), &format!("{exchange:?}"));
             }
