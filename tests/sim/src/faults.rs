@@ -6,8 +6,9 @@ use b2bua::Input;
 use bytes::Bytes;
 
 use crate::gate::GRACE;
+use crate::mishaps::Fault;
 use crate::model::SETTLE;
-use crate::plan::{Fault, place};
+use crate::plan::place;
 use crate::queue::{Happening, Life, Who};
 use crate::world::World;
 

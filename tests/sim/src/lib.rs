@@ -10,6 +10,7 @@ mod halves;
 mod ladder;
 mod log;
 mod manners;
+mod mishaps;
 mod model;
 mod observe;
 mod phones;
@@ -23,7 +24,8 @@ mod world;
 use std::fmt;
 
 pub use log::{Lane, Line, Log, Way};
-pub use plan::{Choice, End, Fault, House, Link, Offer, Party, Plan, Sabotage, Script, place};
+pub use mishaps::Fault;
+pub use plan::{Choice, End, House, Link, Offer, Party, Plan, Sabotage, Script, place};
 pub use tally::Tally;
 pub use world::Violation;
 

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use machine::Instant;
 use middlebox::{BatchId, EngineFailure, Operation};
 
-use crate::plan::{End, Fault, Offer};
+use crate::mishaps::Fault;
+use crate::plan::{End, Offer};
 
 /// Somebody with a clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
