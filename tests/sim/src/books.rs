@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use b2bua::CallId;
 use midcom::Prid;
 
-use crate::queue::Life;
+use crate::queue::{Life, Seat};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
-    /// The call of the plan whose datagram is being handled.
-    pub(crate) arriving: Option<usize>,
+    /// Whose datagram is being handled by the agent.
+    pub(crate) arriving: Option<Seat>,
     /// Which call of the plan a call of the agent is.
     pub(crate) calls: BTreeMap<(Life, CallId), usize>,
     /// Which call of the plan a rule was made for.

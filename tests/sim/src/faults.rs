@@ -20,7 +20,7 @@ impl World {
         self.agent.start(&self.plan.house);
         let life = self.agent.life;
         self.model.life = life;
-        self.note(None, format!("agent {life} starts"));
+        self.note(None, format_args!("agent {life} starts"));
         for gate in 0..self.gates.len() {
             self.queue.put(self.now, Happening::Connect { life, gate });
         }
@@ -29,7 +29,7 @@ impl World {
     pub(crate) fn start_gate(&mut self, gate: usize) {
         let now = self.now;
         self.gates[gate].start(now);
-        self.note(None, format!("gate {gate} starts"));
+        self.note(None, format_args!("gate {gate} starts"));
         let excused = &mut self.model.sites[gate].excused;
         excused.extend(self.gates[gate].engine.keys().map(|key| (*key, now + GRACE + SETTLE)));
         self.gate_works(gate);
@@ -49,7 +49,7 @@ impl World {
         }
         self.agent.kill();
         self.model.agent_died(self.now);
-        self.note(None, "agent is dead".to_owned());
+        self.note(None, format_args!("agent is dead"));
     }
 
     /// Everything is said: the sessions are ended in order, and the process ends.
@@ -83,12 +83,12 @@ impl World {
         let until = self.now + self.model.lifetime() + SETTLE;
         let excused = &mut self.model.sites[gate].excused;
         excused.extend(self.gates[gate].engine.keys().map(|key| (*key, until)));
-        self.note(None, format!("gate {gate} is dead"));
+        self.note(None, format_args!("gate {gate} is dead"));
     }
 
     pub(crate) fn fault(&mut self, fault: Fault) {
         self.tally.faults += 1;
-        self.note(None, format!("FAULT {fault:?}"));
+        self.note(None, format_args!("FAULT {fault:?}"));
         let over = |time: Duration| (self.now + time, Happening::Over(fault));
         match fault {
             Fault::KillAgent(time) if self.agent.machine.is_some() => {
@@ -257,7 +257,7 @@ impl World {
         let chosen = self.rng.below(rules.len() as u64) as usize;
         let Some(prid) = rules.get(chosen).copied() else { return };
         let call = self.books.rules.get(&(gate, prid)).copied();
-        self.note(call, format!("rule {} at gate {gate} is revoked", prid.0));
+        self.note(call, format_args!("rule {} at gate {gate} is revoked", prid.0));
         match call {
             Some(call) => self.model.views[call].disturbed = true,
             // Confirmed, but the answer has not arrived yet.
@@ -294,7 +294,7 @@ impl World {
                 place::agent(v6, outside)
             );
             self.tally.forged += 1;
-            self.note(Some(call), format!("a stranger sends {method}"));
+            self.note(Some(call), format_args!("a stranger sends {method}"));
             if self.agent.machine.is_some() {
                 let hop = crate::agent::hop(outside, from);
                 self.agent.inputs.push_back(Input::Message { hop, bytes: Bytes::from(text) });

@@ -216,13 +216,13 @@ impl Gate {
         sabotage: Option<Sabotage>,
     ) -> Vec<Result<(), EngineFailure>> {
         self.engine.advance(now);
-        let before = self.engine.clone();
+        let before = sabotage.map(|_| self.engine.clone());
         let results = self.engine.apply(operations);
         match sabotage {
             None => {}
             Some(Sabotage::KeepsEntries) => {
                 let removes = operations.iter().any(|one| matches!(one, middlebox::Operation::Remove { .. }));
-                if removes {
+                if let Some(before) = before.filter(|_| removes) {
                     self.engine = before;
                 }
             }

@@ -2,7 +2,7 @@
 
 use machine::Instant;
 
-use crate::model::above;
+use crate::model::{Incarnation, above};
 use crate::plan::End;
 use crate::world::World;
 
@@ -38,7 +38,7 @@ impl World {
         let by_network = wanted.filter(|wanted| wanted.provision == phone::Provision::ByNetwork);
         let asks = by_network.is_some_and(|wanted| {
             let line = format!("a=des:{} mandatory e2e", wanted.of);
-            String::from_utf8_lossy(crate::wire::body(bytes)).contains(&line)
+            memchr::memmem::find(crate::wire::body(bytes), line.as_bytes()).is_some()
         });
         self.books.rings.entry(seat).or_default().must_wait = asks;
     }
@@ -60,10 +60,9 @@ impl World {
         self.tally.waited += 1;
         let view = &self.model.views[call];
         let is_calm = !view.disturbed && self.model.storms == 0 && self.model.is_lasting(self.now);
-        if !is_calm
-            || view.incarnations.len() != 1
-            || view.incarnations.iter().any(|one| one.ending.is_some())
-        {
+        // What it was told before another phone had the call it may hear afterwards; what it hears next is CANCEL.
+        let is_for_it = |one: &Incarnation| one.ending.is_none() && one.won.is_none();
+        if !is_calm || view.incarnations.len() != 1 || !view.incarnations.iter().all(is_for_it) {
             return;
         }
         let (caller, callee) = (view.wanted[0][0], view.wanted[1][branch]);
@@ -110,8 +109,8 @@ impl World {
             (true, false) => &mut self.tally.ghosts_by_fault,
         };
         counted[care as usize] += 1;
-        let text = format!("      agent: ghost ring {}", if is_left { "left" } else { "prevented" });
-        self.note(Some(call), text);
+        let what = if is_left { "left" } else { "prevented" };
+        self.note(Some(call), format_args!("      agent: ghost ring {what}"));
         if is_left && !is_heard {
             self.violation(Some(call), "the agent counts a ghost ring that nobody has heard".to_owned());
         }

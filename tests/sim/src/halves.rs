@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use b2bua::{Cause, Event};
 use bytes::Bytes;
-use midcom::{AgentEvent, MiddleboxId, Prid};
+use midcom::AgentEvent;
 use middlebox::BatchId;
 
 use crate::agent::{self, PAUSE};
 use crate::gate;
-use crate::log::Lane;
-use crate::model::{Incarnation, SETTLE};
+use crate::log::{Lane, Way};
+use crate::model::SETTLE;
 use crate::plan::place;
 use crate::queue::{Happening, Life, Who};
 use crate::wire;
@@ -52,22 +51,21 @@ impl World {
             AgentEvent::Down(_) => self.model.down(self.now, gate),
             AgentEvent::Reply(..) | AgentEvent::Notification(_) => return,
         }
-        self.note(None, format!("agent: gate {gate}: {event:?}"));
+        self.note(None, format_args!("agent: gate {gate}: {event:?}"));
     }
 
     fn agent_sends(&mut self, hop: sip::transport::Hop, bytes: Bytes) {
         let v6 = self.plan.house.v6;
         let outside = hop.listener == agent::listener(true);
         let to_switch = hop.remote == place::switch(v6, outside);
-        let user = wire::user(&bytes);
-        let is_there = |handset: &crate::world::Handset| match to_switch {
-            true => handset.outside == outside && user.as_ref() == Some(&handset.user),
-            false => handset.address == hop.remote,
+        let found = match to_switch {
+            true => self.directory.of_user(wire::user(&bytes).unwrap_or_default()),
+            false => self.directory.at(hop.remote),
         };
-        let seats: Vec<usize> =
-            (0..self.handsets.len()).filter(|seat| is_there(&self.handsets[*seat])).collect();
+        let is_there = |seat: &usize| !to_switch || self.handsets[*seat].outside == outside;
+        let seats: Vec<usize> = found.iter().copied().filter(is_there).collect();
         let Some(first) = seats.first() else {
-            return self.note(None, format!("agent sends {} to nobody", wire::headline(&bytes)));
+            return self.note(None, format_args!("agent sends {} to nobody", wire::Headline(&bytes)));
         };
         self.log.mix(&bytes);
         self.check_final(self.handsets[*first].seat.call, &bytes);
@@ -76,8 +74,9 @@ impl World {
             self.fork(&seats, from, &bytes);
         }
         for seat in &seats {
-            let text = format!("      agent sends {} to {}", wire::headline(&bytes), self.name(*seat));
-            self.arrow(Some(self.handsets[*seat].seat.call), Lane::Agent, self.lane(*seat), text);
+            let (call, name) = (self.handsets[*seat].seat.call, self.name(*seat));
+            let way = Way { from: Lane::Agent, to: self.lane(*seat), is_lost: false };
+            self.arrow(call, way, format_args!("      agent sends {} to {name}", wire::Headline(&bytes)));
             self.check_passed_on(*seat, &bytes);
         }
         if let [seat] = seats[..] {
@@ -90,89 +89,6 @@ impl World {
         let addresses = if self.rng.percent(3) { Vec::new() } else { vec![switch] };
         let at = self.now + Duration::from_millis(self.rng.below(300));
         self.queue.put(at, Happening::Resolved { life: self.agent.life, id, addresses });
-    }
-
-    fn agent_says(&mut self, event: Event) {
-        let life = self.agent.life;
-        let known = |world: &Self, id| world.books.calls.get(&(life, id)).copied();
-        match event {
-            Event::Started { call: id, .. } => {
-                let Some(call) = self.books.arriving else { return };
-                self.books.calls.insert((life, id), call);
-                let born = Incarnation { life, id, ending: None, ended: false, ghost: Vec::new() };
-                self.model.views[call].incarnations.push(born);
-                self.forget_rings(call);
-                self.note(Some(call), format!("      agent: call {id} begins"));
-            }
-            Event::Ending { call: id, cause, .. } => {
-                let call = known(self, id);
-                self.note(call, format!("      agent: call {id} is ending: {cause:?}"));
-                if let Some(call) = call {
-                    self.incarnation(call, id, |one| one.ending = Some(cause));
-                }
-                self.tally.cut += u64::from(matches!(
-                    cause,
-                    Cause::Cut(_) | Cause::Revoked(_) | Cause::Kicked | Cause::Shutdown
-                ));
-            }
-            Event::Ended { call: id } => {
-                let call = known(self, id);
-                self.note(call, format!("      agent: call {id} has ended"));
-                if let Some(call) = call {
-                    let ghost = self.model.ghost(self.now);
-                    self.incarnation(call, id, |one| (one.ended, one.ghost) = (true, ghost.clone()));
-                }
-                (0..self.gates.len()).for_each(|gate| self.check_entries(gate));
-            }
-            Event::Asked { call: id, middlebox, id: request, request: what, .. } => {
-                let call = known(self, id);
-                let text = format!("      agent asks gate {}: {} {what:?}", middlebox.0, request.0);
-                self.arrow(call, Lane::Agent, Lane::Gate, text);
-            }
-            Event::Answered { call: id, middlebox, id: request, result } => {
-                let call = known(self, id);
-                let text = format!("      gate {} answers: {} {result:?}", middlebox.0, request.0);
-                self.arrow(call, Lane::Gate, Lane::Agent, text);
-                if let (Some(call), Ok(Some(prid))) = (call, result) {
-                    self.books.rules.insert((usize::from(middlebox.0), prid), call);
-                }
-            }
-            Event::RuleChanged { call: id, middlebox, prid, lifetime_s } => {
-                let call = known(self, id);
-                self.note(call, format!("      gate {}: rule {} has {lifetime_s} s", middlebox.0, prid.0));
-            }
-            Event::GhostRing { call: id, reserved } => self.ghost(known(self, id), true, reserved),
-            Event::GhostRingPrevented { call: id, reserved } => self.ghost(known(self, id), false, reserved),
-            Event::OrphanClosed { middlebox, prid } => self.orphan(middlebox, prid),
-            Event::Held { .. }
-            | Event::StaysWide { .. }
-            | Event::StreamLost { .. }
-            | Event::Established { .. }
-            | Event::Received { .. }
-            | Event::Sent { .. }
-            | Event::AnsweredAlone { .. }
-            | Event::MiddleboxUp(_)
-            | Event::MiddleboxDown(_)
-            | Event::CannotCount(_) => {}
-        }
-    }
-
-    fn incarnation(&mut self, call: usize, id: b2bua::CallId, change: impl Fn(&mut Incarnation)) {
-        let life = self.agent.life;
-        let all = &mut self.model.views[call].incarnations;
-        all.iter_mut().filter(|one| one.life == life && one.id == id).for_each(change);
-    }
-
-    /// A rule without a call is being closed: its entries may stay for as long as that takes.
-    fn orphan(&mut self, middlebox: MiddleboxId, prid: Prid) {
-        self.tally.orphans += 1;
-        let gate = usize::from(middlebox.0);
-        let call = self.books.rules.get(&(gate, prid)).copied();
-        self.note(call, format!("      agent: gate {gate}: orphan {} is closed", prid.0));
-        let Some(machine) = &self.gates[gate].machine else { return };
-        for key in machine.rule(self.now, prid).map(|rule| rule.entries).unwrap_or_default() {
-            self.model.sites[gate].excused.insert(key, self.now + SETTLE);
-        }
     }
 
     /// Tells a middlebox something, if it is still the same process.
@@ -238,7 +154,7 @@ impl World {
             // An agent that did not come back in time has lost what its calls had.
             self.model.disturb();
         }
-        self.note(None, format!("gate {gate}: {event:?}"));
+        self.note(None, format_args!("gate {gate}: {event:?}"));
     }
 
     /// When the engine will have done something.

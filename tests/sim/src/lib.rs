@@ -3,6 +3,8 @@
 
 mod agent;
 mod books;
+mod directory;
+mod facts;
 mod faults;
 mod gate;
 mod ghosts;
@@ -45,7 +47,17 @@ pub struct Outcome {
 /// Runs a plan to its end.
 #[must_use]
 pub fn run(plan: Plan) -> Outcome {
-    let mut world = world::World::new(plan);
+    carry_out(plan, true)
+}
+
+/// Runs a plan to its end and writes nothing down, which takes half of the time: the same run with an empty log.
+#[must_use]
+pub fn judge(plan: Plan) -> Outcome {
+    carry_out(plan, false)
+}
+
+fn carry_out(plan: Plan, is_logged: bool) -> Outcome {
+    let mut world = world::World::new(plan, is_logged);
     world.run();
     world.finish()
 }

@@ -55,17 +55,13 @@ impl fmt::Display for Line {
 pub struct Log {
     lines: Vec<Line>,
     hash: u64,
+    /// False: nobody will read it, and nothing is written.
+    is_kept: bool,
 }
 
 /// FNV-1a, 64 bits: small, and the same everywhere.
 const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 const PRIME: u64 = 0x0100_0000_01b3;
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { lines: Vec::new(), hash: BASIS }
-    }
-}
 
 /// A number for these octets.
 pub(crate) fn digest(octets: &[u8]) -> u64 {
@@ -73,15 +69,33 @@ pub(crate) fn digest(octets: &[u8]) -> u64 {
 }
 
 impl Log {
+    /// An empty log, which is kept, or which forgets everything at once.
+    pub(crate) fn new(is_kept: bool) -> Self {
+        Self { lines: Vec::new(), hash: BASIS, is_kept }
+    }
+
     /// Adds a line.
-    pub fn line(&mut self, at: Instant, call: Option<u32>, way: Option<Way>, text: String) {
+    pub(crate) fn line(
+        &mut self,
+        at: Instant,
+        call: Option<u32>,
+        way: Option<Way>,
+        text: fmt::Arguments<'_>,
+    ) {
+        if !self.is_kept {
+            return;
+        }
+        let text = text.to_string();
         self.mix(&at.as_nanos().to_be_bytes());
         self.mix(text.as_bytes());
         self.lines.push(Line { at, call, way, text });
     }
 
     /// Adds octets that are not worth a line to the number.
-    pub fn mix(&mut self, octets: &[u8]) {
+    pub(crate) fn mix(&mut self, octets: &[u8]) {
+        if !self.is_kept {
+            return;
+        }
         for octet in octets {
             self.hash = (self.hash ^ u64::from(*octet)).wrapping_mul(PRIME);
         }

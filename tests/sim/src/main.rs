@@ -4,9 +4,10 @@
 mod many;
 mod wanted;
 
+use std::panic::catch_unwind;
 use std::process::ExitCode;
 
-use sim::{Outcome, Plan};
+use sim::{Outcome, Plan, Tally};
 
 use many::{Part, Sum};
 use wanted::{USAGE, Wanted};
@@ -26,10 +27,17 @@ fn main() -> ExitCode {
     if *failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// One seed, and what is worth saying about it.
+/// One seed, and what is worth saying about it. One that panics has failed; the others go on.
 fn one(wanted: &Wanted, seed: u64) -> Part {
-    let outcome = sim::run(Plan::new(seed, wanted.calls, &wanted.choice));
-    Part { tally: outcome.tally, is_good: outcome.is_good(), report: report(wanted, seed, &outcome) }
+    let plan = || Plan::new(seed, wanted.calls, &wanted.choice);
+    let judged = catch_unwind(|| if wanted.log { sim::run(plan()) } else { sim::judge(plan()) });
+    let Ok(outcome) = judged else {
+        return Part { tally: Tally::default(), is_good: false, report: format!("seed {seed} panics\n") };
+    };
+    let is_good = outcome.is_good();
+    let is_told = !is_good && !wanted.go_on && !wanted.log;
+    let outcome = if is_told { sim::run(plan()) } else { outcome };
+    Part { tally: outcome.tally, is_good, report: report(wanted, seed, &outcome) }
 }
 
 fn report(wanted: &Wanted, seed: u64, outcome: &Outcome) -> String {

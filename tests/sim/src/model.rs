@@ -46,6 +46,8 @@ pub(crate) struct Farewell {
 pub(crate) struct Incarnation {
     pub(crate) life: Life,
     pub(crate) id: CallId,
+    /// Which phone of the callee's side has got the call, and since when the agent knows.
+    pub(crate) won: Option<(usize, Instant)>,
     pub(crate) ending: Option<Cause>,
     pub(crate) ended: bool,
     /// Its agent was killed, or it has ended: until when its rules may live, for each gate.
@@ -168,23 +170,28 @@ impl Model {
         })
     }
 
-    /// The caller has an answer: from a while later on nobody else of the callee's side may receive.
+    /// The agent takes a call. It may be another life of one that has been answered, if its INVITE is repeated; then
+    /// all phones of the callee's side may answer once more.
+    pub(crate) fn begins(&mut self, call: usize, life: Life, id: CallId) {
+        let view = &mut self.views[call];
+        let born = Incarnation { life, id, won: None, ending: None, ended: false, ghost: Vec::new() };
+        view.incarnations.push(born);
+        view.lost.fill(false);
+    }
+
+    /// The agent has had an answer for a while: nobody else of the callee's side may receive.
     /// `docs/calls.md` §4: losers' rules end at the latest 64*T1 after the winner's 200.
     pub(crate) fn lose(&mut self, now: Instant) {
         let undisturbed = self.sites.iter().all(|site| site.up.is_some_and(|up| up + LOSERS <= now));
-        for view in &mut self.views {
-            if view.lost.len() == 1 {
-                continue;
-            }
-            let answered =
-                |one: &Belief| one.ends.is_empty() && one.answered.is_some_and(|at| at + LOSERS <= now);
-            let is_sure =
-                undisturbed && !view.disturbed && view.beliefs.iter().all(|all| all.values().any(answered));
-            for branch in 0..view.lost.len() {
-                let mut all = view.beliefs[1].iter().filter(|((of, _), _)| *of == branch);
-                let is_over = all.all(|(_, one)| !one.ends.is_empty());
-                view.lost[branch] = is_sure && is_over;
-            }
+        for view in self.views.iter_mut().filter(|view| view.lost.len() > 1) {
+            let is_sure = undisturbed && !view.disturbed;
+            let living = || view.incarnations.iter().filter(|one| !one.ended && one.ghost.is_empty());
+            let lost = |branch| {
+                is_sure
+                    && living()
+                        .all(|one| one.won.is_some_and(|(won, at)| won != branch && at + LOSERS <= now))
+            };
+            view.lost = (0..view.lost.len()).map(lost).collect();
         }
     }
 

@@ -138,7 +138,7 @@ impl World {
         let mut others = self.model.views[call].beliefs[1].iter().filter(|((of, _), _)| *of != branch);
         let is_late = end == End::Callee && others.any(|(_, one)| one.answered.is_some());
         let is_forked = !script.branches.is_empty();
-        let is_change = ["PRACK", "UPDATE"].contains(&wire::method(bytes).as_str());
+        let is_change = ["PRACK", "UPDATE"].contains(&wire::method(bytes));
         if is_late || is_forked && (is_change || script.caller.extensions.delayed_offer) {
             return;
         }
@@ -166,7 +166,7 @@ impl World {
             let (source, destination) = (above(source, next), above(flow.destination(), next));
             self.tally.must_pass += 1;
             if let Some(gate) = self.stopped_at(source, destination, outside) {
-                let what = wire::headline(bytes);
+                let what = wire::Headline(bytes);
                 let text =
                     format!("gate {gate} stops {source} -> {destination}, though {what} has been passed on");
                 self.violation(Some(call), text);
@@ -184,7 +184,7 @@ impl World {
         if self.plan.calls[call].parties().any(|party| party.oddities.repeats_old) {
             return;
         }
-        let via = wire::field(bytes, "Via").unwrap_or_default();
+        let via = wire::field(bytes, "Via").unwrap_or_default().to_owned();
         let first = *self.books.finals.entry((self.agent.life, via)).or_insert(status);
         if first != status {
             self.violation(Some(call), format!("an INVITE is answered {first} and then {status}"));

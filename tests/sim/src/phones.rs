@@ -25,11 +25,10 @@ impl World {
 
     fn phone_sends(&mut self, seat: usize, to: std::net::SocketAddr, bytes: bytes::Bytes) {
         let seat_of = self.handsets[seat].seat;
-        let headline = wire::headline(&bytes);
-        if headline.starts_with("BYE ") || headline.starts_with("CANCEL ") {
+        if bytes.starts_with(b"BYE ") || bytes.starts_with(b"CANCEL ") {
             self.model.views[seat_of.call].said[index(seat_of.end)] = true;
         }
-        self.note(Some(seat_of.call), format!("{} sends {headline}", self.name(seat)));
+        self.note(Some(seat_of.call), format_args!("{} sends {}", self.name(seat), wire::Headline(&bytes)));
         self.log.mix(&bytes);
         self.model.names(seat_of, wire::places(&bytes));
         if self.switch_keeps(seat, &bytes) {
@@ -99,8 +98,8 @@ impl World {
                 view.unsure |= std::mem::take(&mut view.answering);
             }
             Event::Ended { call: number, status, reason, warning } => {
-                let text = format!("{} ended {status} {reason:?} {warning:?}", self.name(seat));
-                self.note(Some(call), text);
+                let name = self.name(seat);
+                self.note(Some(call), format_args!("{name} ended {status} {reason:?} {warning:?}"));
                 self.model.belief(who, number).ends.push(Farewell { status, reason, warning });
             }
         }
@@ -157,7 +156,7 @@ impl World {
     pub(crate) fn curfew(&mut self, round: u32) {
         self.curfew = true;
         if round == 0 {
-            self.note(None, "curfew".to_owned());
+            self.note(None, format_args!("curfew"));
         }
         for seat in 0..self.handsets.len() {
             let Seat { call, end, branch } = self.handsets[seat].seat;

@@ -1,6 +1,7 @@
 //! The one queue of everything that is going to happen.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -89,17 +90,27 @@ pub(crate) struct Seat {
 /// Happenings in order; those of the same instant in the order in which they were put in.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    waiting: BTreeMap<(Instant, u64), Happening>,
+    /// When, which one, and where it lies.
+    order: BinaryHeap<Reverse<(Instant, u64, usize)>>,
+    waiting: Vec<Option<Happening>>,
+    free: Vec<usize>,
     sequence: u64,
 }
 
 impl Queue {
     pub(crate) fn put(&mut self, at: Instant, happening: Happening) {
         self.sequence += 1;
-        self.waiting.insert((at, self.sequence), happening);
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.waiting.push(None);
+            self.waiting.len() - 1
+        });
+        self.waiting[place] = Some(happening);
+        self.order.push(Reverse((at, self.sequence, place)));
     }
 
     pub(crate) fn take(&mut self) -> Option<(Instant, Happening)> {
-        self.waiting.pop_first().map(|((at, _), happening)| (at, happening))
+        let Reverse((at, _, place)) = self.order.pop()?;
+        self.free.push(place);
+        Some((at, self.waiting[place].take()?))
     }
 }

@@ -29,8 +29,8 @@ impl World {
         if bytes.starts_with(b"INVITE ")
             && let Some(branch) = wire::branch(bytes)
         {
-            self.tally.forked += u64::from(!self.books.forks.contains_key(&branch));
-            self.books.forks.entry(branch).or_insert_with(|| Fork {
+            self.tally.forked += u64::from(!self.books.forks.contains_key(branch));
+            self.books.forks.entry(branch.to_owned()).or_insert_with(|| Fork {
                 invite: bytes.clone(),
                 from,
                 seats: seats.to_vec(),
@@ -54,8 +54,8 @@ impl World {
     pub(crate) fn switch_keeps(&mut self, seat: usize, bytes: &Bytes) -> bool {
         let status = wire::status(bytes);
         let branch = wire::branch(bytes).filter(|_| status >= 200);
-        let Some(fork) = branch.and_then(|branch| self.books.forks.get_mut(&branch)) else { return false };
-        match (wire::method(bytes).as_str(), status) {
+        let Some(fork) = branch.and_then(|branch| self.books.forks.get_mut(branch)) else { return false };
+        match (wire::method(bytes), status) {
             // One answer to CANCEL is enough.
             ("CANCEL", _) => fork.seats.first() != Some(&seat),
             ("INVITE", 200..300) => {
@@ -80,7 +80,7 @@ impl World {
 
     /// One phone has answered: the others are cancelled.
     fn call_off(&mut self, winner: usize, answer: &[u8]) {
-        let Some(fork) = wire::branch(answer).and_then(|branch| self.books.forks.get(&branch)) else {
+        let Some(fork) = wire::branch(answer).and_then(|branch| self.books.forks.get(branch)) else {
             return;
         };
         let (from, cancel) = (fork.from, cancel(&fork.invite));
@@ -92,11 +92,11 @@ impl World {
 }
 
 fn acknowledge(invite: &[u8], refusal: &[u8]) -> Bytes {
-    request("ACK", invite, &wire::field(refusal, "To").unwrap_or_default())
+    request("ACK", invite, wire::field(refusal, "To").unwrap_or_default())
 }
 
 fn cancel(invite: &[u8]) -> Bytes {
-    request("CANCEL", invite, &wire::field(invite, "To").unwrap_or_default())
+    request("CANCEL", invite, wire::field(invite, "To").unwrap_or_default())
 }
 
 /// A request hop by hop: RFC 3261 §9.1, §17.1.1.3.

@@ -1,5 +1,6 @@
 //! The world: everybody in one thread, and the loop that lets things happen.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use phone::{CallNumber, Phone};
 use sip::transaction::TimerValues;
 
 use crate::agent::Agent;
+use crate::directory::Directory;
 use crate::gate::Gate;
 use crate::log::{Lane, Log, Way};
 use crate::model::Model;
@@ -55,6 +57,7 @@ pub(crate) struct World {
     pub(crate) gates: Vec<Gate>,
     /// Two for each call of the plan, and behind all of these the further phones of callees.
     pub(crate) handsets: Vec<Handset>,
+    pub(crate) directory: Directory,
     pub(crate) model: Model,
     pub(crate) tally: Tally,
     pub(crate) violations: Vec<Violation>,
@@ -71,17 +74,18 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(plan: Plan) -> Self {
+    pub(crate) fn new(plan: Plan, is_logged: bool) -> Self {
         let mut rng = Rng::from_number(plan.seed ^ 0x0070_6f73_7465_726e);
         let agent = Agent::new(rng.fork());
         let gates = (0..plan.house.gates).map(|_| Gate::new(&plan.house, rng.fork())).collect();
         let mut world = Self {
             now: Instant::ZERO,
             queue: Queue::default(),
-            log: Log::default(),
+            log: Log::new(is_logged),
             agent,
             gates,
             handsets: Vec::new(),
+            directory: Directory::default(),
             model: Model::new(&plan),
             tally: Tally::default(),
             violations: Vec::new(),
@@ -115,6 +119,7 @@ impl World {
                 self.handsets.push(handset(self.plan.seed, script, seat));
             }
         }
+        self.directory = Directory::new(&self.handsets);
         for (at, fault) in &self.plan.faults {
             self.queue.put(*at, Happening::Fault(*fault));
         }
@@ -260,20 +265,20 @@ impl World {
     /// Notes a broken promise.
     pub(crate) fn violation(&mut self, call: Option<usize>, what: String) {
         let call = call.map(|call| self.plan.calls[call].number);
-        self.log.line(self.now, call, None, format!("VIOLATION: {what}"));
+        self.log.line(self.now, call, None, format_args!("VIOLATION: {what}"));
         self.violations.push(Violation { at: self.now, call, what });
     }
 
     /// Adds a line about a call of the plan, or about all.
-    pub(crate) fn note(&mut self, call: Option<usize>, text: String) {
+    pub(crate) fn note(&mut self, call: Option<usize>, text: fmt::Arguments<'_>) {
         let call = call.map(|call| self.plan.calls[call].number);
         self.log.line(self.now, call, None, text);
     }
 
-    /// Adds a line about something that is sent in a call of the plan.
-    pub(crate) fn arrow(&mut self, call: Option<usize>, from: Lane, to: Lane, text: String) {
-        let call = call.map(|call| self.plan.calls[call].number);
-        self.log.line(self.now, call, Some(Way { from, to, is_lost: false }), text);
+    /// Adds a line about something that is sent in a call of the plan, if it is in one.
+    pub(crate) fn arrow(&mut self, call: impl Into<Option<usize>>, way: Way, text: fmt::Arguments<'_>) {
+        let call = call.into().map(|call| self.plan.calls[call].number);
+        self.log.line(self.now, call, Some(way), text);
     }
 
     /// A datagram between a phone and the agent gets lost.
@@ -284,13 +289,8 @@ impl World {
             Happening::ToPhone { bytes, .. } => (Lane::Agent, lane, bytes),
             _ => return,
         };
-        let way = Some(Way { from, to, is_lost: true });
-        self.log.line(
-            self.now,
-            Some(self.plan.calls[call].number),
-            way,
-            format!("lost: {}", wire::headline(bytes)),
-        );
+        let way = Way { from, to, is_lost: true };
+        self.arrow(call, way, format_args!("lost: {}", wire::Headline(bytes)));
     }
 
     /// In which column of the ladder a phone stands.
@@ -321,8 +321,8 @@ impl World {
     pub(crate) fn phone_input(&mut self, seat: usize, input: phone::Input) {
         if let phone::Input::Received { bytes, .. } = &input {
             self.log.mix(bytes);
-            let text = format!("      -> {} {}", self.name(seat), wire::headline(bytes));
-            self.note(Some(self.handsets[seat].seat.call), text);
+            let (call, name) = (self.handsets[seat].seat.call, self.name(seat));
+            self.note(Some(call), format_args!("      -> {name} {}", wire::Headline(bytes)));
             self.note_terms(seat, bytes);
         }
         let mut out = Outbox::new();
@@ -358,12 +358,13 @@ impl World {
             }
             return;
         }
-        let text = format!("{} -> agent {}", self.name(seat), wire::headline(&bytes));
         self.log.mix(&bytes);
-        self.arrow(Some(self.handsets[seat].seat.call), self.lane(seat), Lane::Agent, text);
+        let (call, name) = (self.handsets[seat].seat.call, self.name(seat));
+        let way = Way { from: self.lane(seat), to: Lane::Agent, is_lost: false };
+        self.arrow(call, way, format_args!("{name} -> agent {}", wire::Headline(&bytes)));
         let hop = agent::hop(outside, self.handsets[seat].address);
         self.agent.inputs.push_back(b2bua::Input::Message { hop, bytes });
-        self.books.arriving = Some(self.handsets[seat].seat.call);
+        self.books.arriving = Some(self.handsets[seat].seat);
         self.agent_works();
         self.books.arriving = None;
     }
