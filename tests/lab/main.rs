@@ -1,10 +1,11 @@
 //! Real phones, a real firewall: the `postern` binary between SIPp and baresip, in network namespaces of this test.
 //!
-//! Needs root or unprivileged user namespaces, and the packages `nftables`, `iproute2`, `sip-tester`, `baresip` and `linphone-cli`.
+//! Needs root or unprivileged user namespaces, and the packages `nftables`, `iproute2`, `sip-tester`, `baresip`, `linphone-cli` and `python3`.
 
 mod baresip;
 mod callee;
 mod demo;
+mod deny;
 mod faults;
 mod flows;
 mod hostile_host;
@@ -51,6 +52,7 @@ fn main() {
     trials.extend(talks::trials());
     trials.extend(scripted::trials());
     trials.extend(faults::trials());
+    trials.extend(deny::trials());
     trials.extend(hostile_sip::trials());
     trials.extend(hostile_sdp::trials());
     trials.extend(strangers::trials());

@@ -61,7 +61,7 @@ impl Script {
 
     /// Waits for the refusal of its INVITE and acknowledges it.
     pub(crate) fn refused(self, code: u16) -> Self {
-        let mut script = self.response(&[100], code);
+        let mut script = self.response(&[100, 180], code);
         let (cseq, back) = (script.invite, script.count - script.invited);
         script.step(&format!(
             "<send><![CDATA[\nACK sip:bob@[remote_ip]:[remote_port] SIP/2.0\n\

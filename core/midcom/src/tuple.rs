@@ -113,8 +113,9 @@ impl Tuple {
         let protocols = self.protocol == other.protocol
             || self.protocol == Protocol::Any
             || other.protocol == Protocol::Any;
-        let ports = self.wildcards_port()
-            || other.wildcards_port()
+        let any_port = |tuple: &Self| tuple.wildcards_port() || tuple.protocol == Protocol::Any;
+        let ports = any_port(self)
+            || any_port(other)
             || (self.port <= other.last_port() && other.port <= self.last_port());
         addresses && protocols && ports
     }
@@ -153,6 +154,8 @@ mod tests {
         assert!(!pair.overlaps(&tuple("10.0.0.7/32", 4002, 2)));
         assert!(!pair.overlaps(&tuple("10.0.1.0/24", 0, 1)));
         assert!(!pair.overlaps(&Tuple { protocol: Protocol::Tcp, ..pair }));
+        // Without a protocol a port means nothing.
+        assert!(pair.overlaps(&Tuple { protocol: Protocol::Any, port: 9, ..pair }));
     }
 
     #[test]

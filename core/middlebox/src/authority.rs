@@ -13,6 +13,20 @@ use crate::{limits, tuples};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgentId(pub u32);
 
+impl AgentId {
+    /// The operator of this middlebox, who asks without a connection. Never the number of another agent.
+    pub const OPERATOR: Self = Self(u32::MAX);
+}
+
+/// What an agent may do besides enabling what is its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rights {
+    /// It may make disable rules (PDR), for anybody's addresses.
+    pub disable: bool,
+    /// It hears of, lists, changes and ends the rules of every agent (RFC 5189 §2.1.5).
+    pub administer: bool,
+}
+
 /// What one agent may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentPolicy {
@@ -26,6 +40,8 @@ pub struct AgentPolicy {
     pub rules_max: u32,
     /// The longest lifetime it is granted.
     pub lifetime_max: Lifetime,
+    /// What else it may do.
+    pub rights: Rights,
 }
 
 /// The standing policy.

@@ -28,6 +28,8 @@ pub(crate) enum Job {
     Enable { origin: Origin, prid: Prid, granted: Lifetime, opening: Opening },
     /// PEA.
     EnableReserved { origin: Origin, prid: Prid, granted: Lifetime, opening: Opening, before: Before },
+    /// PDR; `ended` are the enable rules that it ends, and `keys` what closes with them.
+    Disable { origin: Origin, prid: Prid, granted: Lifetime, ended: Vec<Prid>, keys: Vec<Key> },
     /// PLC above zero; `before` is the deadline until then.
     Lifetime { origin: Origin, prid: Prid, granted: Lifetime, before: Instant },
     /// PLC zero, or an end nobody asked for on a session.
@@ -169,6 +171,19 @@ impl Middlebox {
                         self.refuse(origin, Failure::ConfigurationFailed, &mut late);
                     }
                 },
+                Job::Disable { origin, prid, granted, ended, keys } => {
+                    for prid in &ended {
+                        self.conclude_end(now, None, *prid, EndCause::Disabled, failed, out);
+                    }
+                    let open = keys.iter().any(|key| failed.contains(key) && self.still_open(key, now));
+                    match open {
+                        false => self.disabled(origin, prid, granted, ended.len(), out),
+                        true => {
+                            self.forget(prid);
+                            self.refuse(origin, Failure::ConfigurationFailed, &mut late);
+                        }
+                    }
+                }
                 Job::End { origin, prid, cause } => self.conclude_end(now, origin, prid, cause, failed, out),
             }
         }
@@ -192,21 +207,21 @@ impl Middlebox {
         self.start_timer(prid, lifetime);
         let Some(rule) = self.table.rule_mut(prid) else { return };
         rule.phase = Phase::Live;
-        let group = rule.group;
+        let (group, owner) = (rule.group, rule.owner);
         //= RFC 4540 §8.3.2: a pure firewall reports A0 as A2 and A3 as A1.
         let (outside, inside) = (opening.internal, Some(opening.external));
         self.reply(origin, Reply::Enabled { prid, group, lifetime, outside, inside }, out);
-        self.notify(origin.agent, Some(origin.session), prid, lifetime, out);
-        let agent = origin.agent;
-        out.push(Output::Event(Event::RuleEnabled { prid, agent, opening, lifetime }));
+        self.notify(owner, Some(origin.session), prid, lifetime, out);
+        out.push(Output::Event(Event::RuleEnabled { prid, agent: owner, opening, lifetime }));
     }
 
     fn changed(&mut self, origin: Origin, prid: Prid, lifetime: Lifetime, out: &mut Outbox<Output>) {
         self.start_timer(prid, lifetime);
         let Some(rule) = self.table.rule_mut(prid) else { return };
         rule.phase = Phase::Live;
+        let owner = rule.owner;
         self.reply(origin, Reply::Lifetime(lifetime), out);
-        self.notify(origin.agent, Some(origin.session), prid, lifetime, out);
+        self.notify(owner, Some(origin.session), prid, lifetime, out);
         out.push(Output::Event(Event::LifetimeChanged { prid, lifetime }));
     }
 

@@ -131,6 +131,22 @@ impl Elements {
         count
     }
 
+    /// Of the entries that no rule needs (adopted ones, ones on their way out, and `failed` ones), those that match:
+    /// they are to go now.
+    pub(crate) fn close_unneeded(
+        &mut self,
+        failed: &BTreeSet<Key>,
+        matches: impl Fn(&Key) -> bool,
+    ) -> Vec<Key> {
+        let there = |key: &Key| self.elements.get(key).is_some_and(|element| element.installed.is_some());
+        let unneeded = self.orphans.iter().chain(&self.touched).chain(failed);
+        let unneeded = unneeded.filter(|key| matches(key) && there(key) && self.users(key).next().is_none());
+        let gone: Vec<Key> = unneeded.copied().collect();
+        self.orphans.retain(|key| !gone.contains(key));
+        self.touched.extend(gone.iter().copied());
+        gone
+    }
+
     /// Looks at these keys again next time.
     pub(crate) fn touch(&mut self, keys: impl IntoIterator<Item = Key>) {
         self.touched.extend(keys);

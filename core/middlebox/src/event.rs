@@ -1,6 +1,6 @@
 //! Facts about the middlebox, in the past tense. Logs, metrics and test expectations read them.
 
-use midcom::{Failure, Lifetime, Prid};
+use midcom::{Failure, Lifetime, Prid, Tuple};
 
 use crate::authority::{AgentId, Opening};
 use crate::entry::Key;
@@ -17,6 +17,8 @@ pub enum EndCause {
     Revoked,
     /// A new policy no longer allows it.
     Withdrawn,
+    /// A disable rule forbids it.
+    Disabled,
     /// Its entries were lost from the kernel and could not be made again.
     Lost,
 }
@@ -62,6 +64,21 @@ pub enum Event {
         opening: Opening,
         /// Lifetime granted.
         lifetime: Lifetime,
+    },
+    /// A rule forbids; the engine has confirmed that what it ended is closed.
+    RuleDisabled {
+        /// The rule.
+        prid: Prid,
+        /// Its owner.
+        agent: AgentId,
+        /// A0.
+        internal: Tuple,
+        /// A3.
+        external: Tuple,
+        /// Lifetime granted.
+        lifetime: Lifetime,
+        /// How many enable rules it ended.
+        ended: usize,
     },
     /// A rule got a new lifetime.
     LifetimeChanged {

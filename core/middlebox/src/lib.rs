@@ -10,6 +10,7 @@
 
 pub mod authority;
 mod batch;
+mod disable;
 mod elements;
 pub mod engine;
 pub mod entry;
@@ -27,7 +28,7 @@ mod table;
 mod tests;
 mod tuples;
 
-pub use authority::{AgentId, AgentPolicy, Authority, Opening, Permit, Policy};
+pub use authority::{AgentId, AgentPolicy, Authority, Opening, Permit, Policy, Rights};
 pub use engine::{Drift, Engine, count};
 pub use entry::{Counter, EngineFailure, Entry, Key, Operation, PortBlock, Source, Transport};
 pub use event::{EndCause, Event};

@@ -8,6 +8,9 @@ pub const ZONES_MAX: usize = 256;
 pub const SESSIONS_MAX: usize = 1024;
 /// Rules of all agents together; the next request is refused with [`midcom::Failure::NoResources`].
 pub const RULES_MAX: usize = 262_144;
+/// Disable rules of all agents together, which every enable rule is compared with; the next one is refused with
+/// [`midcom::Failure::NoResources`].
+pub const DISABLE_RULES_MAX: usize = 1024;
 /// Consecutive ports of one enable rule; more is refused with [`midcom::Failure::IllegalPortCount`].
 pub const PORTS_PER_RULE_MAX: u16 = 64;
 /// Entries of one rule; more is refused with [`midcom::Failure::NoResources`].

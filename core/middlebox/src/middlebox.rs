@@ -336,7 +336,7 @@ impl Middlebox {
         }
     }
 
-    /// ARE to every session of the rule's owner but the one that has a reply.
+    /// ARE to every session that may access the rule but the one that has a reply.
     pub(crate) fn notify(
         &self,
         owner: AgentId,
@@ -346,8 +346,10 @@ impl Middlebox {
         out: &mut Outbox<Output>,
     ) {
         //= RFC 4540 §8.9: all sessions authorised for the rule hear of it, the requester excepted.
-        let others =
-            self.sessions.iter().filter(|(session, agent)| **agent == owner && Some(**session) != except);
+        let others = self
+            .sessions
+            .iter()
+            .filter(|(session, agent)| self.accesses(**agent, owner) && Some(**session) != except);
         for (session, _) in others {
             let notification = Notification::RuleEvent { prid, lifetime };
             out.push(Output::Notify { session: *session, notification });

@@ -70,6 +70,13 @@ pub enum RuleAction {
         /// A3.
         external: Tuple,
     },
+    /// Nothing may pass between them.
+    Disabled {
+        /// A0.
+        internal: Tuple,
+        /// A3.
+        external: Tuple,
+    },
 }
 
 /// One rule, for people.
@@ -115,6 +122,9 @@ impl Middlebox {
                 internal: opening.internal,
                 external: opening.external,
             },
+            Action::Disable(barrier) => {
+                RuleAction::Disabled { internal: barrier.internal, external: barrier.external }
+            }
         };
         RuleInfo {
             prid,
@@ -172,7 +182,7 @@ impl Middlebox {
             port_translation: false,
             protocol_translation: false,
             twice_nat: false,
-            disable_rules: false,
+            disable_rules: true,
             internal_wildcards: true,
             external_wildcards: true,
             port_wildcards: true,

@@ -90,6 +90,7 @@ impl Middlebox {
         self.authority.adopt(policy);
         let refused = self.table.iter().filter(|(_, rule)| match &rule.action {
             Action::Reserve { .. } => self.authority.agent(rule.owner).is_none(),
+            Action::Disable(_) => self.may_disable(rule.owner).is_err(),
             Action::Enable { opening, .. } => self.authority.permit(rule.owner, opening).is_err(),
         });
         let ends: Vec<_> = refused.map(|(prid, _)| Work::End(prid, EndCause::Withdrawn)).collect();

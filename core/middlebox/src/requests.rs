@@ -15,7 +15,7 @@ use crate::event::{EndCause, Event};
 use crate::limits;
 use crate::middlebox::{Middlebox, Origin, Output, Timer, Work};
 use crate::realm::Side;
-use crate::rule::{Action, Phase, Rule, seconds};
+use crate::rule::{Action, Barrier, Phase, Rule, seconds};
 
 /// What came of a piece of work.
 pub(crate) enum Progress {
@@ -77,6 +77,10 @@ impl Middlebox {
     fn is_blocked(&self, work: &Work) -> bool {
         let phase = |prid: Prid| self.table.rule(prid).map(|rule| rule.phase);
         match work {
+            // It ends rules, and cannot end what has a change in flight.
+            Work::Request(_, Request::Disable { internal, external, .. }) => {
+                self.is_unsettled(&Barrier { internal: *internal, external: *external })
+            }
             Work::Request(_, request) => names(request).and_then(phase) == Some(Phase::Busy),
             Work::End(prid, _) => matches!(phase(*prid), Some(Phase::Busy | Phase::New)),
             Work::Policy(_) => false,
@@ -102,8 +106,9 @@ impl Middlebox {
                 let enable = Enable::new(parity, direction, internal, external, lifetime);
                 self.enable_reserved(now, origin, prid, enable)
             }
-            //= exception RFC 4540 §8.8: disable rules are optional and not offered.
-            Request::Disable { .. } => Err(Failure::TransactionNotSupported),
+            Request::Disable { internal, external, lifetime } => {
+                self.disable(now, origin, Barrier { internal, external }, lifetime)
+            }
             Request::Lifetime { prid, lifetime: Lifetime::END } => self.end(origin, prid),
             Request::Lifetime { prid, lifetime } => self.change(now, origin, prid, lifetime),
             Request::Status { prid } => self.status_of(now, origin.agent, prid).map(|status| {
@@ -126,13 +131,13 @@ impl Middlebox {
     }
 
     /// The policy of an agent; without one it may do nothing.
-    fn policy(&self, agent: AgentId) -> Result<&AgentPolicy, Failure> {
+    pub(crate) fn policy(&self, agent: AgentId) -> Result<&AgentPolicy, Failure> {
         //= RFC 4540 §8: the first check of every rule request is whether the agent may make it at all.
         self.authority.agent(agent).ok_or(Failure::NotAuthorizedForTransaction)
     }
 
     /// The lifetime an agent gets for a new rule.
-    fn grant(&self, agent: AgentId, asked: Lifetime) -> Result<Lifetime, Failure> {
+    pub(crate) fn grant(&self, agent: AgentId, asked: Lifetime) -> Result<Lifetime, Failure> {
         //= RFC 5189 §2.3.9: granted is at most what was asked for and at most the maximum.
         let granted = asked.min(self.policy(agent)?.lifetime_max);
         //= RFC 4540 §8.3.1: a rule with lifetime zero cannot be made.
@@ -182,6 +187,7 @@ impl Middlebox {
         let rules_max = self.policy(origin.agent)?.rules_max;
         self.table.joinable(origin.agent, group)?;
         let permits = self.authority.permit(origin.agent, &asked.opening)?.into_boxed_slice();
+        self.table.unbarred(&asked.opening)?;
         self.table.room(origin.agent, rules_max)?;
         let granted = self.grant(origin.agent, asked.lifetime)?;
         let group = self.table.group_or_new(group);
@@ -205,8 +211,10 @@ impl Middlebox {
         self.policy(origin.agent)?;
         let rule = self.known(prid)?;
         let Action::Reserve { protocol, ports } = rule.action else { return Err(Failure::Inconsistent) };
-        owned_by(rule, origin.agent)?;
-        let permits = self.authority.permit(origin.agent, &asked.opening)?.into_boxed_slice();
+        self.accessible(rule, origin.agent)?;
+        // It stays its owner's rule, whoever enables it.
+        let permits = self.authority.permit(rule.owner, &asked.opening)?.into_boxed_slice();
+        self.table.unbarred(&asked.opening)?;
         if asked.opening.internal.protocol != protocol {
             return Err(Failure::ProtocolMismatch);
         }
@@ -234,7 +242,7 @@ impl Middlebox {
         lifetime: Lifetime,
     ) -> Result<Progress, Failure> {
         let lifetime_max = self.policy(origin.agent)?.lifetime_max;
-        owned_by(self.known(prid)?, origin.agent)?;
+        self.accessible(self.known(prid)?, origin.agent)?;
         let granted = lifetime.min(lifetime_max);
         //= exception RFC 4540 §8.5: a lifetime above zero never ends a rule, even if the policy grants none.
         if granted == Lifetime::END {
@@ -247,7 +255,7 @@ impl Middlebox {
 
     fn end(&mut self, origin: Origin, prid: Prid) -> Result<Progress, Failure> {
         self.policy(origin.agent)?;
-        owned_by(self.known(prid)?, origin.agent)?;
+        self.accessible(self.known(prid)?, origin.agent)?;
         Ok(self.begin_end(prid, Some(origin), EndCause::Requested))
     }
 
@@ -262,11 +270,12 @@ impl Middlebox {
             | EndCause::Requested
             | EndCause::Revoked
             | EndCause::Withdrawn
+            | EndCause::Disabled
             | EndCause::Lost => self.begin_end(prid, None, cause),
         }
     }
 
-    fn begin_end(&mut self, prid: Prid, origin: Option<Origin>, cause: EndCause) -> Progress {
+    pub(crate) fn begin_end(&mut self, prid: Prid, origin: Option<Origin>, cause: EndCause) -> Progress {
         let keys: Vec<_> = match self.table.rule_mut(prid) {
             Some(rule) => {
                 rule.phase = Phase::Busy;
@@ -282,9 +291,10 @@ impl Middlebox {
 
     //= RFC 4540 §8.6: order of checks of PRS.
     fn status_of(&self, now: Instant, agent: AgentId, prid: Prid) -> Result<RuleStatus, Failure> {
-        let owner = self.policy(agent)?.name.clone();
+        self.policy(agent)?;
         let rule = self.known(prid)?;
-        owned_by(rule, agent)?;
+        self.accessible(rule, agent)?;
+        let owner = self.authority.agent(rule.owner).map_or_else(String::new, |owner| owner.name.clone());
         let (group, lifetime) = (rule.group, rule.remaining(now));
         Ok(match &rule.action {
             Action::Reserve { protocol, .. } => {
@@ -304,13 +314,19 @@ impl Middlebox {
                 lifetime,
                 owner,
             },
+            Action::Disable(Barrier { internal, external }) => {
+                let (internal, external) = (*internal, *external);
+                RuleStatus::Disabled { prid, internal, external, lifetime, owner }
+            }
         })
     }
 
     //= RFC 4540 §8.7: PRL lists what the agent may access, as long as it fits.
     fn list(&self, agent: AgentId) -> Result<Vec<Prid>, Failure> {
-        self.policy(agent)?;
-        let prids: Vec<_> = self.table.confirmed(agent).collect();
+        let prids: Vec<_> = match self.policy(agent)?.rights.administer {
+            true => self.table.all_confirmed().collect(),
+            false => self.table.confirmed(agent).collect(),
+        };
         if prids.len() > limits::LIST_MAX { Err(Failure::ReplyTooBig) } else { Ok(prids) }
     }
 
@@ -318,7 +334,7 @@ impl Middlebox {
     fn count(&self, Origin { session, agent, tid, .. }: Origin, prids: &[Prid]) -> Result<Output, Failure> {
         self.policy(agent)?;
         let keys = |prid: &Prid| -> Option<(Prid, Vec<Key>)> {
-            let rule = self.known(*prid).ok().filter(|rule| rule.owner == agent)?;
+            let rule = self.known(*prid).ok().filter(|rule| self.accesses(agent, rule.owner))?;
             Some((*prid, rule.keys().collect()))
         };
         let rules = prids.iter().filter_map(keys).collect();
@@ -328,6 +344,16 @@ impl Middlebox {
     /// A rule that agents can know of.
     fn known(&self, prid: Prid) -> Result<&Rule, Failure> {
         self.table.rule(prid).filter(|rule| rule.phase != Phase::New).ok_or(Failure::NoSuchRule)
+    }
+
+    //= RFC 5189 §2.1.5: a rule is accessed by its owner, on whichever session, and by who may access all rules.
+    fn accessible(&self, rule: &Rule, agent: AgentId) -> Result<(), Failure> {
+        if self.accesses(agent, rule.owner) { Ok(()) } else { Err(Failure::NotAuthorizedForRule) }
+    }
+
+    /// True if an agent may look at, change and end the rules of `owner`.
+    pub(crate) fn accesses(&self, agent: AgentId, owner: AgentId) -> bool {
+        agent == owner || self.authority.agent(agent).is_some_and(|policy| policy.rights.administer)
     }
 
     /// Changes a confirmed rule; until the engine has agreed, requests for it wait.
@@ -369,11 +395,6 @@ fn names(request: &Request) -> Option<Prid> {
         | Request::List
         | Request::Count { .. } => None,
     }
-}
-
-fn owned_by(rule: &Rule, agent: AgentId) -> Result<(), Failure> {
-    //= RFC 5189 §2.1.5: a rule is accessed by its owner, on whichever session.
-    if rule.owner == agent { Ok(()) } else { Err(Failure::NotAuthorizedForRule) }
 }
 
 fn version_fits(has: IpVersions, asked: IpVersionChoice) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use machine::{Instant, TimerId};
-use midcom::{Gid, Lifetime, Parity, Protocol};
+use midcom::{Gid, Lifetime, Parity, Protocol, Tuple};
 
 use crate::authority::{AgentId, Opening, Permit};
 use crate::entry::Key;
@@ -28,6 +28,17 @@ pub(crate) enum Action {
         /// The entries it needs.
         permits: Box<[Permit]>,
     },
+    /// ENABLED, as PDR has it: nothing may pass.
+    Disable(Barrier),
+}
+
+/// What a disable rule forbids: every packet between the two, in either direction (RFC 4540 §8.8.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Barrier {
+    /// A0.
+    pub(crate) internal: Tuple,
+    /// A3.
+    pub(crate) external: Tuple,
 }
 
 /// How firmly a rule stands.
@@ -61,10 +72,10 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// The permits of its entries; none for a reservation.
+    /// The permits of its entries; only an enable rule has any.
     pub(crate) fn permits(&self) -> &[Permit] {
         match &self.action {
-            Action::Reserve { .. } => &[],
+            Action::Reserve { .. } | Action::Disable(_) => &[],
             Action::Enable { permits, .. } => permits,
         }
     }
@@ -83,7 +94,7 @@ impl Rule {
     /// When the machine ends it: before the kernel would, so that the end is heard and nothing is deleted twice.
     pub(crate) fn ends_at(&self, granted: Lifetime) -> Instant {
         let lead = match self.action {
-            Action::Reserve { .. } => Duration::ZERO,
+            Action::Reserve { .. } | Action::Disable(_) => Duration::ZERO,
             Action::Enable { .. } => limits::EXPIRY_LEAD.min(seconds(granted) / 2),
         };
         Instant::from_nanos(self.deadline.as_nanos() - nanos(lead).min(self.deadline.as_nanos()))

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use machine::Rng;
 use midcom::{Failure, Gid, Prid};
 
-use crate::authority::AgentId;
+use crate::authority::{AgentId, Opening};
 use crate::limits;
-use crate::rule::{Phase, Rule};
+use crate::rule::{Action, Barrier, Phase, Rule};
 
 #[derive(Debug, Clone)]
 struct Group {
@@ -21,6 +21,8 @@ pub(crate) struct Table {
     rules: BTreeMap<Prid, Rule>,
     owned: BTreeMap<AgentId, BTreeSet<Prid>>,
     groups: BTreeMap<Gid, Group>,
+    /// What the disable rules among them forbid.
+    barriers: BTreeMap<Prid, Barrier>,
     last_prid: u32,
     last_gid: u32,
 }
@@ -33,6 +35,7 @@ impl Table {
             rules: BTreeMap::new(),
             owned: BTreeMap::new(),
             groups: BTreeMap::new(),
+            barriers: BTreeMap::new(),
             last_prid: start(),
             last_gid: start(),
         }
@@ -67,6 +70,26 @@ impl Table {
     pub(crate) fn confirmed(&self, owner: AgentId) -> impl Iterator<Item = Prid> + '_ {
         let owned = self.owned.get(&owner).into_iter().flatten().copied();
         owned.filter(|prid| self.rule(*prid).is_some_and(|rule| rule.phase != Phase::New))
+    }
+
+    /// The confirmed rules of all agents.
+    pub(crate) fn all_confirmed(&self) -> impl Iterator<Item = Prid> + '_ {
+        self.iter().filter(|(_, rule)| rule.phase != Phase::New).map(|(prid, _)| prid)
+    }
+
+    /// How many disable rules there are.
+    pub(crate) fn barriers(&self) -> usize {
+        self.barriers.len()
+    }
+
+    /// Whether no disable rule forbids what is to be opened.
+    ///
+    /// # Errors
+    /// [`Failure::Conflict`].
+    pub(crate) fn unbarred(&self, opening: &Opening) -> Result<(), Failure> {
+        //= RFC 4540 §8.8.2: while a disable rule lives, enable rules that conflict with it are refused, whoever asks.
+        let barred = self.barriers.values().any(|barrier| barrier.bars(opening));
+        if barred { Err(Failure::Conflict) } else { Ok(()) }
     }
 
     /// Whether an agent may add a rule to a group.
@@ -117,6 +140,9 @@ impl Table {
         let group = self.groups.entry(rule.group).or_insert(Group { owner: rule.owner, members: 0 });
         group.members += 1;
         self.owned.entry(rule.owner).or_default().insert(prid);
+        if let Action::Disable(barrier) = rule.action {
+            self.barriers.insert(prid, barrier);
+        }
         self.rules.insert(prid, rule);
         prid
     }
@@ -124,6 +150,7 @@ impl Table {
     /// Takes a rule out.
     pub(crate) fn remove(&mut self, prid: Prid) -> Option<Rule> {
         let rule = self.rules.remove(&prid)?;
+        self.barriers.remove(&prid);
         if let Some(owned) = self.owned.get_mut(&rule.owner) {
             owned.remove(&prid);
             if owned.is_empty() {

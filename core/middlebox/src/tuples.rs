@@ -11,6 +11,7 @@ use crate::authority::Opening;
 use crate::entry::{Key, PortBlock, Source, Transport};
 use crate::limits;
 use crate::realm::{Realms, Side};
+use crate::rule::Barrier;
 
 /// Checks whether the tuples make sense together and whether there is a key class for them.
 ///
@@ -36,6 +37,28 @@ pub(crate) fn check(opening: &Opening) -> Result<(), Failure> {
         check_address(tuple)?;
     }
     Ok(())
+}
+
+/// Checks whether the tuples of a disable rule make sense together. Every wildcard is fine.
+///
+/// # Errors
+/// The failure of the first check that does not hold.
+pub(crate) fn check_barrier(barrier: &Barrier) -> Result<(), Failure> {
+    let (internal, external) = (&barrier.internal, &barrier.external);
+    //= RFC 4540 §8.8.2: both tuples carry the same protocol, and the same port range where it means something.
+    let ports =
+        internal.protocol != Protocol::Any && !internal.wildcards_port() && !external.wildcards_port();
+    if internal.protocol != external.protocol || (ports && internal.range != external.range) {
+        return Err(Failure::Inconsistent);
+    }
+    if internal.network.addr().is_ipv4() != external.network.addr().is_ipv4() {
+        return Err(Failure::IpVersionMismatch);
+    }
+    let fits = |tuple: &Tuple| u32::from(tuple.port) + u32::from(tuple.range) <= 0x1_0000;
+    match fits(internal) && fits(external) && internal.range > 0 && external.range > 0 {
+        true => Ok(()),
+        false => Err(Failure::IllegalPortCount),
+    }
 }
 
 /// The receiving end is always exact; the sending end may be a host with any port or a network with any port.

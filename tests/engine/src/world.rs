@@ -7,7 +7,7 @@ use std::time::Duration;
 use midcom::{Direction, Lifetime, Network, Tuple};
 use middlebox::{
     AgentId, AgentPolicy, Authority, Key, Opening, Operation, Permit, Policy, Realm, Realms, ReversePath,
-    Side, Transport,
+    Rights, Side, Transport,
 };
 
 use crate::{Bench, Shot};
@@ -116,6 +116,7 @@ fn authority_for(realms: Realms) -> Authority {
         ports: 1..=65535,
         rules_max: u32::MAX,
         lifetime_max: Lifetime(u32::MAX),
+        rights: Rights::default(),
     };
     Authority::new(realms, Policy { agents: BTreeMap::from([(AGENT, agent)]), deny: Vec::new() }, true)
 }

@@ -25,7 +25,7 @@ use midcom::{
 use middlebox::memory::{Memory, Route};
 use middlebox::{
     AgentId, AgentPolicy, BatchId, Config, Engine as _, Input, Key, Middlebox, Operation, Output, Policy,
-    Realm, Realms, ReversePath, SessionId, Side,
+    Realm, Realms, ReversePath, Rights, SessionId, Side,
 };
 use simco::wire::{AgentMessage, Header};
 
@@ -421,6 +421,7 @@ fn policy(much: u8) -> Policy {
         ports: if much & 4 == 0 { 20_000..=20_003 } else { 16_384..=32_767 },
         rules_max: u32::from(much >> 4),
         lifetime_max: Lifetime(600),
+        rights: Rights { disable: name == "bob", administer: false },
     };
     let agents = [(AgentId(1), agent("alice"), 1), (AgentId(2), agent("bob"), 2)];
     let agents = agents.into_iter().filter(|(_, _, bit)| much & bit != 0);

@@ -7,7 +7,7 @@ use machine::{Instant, Machine as _, Outbox, Rng};
 use middlebox::memory::{Memory, Route};
 use middlebox::{
     AgentId, AgentPolicy, Config, Engine as _, EngineFailure, Input, Middlebox, Output, Policy, Realm,
-    Realms, ReversePath, SessionId, Side,
+    Realms, ReversePath, Rights, SessionId, Side,
 };
 use simco::middlebox as end;
 
@@ -105,6 +105,7 @@ impl Gate {
             ports: PORTS,
             rules_max: 10_000,
             lifetime_max: midcom::Lifetime(self.house.lifetime_max_s),
+            rights: Rights::default(),
         };
         let denied = [10, 12, 14].map(|host| place::host(self.house.v6, true, host).into());
         let deny = if self.denied { denied.to_vec() } else { Vec::new() };

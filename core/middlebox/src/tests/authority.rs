@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 
 use midcom::{Direction, Failure, IpVersionChoice, Lifetime, Protocol, Tuple};
 
-use crate::{AgentId, AgentPolicy, Authority, Opening, Policy, Realm, Realms, ReversePath, Side, Source};
+use crate::{
+    AgentId, AgentPolicy, Authority, Opening, Policy, Realm, Realms, ReversePath, Rights, Side, Source,
+};
 
 const AGENT: AgentId = AgentId(1);
 
@@ -30,6 +32,7 @@ fn authority_with(outside: &[&str], deny: &[&str], tcp: bool) -> Authority {
         ports: 16384..=32767,
         rules_max: 10,
         lifetime_max: Lifetime(300),
+        rights: Rights::default(),
     };
     let deny = deny.iter().map(|network| network.parse().unwrap()).collect();
     Authority::new(realms, Policy { agents: BTreeMap::from([(AGENT, agent)]), deny }, tcp)

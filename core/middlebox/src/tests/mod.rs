@@ -2,6 +2,7 @@
 
 mod authority;
 mod batches;
+mod disable;
 mod entry;
 mod lifetimes;
 mod limited;

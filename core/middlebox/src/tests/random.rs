@@ -4,16 +4,19 @@
 //! and repeats: `POSTERN_SEED=n cargo test -p postern-middlebox random`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use machine::{Instant, Rng};
-use midcom::{Direction, Gid, Lifetime, Notification, Prid, Reply, Request};
+use midcom::{Direction, Failure, Gid, Lifetime, Notification, Prid, Reply, Request, Tuple};
 
 use super::world::*;
-use crate::memory::Packet;
+use crate::memory::{Packet, Verdict};
 use crate::{AgentId, Engine, Input, Key, Output, SessionId, Source, Transport};
 
-const SESSIONS: [(SessionId, AgentId); 3] = [(A1, ALICE), (A2, ALICE), (B1, BOB)];
+const SESSIONS: [(SessionId, AgentId); 4] = [(A1, ALICE), (A2, ALICE), (B1, BOB), (G1, GUARD)];
+/// Where packets come from and go to when what is forbidden is tried out.
+const HOSTS: [&str; 3] = ["198.51.100.9", "198.51.100.10", "203.0.113.5"];
 /// How late the engine's answer may be. It must be below the lead with which rules end before the kernel would end
 /// their entries, or an agent hears of an end after it happened.
 const HOLD_MAX: Duration = Duration::from_millis(1900);
@@ -27,11 +30,20 @@ struct Known {
     enabled: bool,
 }
 
+/// What the guard has been told is forbidden.
+#[derive(Debug, Clone, Copy)]
+struct Forbidden {
+    internal: Tuple,
+    external: Tuple,
+    ends: Instant,
+}
+
 struct Driver {
     world: World,
     rng: Rng,
     asked: BTreeMap<u32, (AgentId, Request)>,
     known: BTreeMap<Prid, Known>,
+    forbidden: BTreeMap<Prid, Forbidden>,
     /// Every key ever seen, to be refused or lost.
     keys: BTreeSet<Key>,
     /// Until when entries from before the last restart may live without a rule.
@@ -46,6 +58,7 @@ impl Driver {
             rng: Rng::from_number(seed),
             asked: BTreeMap::new(),
             known: BTreeMap::new(),
+            forbidden: BTreeMap::new(),
             keys: BTreeSet::new(),
             grace: Instant::ZERO,
             steps: Vec::new(),
@@ -103,6 +116,9 @@ impl Driver {
         let groups: Vec<_> = mine.iter().map(|(_, known)| known.group).collect();
         let group = if self.rng.percent(50) { self.pick(&groups) } else { None };
         let seconds = 4 + self.rng.below(17) as u32;
+        if agent == GUARD {
+            return self.draw_guard(seconds);
+        }
         match (self.rng.below(10), self.pick(&prids)) {
             (0, _) => reserve(group),
             (1, Some(prid)) => self.draw_enable_reserved(prid),
@@ -131,6 +147,22 @@ impl Driver {
             ),
             1 => enable(Direction::Bidirectional, inside, udp(FAR_HOST, 5000, range), seconds, group),
             _ => enable(Direction::Inbound, inside, udp(far, 0, range), seconds, group),
+        }
+    }
+
+    /// Few and short, or nothing else could ever be opened.
+    fn draw_guard(&mut self, seconds: u32) -> Request {
+        let prids: Vec<_> = self.forbidden.keys().copied().collect();
+        match (self.rng.below(4), self.pick(&prids)) {
+            (0, Some(prid)) => lifetime(prid, seconds),
+            (1, Some(prid)) => lifetime(prid, 0),
+            (2, _) => Request::List,
+            _ => {
+                let far =
+                    udp(["198.51.100.9/32", "203.0.113.0/24", "0.0.0.0/0"][self.rng.below(3) as usize], 0, 1);
+                let port = [0, 20000 + self.rng.below(6) as u16][self.rng.below(2) as usize];
+                disable(udp("10.0.40.0/24", port, 1), far, 1 + seconds / 4)
+            }
         }
     }
 
@@ -192,6 +224,7 @@ impl Driver {
         }
         self.world = fresh;
         self.known.clear();
+        self.forbidden.clear();
         let entries = self.world.engine.entries().unwrap();
         self.world.input(Input::Adopted { entries });
         self.grace = self.world.now + Duration::from_secs(30);
@@ -211,8 +244,8 @@ impl Driver {
                     assert_eq!(keys.len(), operations.len(), "one operation per key");
                     self.keys.extend(keys);
                 }
-                Output::Reply { result: Err(_), .. }
-                | Output::Notify { .. }
+                Output::Reply { tid, result: Err(failure), .. } => self.refused(tid, failure),
+                Output::Notify { .. }
                 | Output::Verify { .. }
                 | Output::Count { .. }
                 | Output::Terminate { .. }
@@ -235,22 +268,51 @@ impl Driver {
                 let known = Known { agent, group, ends: ends(lifetime), enabled: false };
                 self.known.insert(prid, known);
             }
+            (Reply::Disabled { prid, lifetime }, Request::Disable { internal, external, .. }) => {
+                self.forbidden.insert(prid, Forbidden { internal, external, ends: ends(lifetime) });
+            }
             (Reply::Lifetime(lifetime), Request::Lifetime { prid, .. }) => {
+                if let Some(forbidden) = self.forbidden.get_mut(&prid) {
+                    forbidden.ends = ends(lifetime);
+                }
                 if let Some(known) = self.known.get_mut(&prid) {
                     known.ends = ends(lifetime);
                 }
             }
             (Reply::Ended, Request::Lifetime { prid, .. }) => {
                 self.known.remove(&prid);
+                self.forbidden.remove(&prid);
             }
             (Reply::Status(_) | Reply::List(_) | Reply::Counted(_), _) => {}
             (reply, request) => panic!("{reply:?} to {request:?}"),
         }
     }
 
+    /// Nothing is refused for a disable rule that is not there, or that forbids something else.
+    fn refused(&mut self, tid: u32, failure: Failure) {
+        let Some((_, request)) = self.asked.remove(&tid) else { panic!("an answer to nothing: {tid}") };
+        if failure != Failure::Conflict {
+            return;
+        }
+        let (Request::Enable { internal, external, .. } | Request::EnableReserved { internal, external, .. }) =
+            request
+        else {
+            panic!("{request:?} conflicts with nothing")
+        };
+        // One that is still being carried out counts as well.
+        let asked = self.asked.values().filter_map(|(_, request)| match request {
+            Request::Disable { internal, external, .. } => Some((*internal, *external)),
+            _ => None,
+        });
+        let known = self.forbidden.values().map(|forbidden| (forbidden.internal, forbidden.external));
+        let meets = |(inner, outer): (Tuple, Tuple)| inner.overlaps(&internal) && outer.overlaps(&external);
+        assert!(known.chain(asked).any(meets), "{internal} {external} is forbidden by nothing");
+    }
+
     fn told(&mut self, prid: Prid, lifetime: Lifetime) {
         if lifetime == Lifetime::END {
             self.known.remove(&prid);
+            self.forbidden.remove(&prid);
         }
     }
 
@@ -278,8 +340,28 @@ impl Driver {
                 assert!(rules.contains_key(prid), "{prid:?} {known:?} ended and nobody was told");
             }
         }
+        self.check_forbidden();
         self.check_confirmed(&rules);
         self.check_lifetimes(&rules, in_grace);
+    }
+
+    /// What the guard has been told is forbidden does not pass: every packet is tried.
+    fn check_forbidden(&self) {
+        let live = self.forbidden.values().filter(|forbidden| forbidden.ends > self.world.now);
+        for Forbidden { internal, external, .. } in live {
+            let ports = (20000..20010).filter(|port| internal.port == 0 || internal.port == *port);
+            let hosts =
+                HOSTS.iter().filter(|host| external.network.contains(&host.parse::<IpAddr>().unwrap()));
+            for (port, host) in ports.flat_map(|port| hosts.clone().map(move |host| (port, host))) {
+                for far in [9, 5000, 5001, 5002, 5003, port] {
+                    let (inner, outer) = (format!("10.0.40.7:{port}"), format!("{host}:{far}"));
+                    for packet in [packet(&outer, &inner), packet(&inner, &outer)] {
+                        let verdict = self.world.engine.verdict(&packet);
+                        assert!(!matches!(verdict, Verdict::Accepted(_)), "{outer} {inner} {verdict:?}");
+                    }
+                }
+            }
+        }
     }
 
     /// What an agent has been told is open, is open.
@@ -305,7 +387,7 @@ impl Driver {
                     opens: false,
                 };
                 let verdict = self.world.engine.verdict(&packet);
-                assert!(matches!(verdict, crate::memory::Verdict::Accepted(_)), "{prid:?} {key} {verdict:?}");
+                assert!(matches!(verdict, Verdict::Accepted(_)), "{prid:?} {key} {verdict:?}");
             }
         }
     }
@@ -330,7 +412,7 @@ impl Driver {
         self.world.engine.relent();
         self.pass(Duration::from_secs(35));
         self.listen();
-        for (session, _) in [SESSIONS[0], SESSIONS[2]] {
+        for (session, _) in [SESSIONS[0], SESSIONS[2], SESSIONS[3]] {
             let Ok(Reply::List(prids)) = self.world.ask(session, Request::List) else { panic!("no list") };
             for prid in prids {
                 assert_eq!(self.world.ask(session, lifetime(prid, 0)), Ok(Reply::Ended));

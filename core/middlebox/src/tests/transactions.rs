@@ -134,19 +134,6 @@ fn a_refused_request_is_heard_by_nobody_else() {
     assert_eq!(world.told(), []);
 }
 
-//= test RFC 4540 §8.8: disable rules are optional; without them the code is 0x0340.
-#[test]
-fn pdr_is_not_offered() {
-    let mut world = World::new();
-    let request = Request::Disable {
-        internal: udp("10.0.40.7/32", 0, 1),
-        external: udp("0.0.0.0/0", 0, 1),
-        lifetime: Lifetime(60),
-    };
-    assert_eq!(world.ask(A1, request), Err(Failure::TransactionNotSupported));
-    assert!(!world.middlebox.capabilities(ALICE).unwrap().disable_rules);
-}
-
 //= test RFC 5189 §2.2.4: rules outlive the session that made them.
 #[test]
 fn rules_outlive_their_session() {

@@ -12,14 +12,20 @@ use midcom::{
 use crate::memory::{Memory, Packet, Route};
 use crate::{
     AgentId, AgentPolicy, BatchId, Config, Engine, Event, Input, Key, Middlebox, Operation, Output, Policy,
-    Realm, Realms, ReversePath, SessionId, Side, Transport, count,
+    Realm, Realms, ReversePath, Rights, SessionId, Side, Transport, count,
 };
 
 pub(super) const ALICE: AgentId = AgentId(1);
 pub(super) const BOB: AgentId = AgentId(2);
+/// May make disable rules.
+pub(super) const GUARD: AgentId = AgentId(3);
+/// May access all rules.
+pub(super) const CHIEF: AgentId = AgentId(4);
 pub(super) const A1: SessionId = SessionId(1);
 pub(super) const A2: SessionId = SessionId(2);
 pub(super) const B1: SessionId = SessionId(3);
+pub(super) const G1: SessionId = SessionId(4);
+pub(super) const C1: SessionId = SessionId(5);
 
 pub(super) const LIFETIME_MAX: Lifetime = Lifetime(600);
 pub(super) const RULES_MAX: u32 = 200;
@@ -38,14 +44,21 @@ pub(super) fn realms() -> Realms {
 }
 
 pub(super) fn policy() -> Policy {
-    let agent = |name: &str| AgentPolicy {
+    let agent = |name: &str, disable, administer| AgentPolicy {
         name: name.into(),
         internal: vec!["10.0.40.0/24".parse().unwrap()],
         ports: 16384..=32767,
         rules_max: RULES_MAX,
         lifetime_max: LIFETIME_MAX,
+        rights: Rights { disable, administer },
     };
-    Policy { agents: BTreeMap::from([(ALICE, agent("alice")), (BOB, agent("bob"))]), deny: Vec::new() }
+    let agents = [
+        (ALICE, agent("alice", false, false)),
+        (BOB, agent("bob", false, false)),
+        (GUARD, agent("guard", true, false)),
+        (CHIEF, agent("chief", false, true)),
+    ];
+    Policy { agents: BTreeMap::from(agents), deny: Vec::new() }
 }
 
 pub(super) fn config() -> Config {
@@ -73,10 +86,10 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Alice with two sessions, Bob with one.
+    /// Alice with two sessions, Bob and the guard with one.
     pub(super) fn new() -> Self {
         let mut world = Self::empty();
-        for (session, agent) in [(A1, ALICE), (A2, ALICE), (B1, BOB)] {
+        for (session, agent) in [(A1, ALICE), (A2, ALICE), (B1, BOB), (G1, GUARD)] {
             world.input(Input::Opened { session, agent });
         }
         world.run();
@@ -241,7 +254,7 @@ impl World {
     }
 }
 
-fn packet<'p>(source: &str, destination: &str) -> Packet<'p> {
+pub(super) fn packet<'p>(source: &str, destination: &str) -> Packet<'p> {
     Packet {
         transport: Transport::Udp,
         source: source.parse().unwrap(),
@@ -313,6 +326,11 @@ pub(super) fn enable_reserved(prid: Prid, port: u16) -> Request {
         external: udp("198.51.100.9/32", 0, 2),
         lifetime: Lifetime(300),
     }
+}
+
+/// Forbids everything between these two.
+pub(super) fn disable(internal: Tuple, external: Tuple, lifetime: u32) -> Request {
+    Request::Disable { internal, external, lifetime: Lifetime(lifetime) }
 }
 
 pub(super) fn lifetime(prid: Prid, lifetime: u32) -> Request {

@@ -2,5 +2,6 @@
 //! one line, `watch` by as many as happen.
 
 pub(crate) mod client;
+mod deny;
 pub(crate) mod protocol;
 pub(crate) mod server;

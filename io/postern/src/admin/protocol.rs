@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use midcom::Direction;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use super::deny::{DenialLine, Denials, Denied, Deny, End, Lift};
 use crate::ladder::Row;
 
 /// A longer line is refused.
@@ -49,6 +50,12 @@ pub(crate) enum Request {
         /// IPv4; otherwise IPv6.
         v4: bool,
     },
+    /// Make a disable rule. Middlebox half.
+    Deny(Deny),
+    /// All disable rules. Middlebox half.
+    Denials,
+    /// End disable rules. Middlebox half.
+    Lift(Lift),
     /// End a rule. Middlebox half.
     Revoke {
         /// Its identifier.

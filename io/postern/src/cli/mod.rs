@@ -5,6 +5,7 @@ mod call;
 mod calls;
 mod check;
 mod demo;
+mod deny;
 mod kick;
 mod middlebox;
 mod pinholes;
@@ -79,6 +80,7 @@ enum Command {
     Pinholes(pinholes::Pinholes),
     Kick(kick::Kick),
     Revoke(revoke::Revoke),
+    Deny(deny::Deny),
     Status(status::Status),
 }
 
@@ -125,6 +127,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Pinholes(command) => command.run(&common),
         Command::Kick(command) => command.run(&common),
         Command::Revoke(command) => command.run(&common),
+        Command::Deny(command) => command.run(&common),
         Command::Status(command) => command.run(&common),
     };
     match outcome {

@@ -103,7 +103,7 @@ impl Kind for Time {
     }
 }
 
-fn parse_time(text: &str) -> Option<Duration> {
+pub(crate) fn parse_time(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let number: u64 = text.get(..digits)?.parse().ok()?;
     let millis = match text.get(digits..)? {

@@ -22,6 +22,7 @@ pub(crate) use address::{Host, Listen, Transport};
 pub(crate) use calls::{Calls, CommonCrucial, Crucial, OnHold, OnRedirect};
 pub(crate) use docs::keys;
 use key::{Absent, Key, Section, Table};
+pub(crate) use kind::parse_time;
 use kind::{AbsolutePath, OneOf, Text};
 pub(crate) use middlebox::{Connect, Engine, Middlebox, ReversePath};
 pub(crate) use numbers::{Codes, Limits, Timers};

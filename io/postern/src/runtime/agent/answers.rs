@@ -26,9 +26,12 @@ impl Agent {
             Request::Owners => Answer::of(&self.owners()),
             Request::Watch => return self.chronicle.watch(question.reply),
             Request::Kick { id } => self.kick(CallId(id)),
-            Request::Pinholes { .. } | Request::Prove { .. } | Request::Revoke { .. } => {
-                Answer::Error("the middlebox half answers this".into())
-            }
+            Request::Pinholes { .. }
+            | Request::Prove { .. }
+            | Request::Deny(_)
+            | Request::Denials
+            | Request::Lift(_)
+            | Request::Revoke { .. } => Answer::Error("the middlebox half answers this".into()),
         };
         // One who no longer waits for the answer does not need it.
         let _ = question.reply.try_send(answer);

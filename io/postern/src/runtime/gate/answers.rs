@@ -14,6 +14,10 @@ impl Gate {
     /// Answers a question of a command.
     pub(super) fn asked(&mut self, now: Instant, question: Question) {
         let answer = match question.request {
+            // Answered when the kernel has agreed.
+            Request::Deny(deny) => return self.deny(deny, question.reply),
+            Request::Denials => Answer::of(&self.denials(now)),
+            Request::Lift(which) => self.lift(now, &which),
             Request::Status => Answer::of(&self.status(now)),
             Request::Pinholes { kernel } => self.pinholes(now, kernel),
             Request::Prove { inward, v4 } => {
@@ -54,7 +58,9 @@ impl Gate {
     }
 
     fn pinholes(&mut self, now: Instant, kernel: bool) -> Answer {
-        let rules: Vec<RuleInfo<'_>> = self.machine.rules(now).collect();
+        // What is denied is listed by `postern deny --list`: nothing passes there.
+        let opens = |rule: &RuleInfo<'_>| !matches!(rule.action, RuleAction::Disabled { .. });
+        let rules: Vec<RuleInfo<'_>> = self.machine.rules(now).filter(opens).collect();
         let engine = &mut self.engine;
         let rules = rules.iter().map(|rule| {
             let mut line = line(rule);
@@ -97,6 +103,9 @@ fn line(rule: &RuleInfo<'_>) -> PinholeLine {
         RuleAction::Reserved { protocol } => ("reserved", String::new(), protocol.to_string(), String::new()),
         RuleAction::Enabled { direction, internal, external } => {
             ("open", way(direction).to_owned(), internal.to_string(), external.to_string())
+        }
+        RuleAction::Disabled { internal, external } => {
+            ("denied", String::new(), internal.to_string(), external.to_string())
         }
     };
     PinholeLine {

@@ -43,6 +43,14 @@ impl Chronicle {
                 "rule {}: {:?} {} - {} for {} s",
                 prid.0, opening.direction, opening.internal, opening.external, lifetime.0
             )),
+            Event::RuleDisabled { prid, agent, internal, external, lifetime, ended } => {
+                log::info(format_args!(
+                    "rule {}: {} denies {internal} - {external} for {} s; {ended} rules ended",
+                    prid.0,
+                    Named(*agent),
+                    lifetime.0
+                ));
+            }
             Event::LifetimeChanged { prid, lifetime } => {
                 log::debug(format_args!("rule {}: {} s from now", prid.0, lifetime.0));
             }
@@ -79,7 +87,9 @@ struct Named(AgentId);
 
 impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == LOCAL {
+        if self.0 == AgentId::OPERATOR {
+            f.write_str("the operator")
+        } else if self.0 == LOCAL {
             f.write_str("the local agent")
         } else {
             write!(f, "agent {} of `peers`", self.0.0)
@@ -93,6 +103,7 @@ fn ended(rule: u32, cause: EndCause) {
         EndCause::Expired => log::info(format_args!("rule {rule}: its lifetime is over")),
         EndCause::Revoked => log::info(format_args!("rule {rule}: revoked")),
         EndCause::Withdrawn => log::info(format_args!("rule {rule}: no longer allowed, closed")),
+        EndCause::Disabled => log::info(format_args!("rule {rule}: denied by a disable rule, closed")),
         EndCause::Lost => {
             log::error(format_args!("rule {rule}: lost from the kernel, could not be made again"))
         }

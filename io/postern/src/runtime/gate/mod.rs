@@ -3,6 +3,7 @@
 mod answers;
 mod chronicle;
 mod open;
+mod operator;
 pub(crate) mod prove;
 mod sessions;
 mod settings;
@@ -20,6 +21,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use self::chronicle::Chronicle;
+use self::operator::Operator;
 use self::sessions::Sessions;
 use super::alarm::Alarm;
 use super::watched::register;
@@ -55,6 +57,7 @@ struct Gate {
     sessions: Sessions,
     chronicle: Chronicle,
     questions: mpsc::Receiver<Question>,
+    operator: Operator,
     signals: Signals,
     features: String,
     sandbox: String,
@@ -147,9 +150,10 @@ impl Gate {
 
     fn carry_out(&mut self, now: Instant) {
         let mut out = std::mem::take(&mut self.out);
-        let Self { sessions, inputs, .. } = self;
+        let Self { sessions, inputs, operator, .. } = self;
         for output in out.drain() {
             match output {
+                Output::Reply { session: operator::SESSION, tid, result } => operator.answered(tid, &result),
                 Output::Reply { session, tid, result } => sessions.reply(now, session, tid, result, inputs),
                 Output::Notify { session, notification } => {
                     sessions.notify(now, session, notification, inputs)

@@ -10,6 +10,7 @@ use nix::unistd::Uid;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::chronicle::Chronicle;
+use super::operator::{self, Operator};
 use super::sessions::Sessions;
 use super::settings::{self, Guests};
 use super::{Failure, Gate, event_descriptor, prove};
@@ -108,13 +109,14 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
         realms,
         machine,
         out: Outbox::new(),
-        inputs: VecDeque::from([Input::Adopted { entries: found }]),
+        inputs: VecDeque::from([Input::Adopted { entries: found }, operator::opened()]),
         engine,
         drift,
         looked: Instant::ZERO,
         sessions: Sessions::new(guests, simco, tcp),
         chronicle: Chronicle::default(),
         questions,
+        operator: Operator::default(),
         signals,
         features,
         sandbox,

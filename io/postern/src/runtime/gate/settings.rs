@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use midcom::Lifetime;
-use middlebox::{AgentId, AgentPolicy, Policy, Realm, Realms, ReversePath, Side};
+use middlebox::{AgentId, AgentPolicy, Policy, Realm, Realms, ReversePath, Rights, Side};
 use nftables::{GateConfig, Mark};
 use nix::unistd::Uid;
 
+use super::operator;
 use crate::config::{self, Config};
 use crate::runtime::interfaces;
 use crate::sandbox::Identity;
@@ -77,9 +78,13 @@ pub(super) fn policy(config: &Config) -> Policy {
         ports: from.ports.clone(),
         rules_max: from.rules_max,
         lifetime_max: Lifetime(u32::try_from(from.lifetime_max.as_secs()).unwrap_or(u32::MAX)),
+        rights: Rights::default(),
     };
     let remote = (1..).zip(&from.peers).map(|(number, peer)| (AgentId(number), agent(peer.to_string())));
-    let agents: BTreeMap<_, _> = std::iter::once((LOCAL, agent("local".into()))).chain(remote).collect();
+    let agents: BTreeMap<_, _> = [(LOCAL, agent("local".into())), (AgentId::OPERATOR, operator::policy())]
+        .into_iter()
+        .chain(remote)
+        .collect();
     Policy { agents, deny: from.deny.clone() }
 }
 
