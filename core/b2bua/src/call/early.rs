@@ -17,8 +17,9 @@ use super::Call;
 use super::invite::{Invite, Server, Setup};
 use super::offer::Agreement;
 use crate::context::Context;
-use crate::event::Sip;
-use crate::failure::{Failed, Reason, write_reason};
+use crate::event::{Cause, Sip};
+use crate::failure::{Failed, Reason, Verdict, write_reason};
+use crate::ledger::Dialogs;
 use crate::leg::headers;
 use crate::side::{Side, Sides};
 use crate::tag::Tag;
@@ -138,7 +139,8 @@ impl Call {
         setup.early.reserve_exact(1);
         setup.early.push(EarlyDialog { tag, dialogs, ended: None, agreement });
         if number > 0 {
-            self.ledger.forked();
+            let offer = offer_of(self.invite.as_deref());
+            self.ledger.forked(offer.as_ref());
         }
         Some(number)
     }
@@ -159,9 +161,8 @@ impl Call {
         if self.has_lost(pair) {
             return false;
         }
-        if let Some(number) = pair.early().filter(|number| !self.ledger.is_at(*number)) {
-            let offer = offer_of(self.invite.as_deref());
-            self.ledger.turn_to(number, offer.as_ref());
+        if let Some(number) = pair.early() {
+            self.ledger.turn_to(number);
         }
         true
     }
@@ -169,8 +170,7 @@ impl Call {
     /// The answer of this pair is the call's.
     pub(super) fn decide(&mut self, pair: Pair) {
         if let Some(number) = pair.early().filter(|_| self.ledger.is_undecided()) {
-            let offer = offer_of(self.invite.as_deref());
-            self.ledger.decided(number, offer.as_ref());
+            self.ledger.decided(number);
         }
     }
 
@@ -222,6 +222,29 @@ impl Call {
         early.map_or(self.legs[side].tag, |early| early.tag)
     }
 
+    /// Some early dialogs have lost a rule that they cannot do without: they end, and the call with the last of them, or with
+    /// the one that has won.
+    pub(super) fn lose_early(
+        &mut self,
+        ctx: &mut Context<'_>,
+        dialogs: Dialogs,
+        (cause, verdict): (fn(u16) -> Cause, Verdict),
+    ) {
+        let Some(setup) = self.setup() else { return };
+        let early = (0..).zip(&setup.early);
+        let alive: Vec<u8> = early.filter(|(_, early)| early.is_alive()).map(|(number, _)| number).collect();
+        let (lost, left): (Vec<u8>, Vec<u8>) =
+            alive.iter().partition(|number| dialogs.contains(usize::from(**number)));
+        let won = |number: &u8| setup.winner == Some(*number);
+        if left.is_empty() || lost.iter().any(won) {
+            return self.cut_in_setup(ctx, lost.first().copied(), (cause, verdict));
+        }
+        for number in lost {
+            let verdict = self.enforced_in_setup(verdict.clone(), Some(number));
+            self.end_early(ctx, number, (verdict.reason(), verdict.failed.as_deref()), None);
+        }
+    }
+
     /// Ends one early dialog; the others and the INVITE go on.
     //= RFC 3261 §15: the caller's side may end one early dialog with BYE.
     pub(super) fn end_early(
@@ -235,6 +258,8 @@ impl Call {
         early.ended = Some(reason);
         early.agreement.stop(ctx);
         self.drop_own_in(ctx, Pair::Early(number));
+        self.ledger.ended(ctx.now, number.into(), &mut ctx.shared.ids, &mut ctx.shared.requests);
+        self.ask(ctx);
         let ours = passed_on.is_none().then_some(reason);
         let side = (Side::B, Pair::Early(number));
         let Some((builder, hop)) = self.request_in(ctx, side, &Method::Bye, passed_on) else { return };
@@ -244,6 +269,7 @@ impl Call {
         let key = ctx.request(self.to(Side::B), None, hop, builder, sip);
         // Nobody waits for the answer.
         ctx.shared.clients.remove(&key);
+        self.drop_exchanges_in(ctx, Pair::Early(number));
     }
 
     /// Why the early dialog of a response was ended before it answered.

@@ -39,11 +39,11 @@ impl Call {
     }
 
     /// The same for a rule that was taken away before the call was there.
-    pub(super) fn enforced_in_setup(&self, verdict: Verdict) -> Verdict {
+    pub(super) fn enforced_in_setup(&self, verdict: Verdict, early: Option<u8>) -> Verdict {
         let Some(setup) = self.setup() else { return verdict };
         let asked = self.invite.as_deref().and_then(|invite| invite.server.request());
-        let alive = (0..).zip(&setup.early).find(|(_, early)| early.is_alive());
-        let agreement = alive.and_then(|(number, _)| self.agreement(Pair::Early(number)));
+        let alive = || (0..).zip(&setup.early).find(|(_, early)| early.is_alive()).map(|(number, _)| number);
+        let agreement = early.or_else(alive).and_then(|number| self.agreement(Pair::Early(number)));
         let said = agreement.and_then(|agreement| agreement.texts.as_deref()).map(|texts| &*texts.b);
         self.enforced_on(verdict, Sides { a: asked.and_then(description), b: said })
     }

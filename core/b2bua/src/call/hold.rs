@@ -148,11 +148,10 @@ impl Call {
         self.pass_all_waiting(ctx, from);
     }
 
-    /// Requests that nobody waits for any more are not passed on, nor their answers; everything else goes on.
-    pub(super) fn drop_held_exchanges(&mut self, ctx: &mut Context<'_>, is_gone: impl Fn(u32) -> bool) {
-        let goes = |signal: &Signal| signal.exchange().is_some_and(&is_gone);
+    /// What nobody waits for any more is not passed on; everything else goes on.
+    pub(super) fn drop_held_where(&mut self, ctx: &mut Context<'_>, goes: impl Fn(&Signal) -> bool) {
         if let Some((side, timer)) = self.hold.held
-            && self.hold.waiting[side].front().is_some_and(goes)
+            && self.hold.waiting[side].front().is_some_and(&goes)
         {
             ctx.shared.timers.stop(timer);
             self.hold.held = None;

@@ -245,7 +245,7 @@ impl Call {
             Action::Fail => {
                 let verdict =
                     Verdict::new(580, PRECONDITION, "the callee cannot be told that its media passes");
-                let verdict = self.enforced_in_setup(verdict);
+                let verdict = self.enforced_in_setup(verdict, None);
                 self.refuse_ring(ctx, pair, verdict);
             }
             Action::Nothing | Action::Show | Action::Acknowledge => {}

@@ -383,7 +383,18 @@ impl Call {
         for exchange in &lost {
             self.drop_exchange(ctx, exchange, 481);
         }
-        self.drop_held_exchanges(ctx, |number| lost.iter().any(|exchange| exchange.number == number));
+        self.drop_held_where(ctx, is_of(&lost));
+    }
+
+    /// An early dialog is over: what was under way in it has no answer any more.
+    //= RFC 3261 §15.1.2: as after a BYE.
+    pub(super) fn drop_exchanges_in(&mut self, ctx: &mut Context<'_>, pair: Pair) {
+        let gone: Vec<Exchange> = self.exchanges.extract_if(.., |exchange| exchange.pair == pair).collect();
+        for exchange in &gone {
+            self.drop_exchange(ctx, exchange, 487);
+        }
+        let is_gone = is_of(&gone);
+        self.drop_held_where(ctx, |signal| signal.is_in(pair) || is_gone(signal));
     }
 
     fn drop_exchange(&mut self, ctx: &mut Context<'_>, exchange: &Exchange, status: u16) {
@@ -399,6 +410,11 @@ impl Call {
             self.drop_exchange(ctx, &exchange, 487);
         }
     }
+}
+
+/// Picks the signals that belong to one of these.
+fn is_of(exchanges: &[Exchange]) -> impl Fn(&Signal) -> bool {
+    |signal| exchanges.iter().any(|exchange| signal.exchange() == Some(exchange.number))
 }
 
 //= RFC 3311 §5.1, RFC 6665 §4.1.2.1, RFC 3515 §2.2: these refresh the target, so they carry Contact.

@@ -36,6 +36,18 @@ impl Signal {
         }
     }
 
+    /// True for a response to the INVITE in this early dialog that is not its last.
+    pub(super) fn is_in(&self, early: Pair) -> bool {
+        match self {
+            Self::Ring { pair, .. } | Self::Met { pair, .. } => *pair == early,
+            Self::Try
+            | Self::Connect { .. }
+            | Self::Confirm { .. }
+            | Self::Ask { .. }
+            | Self::Reply { .. } => false,
+        }
+    }
+
     /// True for what belongs to the INVITE under way.
     pub(super) fn is_of_invite(&self) -> bool {
         match self {

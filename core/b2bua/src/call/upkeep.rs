@@ -57,19 +57,31 @@ impl Call {
             }
             None => (Cause::Revoked, Verdict::revoked(&ctx.config.codes, loss.stream)),
         };
-        match loss.crucial {
-            true => {
-                self.note_ghost_ring(ctx);
-                let verdict =
-                    if self.established.is_none() { self.enforced_in_setup(verdict) } else { verdict };
-                self.cut(ctx, Cut { cause: cause(verdict.code), verdict });
-            }
-            false => {
+        let end = (cause, verdict);
+        match (loss.crucial, loss.dialogs) {
+            (true, Some(dialogs)) => self.lose_early(ctx, dialogs, end),
+            (true, None) => self.cut_in_setup(ctx, None, end),
+            (false, _) => {
                 let Loss { stream, failure, .. } = loss;
                 ctx.event(Event::StreamLost { call: self.id, stream, failure });
-                self.owe_loss(verdict);
+                self.owe_loss(end.1);
             }
         }
+    }
+
+    /// The call ends for a rule that is gone, perhaps before it was there; `early` is the early dialog that has lost it.
+    pub(super) fn cut_in_setup(
+        &mut self,
+        ctx: &mut Context<'_>,
+        early: Option<u8>,
+        (cause, verdict): (fn(u16) -> Cause, Verdict),
+    ) {
+        self.note_ghost_ring(ctx);
+        let verdict = match self.established {
+            None => self.enforced_in_setup(verdict, early),
+            Some(_) => verdict,
+        };
+        self.cut(ctx, Cut { cause: cause(verdict.code), verdict });
     }
 
     pub(crate) fn on_session_down(&mut self, ctx: &mut Context<'_>, middlebox: MiddleboxId) {

@@ -4,6 +4,7 @@
 //! one early dialog     nothing of this exists
 //! a second one         the ledger works on the exchange of one of them; the others are put aside
 //!        turn_to       another one's is taken up; a new one begins with the offer of the INVITE
+//!        ended         one is over: what only it needed closes
 //!        decided       one has won: the others are forgotten, and what only they needed closes when it is completed
 //! ```
 //!
@@ -22,21 +23,24 @@ use crate::side::{Side, Sides};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Forks {
     /// The one whose exchange the ledger works on.
-    dialog: usize,
+    pub(super) dialog: usize,
     /// Those put aside.
-    others: Vec<Fork>,
+    pub(super) others: Vec<Fork>,
+    /// The offer that each begins with, and what it needs: nobody can do without that.
+    offer: Option<(Flows, u16)>,
+    pub(super) common: Missing,
     /// One has won.
-    decided: bool,
+    pub(super) decided: bool,
 }
 
 /// One that was put aside.
 #[derive(Debug, Clone)]
-struct Fork {
-    dialog: usize,
-    agreed: Sides<Flows>,
+pub(super) struct Fork {
+    pub(super) dialog: usize,
+    pub(super) agreed: Sides<Flows>,
     exchange: Option<Box<Exchange>>,
     /// What its media needs.
-    needs: Missing,
+    pub(super) needs: Missing,
 }
 
 impl Fork {
@@ -51,6 +55,12 @@ impl Forks {
         if self.decided { Dialogs::default() } else { Dialogs::all_but(self.dialog) }
     }
 
+    /// What is exchanged in one that nothing is known of.
+    pub(super) fn first_exchange(&self) -> Option<Box<Exchange>> {
+        let (offer, streams) = self.offer.clone()?;
+        Some(Box::new(Exchange::new(Side::A, offer, streams)))
+    }
+
     /// True if a dialog that was put aside needs the rule.
     pub(super) fn use_it(forks: Option<&Self>, rule: &Rule) -> bool {
         forks.is_some_and(|forks| forks.others.iter().any(|fork| fork.uses(rule)))
@@ -58,9 +68,18 @@ impl Forks {
 }
 
 impl Ledger {
-    /// There are several early dialogs from now on. What was exchanged so far was in the one numbered 0.
-    pub fn forked(&mut self) {
-        self.forks.get_or_insert_default();
+    /// There are several early dialogs from now on. What was exchanged so far was in the one numbered 0. In each of them
+    /// `offer` of A is open at first; it has been read before, with the INVITE.
+    pub fn forked(&mut self, offer: Option<&Session<'_>>) {
+        if self.forks.is_some() {
+            return;
+        }
+        let offer = offer.and_then(|offer| Some((self.read(Side::A, offer).ok()?, offer.streams())));
+        let common = match &offer {
+            Some((flows, _)) => self.needed_before_answer(Side::A, flows),
+            None => Missing::new(),
+        };
+        self.forks = Some(Box::new(Forks { offer, common, ..Forks::default() }));
     }
 
     /// True if the ledger works on the exchange of this early dialog.
@@ -75,22 +94,17 @@ impl Ledger {
         self.forks.as_deref().is_some_and(|forks| !forks.decided)
     }
 
-    /// What follows is of this early dialog. If nothing has been exchanged in it, `offer` of A is open there.
-    pub fn turn_to(&mut self, dialog: usize, offer: Option<&Session<'_>>) {
+    /// What follows is of this early dialog.
+    pub fn turn_to(&mut self, dialog: usize) {
         if self.is_at(dialog) {
             return;
         }
-        // It has been read before, with the INVITE.
-        let offer = offer.and_then(|offer| Some((self.read(Side::A, offer).ok()?, offer.streams())));
         let needs = self.needed_now();
         let Some(forks) = self.forks.as_deref_mut() else { return };
         let known = forks.others.iter().position(|fork| fork.dialog == dialog);
         let (agreed, exchange) = match known.map(|position| forks.others.remove(position)) {
             Some(fork) => (fork.agreed, fork.exchange),
-            None => (
-                Sides::default(),
-                offer.map(|(offer, streams)| Box::new(Exchange::new(Side::A, offer, streams))),
-            ),
+            None => (Sides::default(), forks.first_exchange()),
         };
         let before = std::mem::replace(&mut forks.dialog, dialog);
         let agreed = std::mem::replace(&mut self.agreed, agreed);
@@ -100,8 +114,8 @@ impl Ledger {
 
     /// This early dialog has won: the ledger works on its exchange from now on, and what only the others need closes when
     /// it is completed.
-    pub fn decided(&mut self, dialog: usize, offer: Option<&Session<'_>>) {
-        self.turn_to(dialog, offer);
+    pub fn decided(&mut self, dialog: usize) {
+        self.turn_to(dialog);
         if let Some(forks) = self.forks.as_deref_mut() {
             forks.others.clear();
             forks.decided = true;
@@ -149,14 +163,14 @@ impl Ledger {
         let Some(forks) = self.forks.as_deref() else { return };
         let at = forks.dialog;
         if forks.others.iter().any(|fork| fork.dialog == dialog) {
-            self.turn_to(dialog, None);
+            self.turn_to(dialog);
             change(self);
-            self.turn_to(at, None);
+            self.turn_to(at);
         }
     }
 
     /// Everything that the dialog the ledger works on needs: what it has agreed on, and what is being agreed on.
-    fn needed_now(&self) -> Missing {
+    pub(super) fn needed_now(&self) -> Missing {
         let mut needed = self.all_desired(&self.agreed);
         if let Some(exchange) = self.exchange.as_deref() {
             needed.extend(match self.agreed_in(exchange) {

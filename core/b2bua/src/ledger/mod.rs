@@ -23,6 +23,7 @@ mod agree;
 mod ask;
 mod exchange;
 mod forks;
+mod losers;
 mod pinhole;
 mod plan;
 mod replies;
@@ -42,9 +43,10 @@ use smallvec::SmallVec;
 
 use self::exchange::Exchange;
 use self::forks::Forks;
-use self::rule::{Dialogs, Rule, State};
+use self::rule::{Rule, State};
 use crate::side::{Side, Sides};
 
+pub use rule::Dialogs;
 pub use terms::{
     Crossing, Crucial, LedgerRequest, MediaPath, MediaTypes, Realm, RequestIds, SourcePolicy, Terms,
 };
@@ -90,6 +92,8 @@ pub struct Loss {
     pub crucial: bool,
     /// Why it could not be had again; `None` if the middlebox ended it (ARE).
     pub failure: Option<Failure>,
+    /// The early dialogs that needed it, where that is not the whole call.
+    pub dialogs: Option<Dialogs>,
 }
 
 /// What a rule event (ARE) meant for the call.

@@ -69,11 +69,15 @@ impl Pinhole {
         Self { stream, toward, place, source: address.into(), source_port: 0 }
     }
 
+    /// True if the place is not known yet.
+    pub(super) fn is_unplaced(&self) -> bool {
+        self.place.address.is_unspecified() && self.place.port == 0
+    }
+
     /// True if a reservation made without a place will do for `other`.
     pub(super) fn would_do_for(&self, other: &Self) -> bool {
-        let Place { address, port, range, protocol } = self.place;
-        let unplaced = address.is_unspecified() && port == 0;
-        unplaced
+        let Place { address, range, protocol, .. } = self.place;
+        self.is_unplaced()
             && protocol == other.place.protocol
             && address.is_ipv4() == other.place.address.is_ipv4()
             && other.place.range <= range

@@ -148,7 +148,7 @@ impl Ledger {
         if marks.narrow && !forbidden && self.rules.iter().any(wide) {
             return Progress::StaysWide(failure, pinhole.stream);
         }
-        Progress::Lost(self.lose(now, pinhole.stream, Some(failure), ids, out))
+        Progress::Lost(self.lose(now, (crossing, pinhole, marks), Some(failure), ids, out))
     }
 
     /// All m-lines of a step are one unit: what it has made is closed.
@@ -162,20 +162,23 @@ impl Ledger {
         }
     }
 
-    /// A stream has lost a rule. Unless the call ends with it, its other rules are closed.
+    /// A stream has lost a rule. Unless the call ends with it, or one of several early dialogs, its other rules are closed.
     pub(super) fn lose(
         &mut self,
         now: Instant,
-        stream: u16,
+        rule: (u8, Pinhole, Marks),
         failure: Option<Failure>,
         ids: &mut RequestIds,
         out: Out<'_>,
     ) -> Loss {
-        let crucial = self.is_crucial(stream);
-        if !crucial {
-            self.close_where(now, |rule| rule.pinhole.stream == stream, ids, out);
+        let stream = rule.1.stream;
+        let (crucial, dialogs) = (self.is_crucial(stream), self.losers(rule));
+        match dialogs {
+            _ if crucial => {}
+            Some(dialogs) => self.close_what_only_they_need(now, dialogs, Some(stream), ids, out),
+            None => self.close_where(now, |rule| rule.pinhole.stream == stream, ids, out),
         }
-        Loss { stream, crucial, failure }
+        Loss { stream, crucial, failure, dialogs }
     }
 
     /// PEA is refused. A reservation that has gone meanwhile is made up for by one PER.

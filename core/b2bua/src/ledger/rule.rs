@@ -43,11 +43,19 @@ pub(super) struct Marks {
 
 /// A set of early dialogs, by number; those from 15 on count as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Dialogs(u16);
+pub struct Dialogs(u16);
 
 impl Dialogs {
+    pub(super) const LAST: usize = 15;
+
     pub(super) fn one(number: usize) -> Self {
-        Self(1 << number.min(15))
+        Self(1 << number.min(Self::LAST))
+    }
+
+    /// True if the one with this number is in it.
+    #[must_use]
+    pub fn contains(self, number: usize) -> bool {
+        !self.and(Self::one(number)).is_empty()
     }
 
     pub(super) fn all_but(number: usize) -> Self {

@@ -84,7 +84,7 @@ impl Ledger {
                         true => Failure::LifetimeNotExtended,
                         false => Failure::NoSession,
                     };
-                    return Some(self.lose(now, pinhole.stream, Some(why), ids, out));
+                    return Some(self.lose(now, (crossing, pinhole, marks), Some(why), ids, out));
                 }
                 continue;
             }
@@ -115,16 +115,19 @@ impl Ledger {
         out: Out<'_>,
     ) {
         for index in 0..self.rules.len() {
-            let rule = &mut self.rules[index];
-            if !which(rule) {
-                continue;
+            if which(&self.rules[index]) {
+                self.close_at(now, index, ids, out);
             }
-            match rule.state {
-                State::Asked(id) | State::Reserving(id) => rule.state = State::Doomed(None, id),
-                State::Enabling(prid, id) => rule.state = State::Doomed(Some(prid), id),
-                State::Reserved(prid) | State::Enabled(prid) => self.end(now, index, prid, 0, ids, out),
-                State::Doomed(..) | State::Closing { .. } | State::Unanswered => {}
-            }
+        }
+    }
+
+    pub(super) fn close_at(&mut self, now: Instant, index: usize, ids: &mut RequestIds, out: Out<'_>) {
+        let rule = &mut self.rules[index];
+        match rule.state {
+            State::Asked(id) | State::Reserving(id) => rule.state = State::Doomed(None, id),
+            State::Enabling(prid, id) => rule.state = State::Doomed(Some(prid), id),
+            State::Reserved(prid) | State::Enabled(prid) => self.end(now, index, prid, 0, ids, out),
+            State::Doomed(..) | State::Closing { .. } | State::Unanswered => {}
         }
     }
 
@@ -189,7 +192,7 @@ impl Ledger {
         if marks.held {
             self.fail_step(now, ids, out);
         }
-        EventEffect::Lost(self.lose(now, pinhole.stream, None, ids, out))
+        EventEffect::Lost(self.lose(now, (crossing, pinhole, marks), None, ids, out))
     }
 
     pub(super) fn on_session_up(

@@ -221,7 +221,7 @@ fn a_lost_stream_is_named_until_an_exchange_leaves_it_out() {
     assert!(bench.ledger.lost_streams().is_empty());
     bench.exchange(Side::A, (A, "20000 video:20002"), (B, "30000 video:30002"));
     assert!(bench.ledger.lost_streams().is_empty());
-    let loss = Loss { stream: 1, crucial: false, failure: None };
+    let loss = Loss { stream: 1, crucial: false, failure: None, dialogs: None };
     assert_eq!(bench.event(4, 0), EventEffect::Lost(loss));
     bench.settle();
     assert_eq!(bench.ledger.lost_streams().as_slice(), [1]);

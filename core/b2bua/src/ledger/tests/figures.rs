@@ -65,7 +65,7 @@ fn figure_5_second_rule_refused() {
 fn figure_8_revocation() {
     let mut bench = Bench::new(SourcePolicy::Realm);
     bench.exchange(Side::A, (A, "20000"), (B, "30000"));
-    let loss = Loss { stream: 0, crucial: true, failure: None };
+    let loss = Loss { stream: 0, crucial: true, failure: None, dialogs: None };
     assert_eq!(bench.event(2, 0), EventEffect::Lost(loss));
     assert_eq!(bench.asked(), [""; 0], "BYE goes first");
     bench.close();

@@ -10,18 +10,25 @@ use super::*;
 const C: &str = "10.0.0.8";
 
 impl Bench {
-    fn turn_to(&mut self, dialog: usize) {
+    fn forked(&mut self) {
         let offer = description(A, "20000");
-        self.ledger.turn_to(dialog, Some(&session(&offer)));
+        self.ledger.forked(Some(&session(&offer)));
+    }
+
+    fn turn_to(&mut self, dialog: usize) {
+        self.ledger.turn_to(dialog);
     }
 
     fn decided(&mut self, dialog: usize) {
-        let offer = description(A, "20000");
-        self.ledger.decided(dialog, Some(&session(&offer)));
+        self.ledger.decided(dialog);
     }
 
     fn completed_in(&mut self, dialog: usize) {
         self.ledger.completed(self.now, Some(dialog), &mut self.ids, &mut self.out);
+    }
+
+    fn ended(&mut self, dialog: usize) {
+        self.ledger.ended(self.now, dialog, &mut self.ids, &mut self.out);
     }
 
     fn abandoned_in(&mut self, dialog: usize) {
@@ -42,7 +49,7 @@ impl Bench {
         let mut bench = Self::new(SourcePolicy::Address);
         bench.offered(Side::A, A, "20000").unwrap();
         bench.settle();
-        bench.ledger.forked();
+        bench.forked();
         for (dialog, address) in [(0, B), (1, C)] {
             bench.turn_to(dialog);
             bench.answered(Side::B, address, "30000").unwrap();
@@ -97,6 +104,18 @@ fn a_refusal_in_one_closes_only_its_own() {
 }
 
 #[test]
+fn what_only_one_needs_ends_that_one() {
+    let mut bench = Bench::two_answered();
+    let lost = |dialogs| EventEffect::Lost(Loss { stream: 0, crucial: true, failure: None, dialogs });
+    assert_eq!(bench.event(2, 0), lost(Some(Dialogs::one(0))), "B's");
+    bench.ended(0);
+    bench.settle();
+    assert!(bench.leads_to(A, 20000) && bench.leads_to(C, 30000));
+    assert_eq!(bench.event(3, 0), lost(Some(Dialogs::one(1))), "C's");
+    assert_eq!(bench.event(1, 0), lost(None), "A's, which each of them needs");
+}
+
+#[test]
 fn one_that_was_put_aside_may_fail_meanwhile() {
     let mut bench = Bench::two_answered();
     bench.turn_to(0);
@@ -113,6 +132,23 @@ fn one_that_was_put_aside_may_fail_meanwhile() {
 /// What one dialog needs as seen from outside: A's port and the callee's address and port, once they are agreed on.
 type Needs = BTreeMap<usize, (u16, u16)>;
 
+fn callee(dialog: usize) -> String {
+    format!("10.0.0.{}", 10 + dialog)
+}
+
+/// What each has agreed on is open, and nothing leads to one that is over.
+fn check(bench: &Bench, (agreed, dead): (&Needs, &[bool; 4]), seed: u64) {
+    for (dialog, (a, b)) in agreed {
+        assert!(bench.leads_to(A, *a), "{seed}: A:{a} of {dialog}");
+        assert!(bench.leads_to(&callee(*dialog), *b), "{seed}: B:{b} of {dialog}");
+    }
+    let is_to = |rule: &RuleInfo, dialog: usize| {
+        rule.toward == Side::B && rule.internal.network.addr().to_string() == callee(dialog)
+    };
+    let is_to_dead = |rule: &RuleInfo| (0..4).any(|dialog| dead[dialog] && is_to(rule, dialog));
+    assert!(!bench.ledger.rules().any(|rule| is_to_dead(&rule)), "{seed}: one of {dead:?} is over");
+}
+
 /// In whatever order the dialogs offer, answer and fail: what each has agreed on is open until one has won, then only
 /// that of the winner, and nothing after the call.
 #[test]
@@ -124,8 +160,7 @@ fn random_forks() {
         bench.ledger.terms.reserve = rng.percent(50);
         bench.offered(Side::A, A, "20000").unwrap();
         bench.settle();
-        bench.ledger.forked();
-        let callee = |dialog: usize| format!("10.0.0.{}", 10 + dialog);
+        bench.forked();
         let (mut agreed, mut dead) = (Needs::new(), [false; 4]);
         for _ in 0..30 {
             let dialog = rng.below(4) as usize;
@@ -155,7 +190,16 @@ fn random_forks() {
                         bench.abandoned_in(dialog);
                     }
                     // An early dialog that has not answered ends with the refusal.
-                    dead[dialog] |= refused && !known;
+                    if refused && !known {
+                        bench.ended(dialog);
+                        dead[dialog] = true;
+                    }
+                }
+                2 if known && rng.percent(30) => {
+                    bench.abandoned_in(dialog);
+                    bench.ended(dialog);
+                    dead[dialog] = true;
+                    agreed.remove(&dialog);
                 }
                 _ => {
                     bench.answered(Side::B, &callee(dialog), &b.to_string()).unwrap();
@@ -169,10 +213,7 @@ fn random_forks() {
                 }
             }
             bench.settle();
-            for (dialog, (a, b)) in &agreed {
-                assert!(bench.leads_to(A, *a), "{seed}: A:{a} of {dialog}");
-                assert!(bench.leads_to(&callee(*dialog), *b), "{seed}: B:{b} of {dialog}");
-            }
+            check(&bench, (&agreed, &dead), seed);
         }
         let Some((winner, (a, b))) = agreed.first_key_value() else { continue };
         bench.decided(*winner);

@@ -87,7 +87,7 @@ fn refused_by_policy_the_stream_is_lost() {
     bench.answered(Side::B, B, "30000").unwrap();
     bench.settle();
     bench.completed();
-    let loss = Loss { stream: 0, crucial: true, failure: Some(Failure::Conflict) };
+    let loss = Loss { stream: 0, crucial: true, failure: Some(Failure::Conflict), dialogs: None };
     assert_eq!(bench.refuse(Failure::Conflict), Progress::Lost(loss));
 }
 
@@ -134,6 +134,6 @@ fn without_the_wide_rule_a_refusal_is_a_loss_whatever_its_reason() {
     bench.completed();
     bench.asked();
     assert_eq!(bench.event(1, 0), EventEffect::Ignored);
-    let loss = Loss { stream: 0, crucial: true, failure: Some(Failure::NoResources) };
+    let loss = Loss { stream: 0, crucial: true, failure: Some(Failure::NoResources), dialogs: None };
     assert_eq!(bench.refuse(Failure::NoResources), Progress::Lost(loss));
 }

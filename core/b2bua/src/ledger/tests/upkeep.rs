@@ -2,7 +2,7 @@
 
 use super::*;
 
-const LOST: Loss = Loss { stream: 0, crucial: true, failure: None };
+const LOST: Loss = Loss { stream: 0, crucial: true, failure: None, dialogs: None };
 const EXPIRED: Loss = Loss { failure: Some(Failure::LifetimeNotExtended), ..LOST };
 
 fn established() -> Bench {
@@ -146,7 +146,10 @@ fn events_of_strangers_and_of_closing_rules_are_ignored() {
 fn a_stream_that_is_not_crucial_goes_alone() {
     let mut bench = Bench::new(SourcePolicy::Realm);
     bench.exchange(Side::A, (A, "20000 video:20002"), (B, "30000 video:30002"));
-    assert_eq!(bench.event(2, 0), EventEffect::Lost(Loss { stream: 1, crucial: false, failure: None }));
+    assert_eq!(
+        bench.event(2, 0),
+        EventEffect::Lost(Loss { stream: 1, crucial: false, failure: None, dialogs: None })
+    );
     assert_eq!(bench.asked(), ["PLC 4 0"]);
     bench.settle();
     assert_eq!(bench.toy.rules.len(), 2);
@@ -156,7 +159,10 @@ fn a_stream_that_is_not_crucial_goes_alone() {
 fn without_audio_every_stream_is_crucial() {
     let mut bench = Bench::new(SourcePolicy::Realm);
     bench.exchange(Side::A, (A, "video:20000 video:20002"), (B, "video:30000 video:30002"));
-    assert_eq!(bench.event(2, 0), EventEffect::Lost(Loss { stream: 1, crucial: true, failure: None }));
+    assert_eq!(
+        bench.event(2, 0),
+        EventEffect::Lost(Loss { stream: 1, crucial: true, failure: None, dialogs: None })
+    );
 }
 
 #[test]
