@@ -26,6 +26,7 @@ mod forks;
 mod losers;
 mod pinhole;
 mod plan;
+mod progress;
 mod replies;
 mod reserve;
 mod rule;
@@ -33,12 +34,13 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod view;
 
 use std::time::Duration;
 
 use machine::{Instant, Outbox};
-use midcom::{Direction, Failure, Gid, Lifetime, MiddleboxId, Prid, Reply, RequestId, Tuple};
-use sdp::{Flows, Media, MediaFlow, Protocol, Refusal, Session};
+use midcom::{Failure, Gid, Lifetime, MiddleboxId, Prid, Reply, RequestId};
+use sdp::{Flows, Media, MediaFlow, Refusal, Session};
 use smallvec::SmallVec;
 
 use self::exchange::Exchange;
@@ -46,103 +48,15 @@ use self::forks::Forks;
 use self::rule::{Rule, State};
 use crate::side::{Side, Sides};
 
+pub use progress::{EventEffect, Loss, Progress, Step};
 pub use rule::Dialogs;
 pub use terms::{
     Crossing, Crucial, LedgerRequest, MediaPath, MediaTypes, Realm, RequestIds, SourcePolicy, Terms,
 };
+pub use view::{RuleInfo, RuleState};
 
 /// Where requests go.
 type Out<'o> = &'o mut Outbox<LedgerRequest>;
-
-/// Whether a message with a description may go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// At once: every rule it needs is confirmed.
-    Ready,
-    /// Only after [`Progress::Ready`].
-    Wait,
-}
-
-/// What a reply meant for the call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum Progress {
-    /// Nothing the call waits for: more replies are missing, or it was work in the background.
-    Pending,
-    /// The last rule of the step is confirmed: the held message may go on.
-    Ready,
-    /// The step failed for this m-line. Its new rules are being closed; call [`Ledger::abandoned`] or [`Ledger::close`].
-    Failed(Failure, u16),
-    /// The reply to a request whose hold had ended; a rule it made is being closed.
-    Stale,
-    /// A wide rule could not be narrowed for a technical reason and stays: worth counting, nothing else.
-    StaysWide(Failure, u16),
-    /// A rule the call needs is gone or forbidden.
-    Lost(Loss),
-    /// The last rule of a closed ledger is gone.
-    Closed,
-}
-
-/// A rule that a call needs and no longer has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Loss {
-    /// The m-line.
-    pub stream: u16,
-    /// True if the call ends with it ([`Terms::crucial`]).
-    pub crucial: bool,
-    /// Why it could not be had again; `None` if the middlebox ended it (ARE).
-    pub failure: Option<Failure>,
-    /// The early dialogs that needed it, where that is not the whole call.
-    pub dialogs: Option<Dialogs>,
-}
-
-/// What a rule event (ARE) meant for the call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum EventEffect {
-    /// Not a rule of this call, or one that is closing, or one that can be had again.
-    Ignored,
-    /// A new deadline; the rule is being extended.
-    Extended,
-    /// The rule is gone. If it is not crucial, the m-line's other rules are being closed.
-    Lost(Loss),
-}
-
-/// What a rule is doing, for people who look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RuleState {
-    /// Asked for, not yet confirmed.
-    Asked,
-    /// Reserved: lets nothing pass.
-    Reserved,
-    /// Lets packets pass.
-    Enabled,
-    /// Being closed, or not known to exist.
-    Closing,
-}
-
-/// One rule, as `call ID` and `pinholes` show it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RuleInfo {
-    /// The middlebox that has it.
-    pub middlebox: MiddleboxId,
-    /// Its identifier, once confirmed.
-    pub prid: Option<Prid>,
-    /// The m-line it serves.
-    pub stream: u16,
-    /// The side that receives.
-    pub toward: Side,
-    /// What it is doing.
-    pub state: RuleState,
-    /// Which way packets go.
-    pub direction: Direction,
-    /// A0.
-    pub internal: Tuple,
-    /// A3.
-    pub external: Tuple,
-    /// When the middlebox ends it unless it is extended.
-    pub deadline: Instant,
-}
 
 /// The rules of one call.
 #[derive(Debug, Clone)]
@@ -394,81 +308,6 @@ impl Ledger {
     #[must_use]
     pub fn reserves(&self) -> bool {
         self.terms.reserve
-    }
-
-    /// The streams that both sides have agreed on and that have lost a rule they need, ascending: what must be offered
-    /// again with port 0. Empty as soon as an exchange has been completed without them.
-    #[must_use]
-    pub fn lost_streams(&self) -> SmallVec<[u16; 4]> {
-        let needed = self.all_desired(&self.agreed);
-        let missing = needed.iter().filter(|(crossing, pinhole)| self.is_missing(*crossing, pinhole));
-        let both = || self.agreed.a.iter().chain(&self.agreed.b);
-        let with = |stream: u16| both().filter(move |flow| uses(flow, stream)).map(|flow| flow.stream);
-        let mut lost: SmallVec<_> = missing.flat_map(|(_, pinhole)| with(pinhole.stream)).collect();
-        lost.sort_unstable();
-        lost.dedup();
-        lost
-    }
-
-    /// The first middlebox of the path that `can` say what passes, and the rules that let packets pass there. Every packet of
-    /// the call crosses it. `None` while there is no such middlebox or no such rule.
-    #[must_use]
-    pub fn countable(&self, can: impl Fn(MiddleboxId) -> bool) -> Option<(MiddleboxId, Vec<Prid>)> {
-        let path = self.sites.iter().zip(&self.terms.path);
-        let (at, crossing) = path
-            .enumerate()
-            .find(|(_, (site, crossing))| site.up && can(crossing.middlebox))
-            .map(|(at, (_, crossing))| (at, crossing))?;
-        let open = |rule: &Rule| match rule.state {
-            State::Enabled(prid) if usize::from(rule.crossing) == at => Some(prid),
-            State::Enabled(_)
-            | State::Asked(_)
-            | State::Reserving(_)
-            | State::Reserved(_)
-            | State::Enabling(..)
-            | State::Doomed(..)
-            | State::Closing { .. }
-            | State::Unanswered => None,
-        };
-        let prids: Vec<Prid> = self.rules.iter().filter_map(open).collect();
-        (!prids.is_empty()).then_some((crossing.middlebox, prids))
-    }
-
-    /// True if both sides have agreed to send on some stream over UDP: if nothing passes then, something is wrong. A stream on
-    /// hold may be silent, and one over TCP.
-    #[must_use]
-    pub fn expects_media(&self) -> bool {
-        let talks = |flow: &&MediaFlow| {
-            flow.protocol == Protocol::Udp && flow.direction == sdp::Direction::SendRecv && !flow.is_held()
-        };
-        let peer =
-            |flow: &MediaFlow| self.agreed.b.iter().filter(talks).any(|peer| peer.stream == flow.stream);
-        self.agreed.a.iter().filter(talks).any(peer)
-    }
-
-    /// How many rules are or may be alive, reservations and those being closed included.
-    #[must_use]
-    pub fn open_rules(&self) -> usize {
-        self.rules.len()
-    }
-
-    /// The rules, in the order in which they were asked for.
-    pub fn rules(&self) -> impl Iterator<Item = RuleInfo> {
-        self.rules.iter().map(|rule| self.info(rule))
-    }
-
-    fn info(&self, rule: &Rule) -> RuleInfo {
-        let Crossing { middlebox, inside, .. } = *self.crossing(rule.crossing);
-        let (direction, internal, external) = rule.pinhole.tuples(inside);
-        let state = match rule.state {
-            State::Asked(_) | State::Reserving(_) | State::Enabling(..) => RuleState::Asked,
-            State::Reserved(_) => RuleState::Reserved,
-            State::Enabled(_) => RuleState::Enabled,
-            State::Doomed(..) | State::Closing { .. } | State::Unanswered => RuleState::Closing,
-        };
-        let (stream, toward) = (rule.pinhole.stream, rule.pinhole.toward);
-        let (prid, deadline) = (rule.state.prid(), rule.deadline);
-        RuleInfo { middlebox, prid, stream, toward, state, direction, internal, external, deadline }
     }
 
     fn crossing(&self, position: u8) -> &Crossing {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use machine::{Instant, Outbox};
-use midcom::{Capabilities, Failure, IpVersions, Lifetime, MiddleboxId, Reply, Request};
+use midcom::{Capabilities, Direction, Failure, IpVersions, Lifetime, MiddleboxId, Reply, Request, Tuple};
 use sdp::{MediaPolicy, Refusal, Session};
 
 use super::*;

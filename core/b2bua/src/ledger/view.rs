@@ -1,0 +1,123 @@
+//! What a ledger shows: to people, and to the call that asks what is missing or silent.
+
+use machine::Instant;
+use midcom::{Direction, MiddleboxId, Prid, Tuple};
+use sdp::{MediaFlow, Protocol};
+use smallvec::SmallVec;
+
+use super::rule::{Rule, State};
+use super::{Crossing, Ledger, uses};
+use crate::side::Side;
+
+/// What a rule is doing, for people who look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleState {
+    /// Asked for, not yet confirmed.
+    Asked,
+    /// Reserved: lets nothing pass.
+    Reserved,
+    /// Lets packets pass.
+    Enabled,
+    /// Being closed, or not known to exist.
+    Closing,
+}
+
+/// One rule, as `call ID` and `pinholes` show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuleInfo {
+    /// The middlebox that has it.
+    pub middlebox: MiddleboxId,
+    /// Its identifier, once confirmed.
+    pub prid: Option<Prid>,
+    /// The m-line it serves.
+    pub stream: u16,
+    /// The side that receives.
+    pub toward: Side,
+    /// What it is doing.
+    pub state: RuleState,
+    /// Which way packets go.
+    pub direction: Direction,
+    /// A0.
+    pub internal: Tuple,
+    /// A3.
+    pub external: Tuple,
+    /// When the middlebox ends it unless it is extended.
+    pub deadline: Instant,
+}
+
+impl Ledger {
+    /// The streams that both sides have agreed on and that have lost a rule they need, ascending: what must be offered
+    /// again with port 0. Empty as soon as an exchange has been completed without them.
+    #[must_use]
+    pub fn lost_streams(&self) -> SmallVec<[u16; 4]> {
+        let needed = self.all_desired(&self.agreed);
+        let missing = needed.iter().filter(|(crossing, pinhole)| self.is_missing(*crossing, pinhole));
+        let both = || self.agreed.a.iter().chain(&self.agreed.b);
+        let with = |stream: u16| both().filter(move |flow| uses(flow, stream)).map(|flow| flow.stream);
+        let mut lost: SmallVec<_> = missing.flat_map(|(_, pinhole)| with(pinhole.stream)).collect();
+        lost.sort_unstable();
+        lost.dedup();
+        lost
+    }
+
+    /// The first middlebox of the path that `can` say what passes, and the rules that let packets pass there. Every packet of
+    /// the call crosses it. `None` while there is no such middlebox or no such rule.
+    #[must_use]
+    pub fn countable(&self, can: impl Fn(MiddleboxId) -> bool) -> Option<(MiddleboxId, Vec<Prid>)> {
+        let path = self.sites.iter().zip(&self.terms.path);
+        let (at, crossing) = path
+            .enumerate()
+            .find(|(_, (site, crossing))| site.up && can(crossing.middlebox))
+            .map(|(at, (_, crossing))| (at, crossing))?;
+        let open = |rule: &Rule| match rule.state {
+            State::Enabled(prid) if usize::from(rule.crossing) == at => Some(prid),
+            State::Enabled(_)
+            | State::Asked(_)
+            | State::Reserving(_)
+            | State::Reserved(_)
+            | State::Enabling(..)
+            | State::Doomed(..)
+            | State::Closing { .. }
+            | State::Unanswered => None,
+        };
+        let prids: Vec<Prid> = self.rules.iter().filter_map(open).collect();
+        (!prids.is_empty()).then_some((crossing.middlebox, prids))
+    }
+
+    /// True if both sides have agreed to send on some stream over UDP: if nothing passes then, something is wrong. A stream on
+    /// hold may be silent, and one over TCP.
+    #[must_use]
+    pub fn expects_media(&self) -> bool {
+        let talks = |flow: &&MediaFlow| {
+            flow.protocol == Protocol::Udp && flow.direction == sdp::Direction::SendRecv && !flow.is_held()
+        };
+        let peer =
+            |flow: &MediaFlow| self.agreed.b.iter().filter(talks).any(|peer| peer.stream == flow.stream);
+        self.agreed.a.iter().filter(talks).any(peer)
+    }
+
+    /// How many rules are or may be alive, reservations and those being closed included.
+    #[must_use]
+    pub fn open_rules(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// The rules, in the order in which they were asked for.
+    pub fn rules(&self) -> impl Iterator<Item = RuleInfo> {
+        self.rules.iter().map(|rule| self.info(rule))
+    }
+
+    fn info(&self, rule: &Rule) -> RuleInfo {
+        let Crossing { middlebox, inside, .. } = *self.crossing(rule.crossing);
+        let (direction, internal, external) = rule.pinhole.tuples(inside);
+        let state = match rule.state {
+            State::Asked(_) | State::Reserving(_) | State::Enabling(..) => RuleState::Asked,
+            State::Reserved(_) => RuleState::Reserved,
+            State::Enabled(_) => RuleState::Enabled,
+            State::Doomed(..) | State::Closing { .. } | State::Unanswered => RuleState::Closing,
+        };
+        let (stream, toward) = (rule.pinhole.stream, rule.pinhole.toward);
+        let (prid, deadline) = (rule.state.prid(), rule.deadline);
+        RuleInfo { middlebox, prid, stream, toward, state, direction, internal, external, deadline }
+    }
+}
