@@ -20,6 +20,7 @@ mod observer;
 mod phone;
 mod phones;
 mod raw;
+mod row;
 mod script;
 mod scripted;
 mod sessions;
@@ -27,6 +28,7 @@ mod sipp;
 mod stage;
 mod strangers;
 mod talks;
+mod two_firewalls;
 mod witness;
 mod world;
 
@@ -57,6 +59,7 @@ fn main() {
     trials.extend(hostile_sdp::trials());
     trials.extend(strangers::trials());
     trials.extend(hostile_simco::trials());
+    trials.extend(two_firewalls::trials());
     trials.extend(meddlers::trials());
     trials.extend(hostile_host::trials());
     trials.extend(demo::trials());

@@ -100,32 +100,40 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// The hosts without a cable, for those who lay their own.
+    pub(crate) fn bare() -> io::Result<Self> {
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("postern-lab-{}-{number}", std::process::id()));
         let [outside, firewall, inside, third] =
             [Host::new("outside")?, Host::new("firewall")?, Host::new("inside")?, Host::new("third")?];
+        fs::create_dir_all(&folder)?;
+        Ok(Self { outside, firewall, inside, third, folder })
+    }
+
+    pub(crate) fn new() -> io::Result<Self> {
+        let world = Self::bare()?;
+        let Self { outside, firewall, inside, third, .. } = &world;
         for (host, cable, borders, addresses) in [
             (
-                &outside,
+                outside,
                 "outside0",
                 ["198.51.100.1/24", "2001:db8:a::1/64"],
                 ["198.51.100.20/24", "198.51.100.21/24", "2001:db8:a::20/64"].as_slice(),
             ),
             (
-                &inside,
+                inside,
                 "inside0",
                 ["10.0.40.1/24", "2001:db8:b::1/64"],
                 ["10.0.40.20/24", "10.0.40.21/24", "2001:db8:b::20/64"].as_slice(),
             ),
             (
-                &third,
+                third,
                 "third0",
                 ["192.0.2.1/24", "2001:db8:c::1/64"],
                 ["192.0.2.20/24", "2001:db8:c::20/64"].as_slice(),
             ),
         ] {
-            host.cable("eth0", &firewall, cable)?;
+            host.cable("eth0", firewall, cable)?;
             for address in addresses {
                 host.address("eth0", net(address)?)?;
             }
@@ -135,8 +143,6 @@ impl World {
             }
         }
         firewall.forward()?;
-        fs::create_dir_all(&folder)?;
-        let world = Self { outside, firewall, inside, third, folder };
         world.nft(FIREWALL)?;
         Ok(world)
     }
