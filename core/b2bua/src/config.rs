@@ -110,15 +110,30 @@ pub enum Host {
     Name(String),
 }
 
-/// A middlebox we are the agent of: it lies on the path of every call between its two realms.
+/// A middlebox we are the agent of: it lies on the path of every call between a realm inside and a realm outside of it.
+/// Several on one path all have to agree.
 #[derive(Debug, Clone)]
 pub struct Middlebox {
     /// As the configuration calls it.
     pub name: String,
-    /// The realm of A0.
-    pub inside: RealmId,
-    /// The realm of A3.
-    pub outside: RealmId,
+    /// The realms of A0. None of them is `outside` too.
+    pub inside: Vec<RealmId>,
+    /// The realms of A3.
+    pub outside: Vec<RealmId>,
+}
+
+impl Middlebox {
+    /// Whether it lies between two realms, and if so whether `a` is the one inside.
+    #[must_use]
+    pub fn between(&self, a: RealmId, b: RealmId) -> Option<bool> {
+        let lies = |inside: RealmId, outside: RealmId| {
+            self.inside.contains(&inside) && self.outside.contains(&outside)
+        };
+        if lies(a, b) {
+            return Some(true);
+        }
+        lies(b, a).then_some(false)
+    }
 }
 
 /// Choices for all calls.
@@ -275,10 +290,8 @@ impl Config {
 
     /// The middleboxes on the path between two realms, and whether `a` is inside of them.
     pub fn path(&self, a: RealmId, b: RealmId) -> impl Iterator<Item = (MiddleboxId, bool)> + '_ {
-        (0..).zip(&self.middleboxes).filter_map(move |(number, middlebox)| {
-            let sides = (middlebox.inside, middlebox.outside);
-            (sides == (a, b) || sides == (b, a)).then(|| (MiddleboxId(number), middlebox.inside == a))
-        })
+        let numbered = (0..).zip(&self.middleboxes);
+        numbered.filter_map(move |(number, middlebox)| Some((MiddleboxId(number), middlebox.between(a, b)?)))
     }
 
     /// The listener a realm sends from with this protocol: its first.
@@ -289,5 +302,29 @@ impl Config {
             .zip(&self.listeners)
             .find(|(_, listener)| listener.realm == realm && listener.protocol == protocol)
             .map(|(id, _)| id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERNET: RealmId = RealmId(0);
+    const DMZ: RealmId = RealmId(1);
+    const OFFICE: RealmId = RealmId(2);
+
+    fn middlebox(inside: &[RealmId], outside: &[RealmId]) -> Middlebox {
+        Middlebox { name: "fw".into(), inside: inside.to_vec(), outside: outside.to_vec() }
+    }
+
+    #[test]
+    fn a_middlebox_lies_between_its_sides_and_nowhere_else() {
+        let edge = middlebox(&[DMZ, OFFICE], &[INTERNET]);
+        assert_eq!(edge.between(INTERNET, OFFICE), Some(false));
+        assert_eq!(edge.between(OFFICE, INTERNET), Some(true));
+        assert_eq!(edge.between(DMZ, OFFICE), None);
+        let core = middlebox(&[OFFICE], &[INTERNET, DMZ]);
+        assert_eq!(core.between(DMZ, OFFICE), Some(false));
+        assert_eq!(core.between(DMZ, INTERNET), None);
     }
 }

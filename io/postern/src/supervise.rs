@@ -10,7 +10,7 @@ use nix::unistd::{Pid, getppid};
 use tokio::process::{Child, Command};
 
 use crate::cli::{OK, Outcome, PROBLEM, USAGE};
-use crate::config::{Config, Connect, Engine};
+use crate::config::{Config, Engine};
 use crate::runtime::{Failure, Signals, block_on};
 use crate::{log, runtime};
 
@@ -46,17 +46,17 @@ struct Half {
 pub(crate) fn run(config: &Config, file: &Path, run_dir: Option<&Path>, remove: bool) -> Outcome {
     log::start("run", config.log);
     let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-    let local = matches!(config.middlebox.connect, Connect::Unix(_));
+    let local = config.middlebox.is_local();
     let half = |name| Half::new(name, &program, file, run_dir);
     let mut halves = Vec::new();
-    if config.middlebox.engine == Engine::Nftables && local {
+    if local {
         halves.push(half("middlebox"));
     }
     halves.push(half("agent"));
     advise(config, file);
     let code = block_on(async { Supervisor { halves, signals: Signals::listen()? }.run().await })
         .map_err(|Failure::Start(text)| text)?;
-    if remove && config.middlebox.engine == Engine::Nftables && local {
+    if remove && local {
         runtime::gate::remove(config)?;
         log::info(format_args!("our table is deleted"));
     }
@@ -65,7 +65,7 @@ pub(crate) fn run(config: &Config, file: &Path, run_dir: Option<&Path>, remove: 
 
 /// What is to be looked at first when calls do not come through.
 fn advise(config: &Config, file: &Path) {
-    if config.middlebox.engine == Engine::Nftables {
+    if config.middleboxes.iter().any(|middlebox| middlebox.engine == Engine::Nftables) {
         log::info(format_args!(
             "`postern check {}` proves that the firewall accepts what the gate marks",
             file.display()

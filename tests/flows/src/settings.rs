@@ -148,7 +148,11 @@ impl<'s> Settings<'s> {
     /// The setting that is none.
     pub fn config(self) -> Result<Config, String> {
         let (outside, inside) = (RealmId(0), RealmId(1));
-        let middlebox = |number| config::Middlebox { name: format!("fw{number}"), inside, outside };
+        let middlebox = |number| config::Middlebox {
+            name: format!("fw{number}"),
+            inside: vec![inside],
+            outside: vec![outside],
+        };
         Ok(Config {
             realms: vec![
                 self.realm("outside", self.value("outside-networks", "0.0.0.0/0, ::/0"))?,

@@ -188,8 +188,11 @@ fn config(house: &House) -> Config {
             protocol: Protocol::Udp,
         },
     };
-    let middlebox =
-        |number| Middlebox { name: format!("gate {number}"), inside: RealmId(1), outside: RealmId(0) };
+    let middlebox = |number| Middlebox {
+        name: format!("gate {number}"),
+        inside: vec![RealmId(1)],
+        outside: vec![RealmId(0)],
+    };
     Config {
         realms: [true, false].map(realm).to_vec(),
         listeners: [true, false].map(listener).to_vec(),

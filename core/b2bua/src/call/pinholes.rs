@@ -257,8 +257,8 @@ impl Call {
 
     /// The side that media may travel to because of a request.
     fn toward(&self, ctx: &Context<'_>, middlebox: MiddleboxId, request: &Request) -> Option<Side> {
-        let inside_realm = ctx.config.middleboxes.get(usize::from(middlebox.0))?.inside;
-        let inside = if self.legs.a.realm == inside_realm { Side::A } else { Side::B };
+        let realms = &ctx.config.middleboxes.get(usize::from(middlebox.0))?.inside;
+        let inside = if realms.contains(&self.legs.a.realm) { Side::A } else { Side::B };
         match request {
             Request::Enable { direction, .. } | Request::EnableReserved { direction, .. } => {
                 match direction {

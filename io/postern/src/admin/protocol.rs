@@ -28,7 +28,7 @@ pub(crate) enum Request {
         /// Its number.
         id: u64,
     },
-    /// Which call each rule belongs to, at the middlebox half of this machine. Agent half.
+    /// Which call each rule belongs to, at every middlebox. Agent half.
     Owners,
     /// Rows of all ladders as they happen. Agent half.
     Watch,
@@ -131,8 +131,11 @@ pub(crate) struct CallReport {
 pub(crate) struct RuleLine {
     /// Missing until the middlebox has confirmed it.
     pub pid: Option<u32>,
-    /// Where the middlebox is asked.
+    /// The name of the middlebox.
     pub middlebox: String,
+    /// Whether it is the middlebox half of this machine.
+    #[serde(default)]
+    pub here: bool,
     /// The m-line it serves, from 1.
     pub stream: u32,
     /// The side that receives: `A` or `B`.
@@ -155,10 +158,10 @@ pub(crate) struct Owners {
 }
 
 /// One of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Owner {
-    pub pid: u32,
     pub call: u64,
+    pub rule: RuleLine,
 }
 
 /// One leg.
@@ -202,6 +205,7 @@ pub(crate) struct AgentStatus {
 /// A session with a middlebox as the agent half sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MiddleboxState {
+    pub name: String,
     pub address: String,
     pub up: bool,
     /// What is wrong, if it is down.
@@ -224,7 +228,12 @@ pub(crate) struct GateStatus {
 /// A line of `postern pinholes`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PinholeLine {
+    /// The middlebox, where the agent half is on this machine and knows its name.
+    #[serde(default)]
+    pub middlebox: Option<String>,
     pub pid: u32,
+    /// As the middlebox calls the agent; missing for a middlebox on another machine.
+    #[serde(default)]
     pub owner: String,
     /// The call it belongs to, where the agent half is on this machine.
     #[serde(default)]

@@ -42,7 +42,7 @@ impl Call {
 
 /// What the middlebox half of this machine knows of the rules: more than the agent half does. Without it, what there is.
 fn count(common: &Common, report: &mut CallReport) -> Result<(), Complaint> {
-    let here = |rule: &RuleLine| !rule.middlebox.starts_with("tcp:");
+    let here = |rule: &RuleLine| rule.here;
     if !report.rules.iter().any(here) {
         return Ok(());
     }
@@ -60,10 +60,12 @@ fn count(common: &Common, report: &mut CallReport) -> Result<(), Complaint> {
 }
 
 fn rules(rules: &[RuleLine]) -> String {
-    let heads = ["PID", "STREAM", "TO", "STATE", "DIRECTION", "INSIDE", "OUTSIDE", "LEFT", "PACKETS"];
+    let heads =
+        ["MIDDLEBOX", "PID", "STREAM", "TO", "STATE", "DIRECTION", "INSIDE", "OUTSIDE", "LEFT", "PACKETS"];
     let number = |number: Option<u64>| number.map_or_else(|| "-".into(), |number| number.to_string());
     let row = |rule: &RuleLine| {
         [
+            rule.middlebox.clone(),
             number(rule.pid.map(u64::from)),
             rule.stream.to_string(),
             rule.toward.clone(),

@@ -91,12 +91,10 @@ impl Check {
 fn look(config: &Config, findings: &mut Vec<Finding>) {
     plan::look(config, findings);
     host::look(config, findings);
-    match config.middlebox.engine {
-        Engine::Nftables => line::look(config, findings),
-        Engine::None => {
-            findings.push(Finding::new(Grade::Warning, "no firewall is asked (`engine = \"none\"`)"))
-        }
+    if config.middleboxes.iter().any(|middlebox| middlebox.engine == Engine::Nftables) {
+        return line::look(config, findings);
     }
+    findings.push(Finding::new(Grade::Warning, "no firewall is asked (`engine = \"none\"`)"));
 }
 
 fn text(finding: &Finding) -> String {

@@ -7,14 +7,16 @@ use clap::Args;
 use super::{Common, OK, Outcome, PROBLEM, print};
 use crate::admin::client;
 use crate::admin::protocol::{
-    Owners, PinholeLine, Pinholes as Report, Request, agent_socket, middlebox_socket,
+    Owner, Owners, PinholeLine, Pinholes as Report, Request, agent_socket, middlebox_socket,
 };
 
-/// Show what is open in the firewall
+/// Show what is open in the firewall of this host, and at other middleboxes for the calls of this host
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   postern pinholes
   postern pinholes --kernel      with packets counted by the kernel, and what differs from it
+
+At a middlebox on another machine only what is open for calls of this host is known here, and no packets are counted.
 
 Exit codes: 0 shown (and with --kernel: nothing differs); 1 something differs, or no middlebox half answers.")]
 pub(super) struct Pinholes {
@@ -27,24 +29,69 @@ impl Pinholes {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let request = Request::Pinholes { kernel: self.kernel };
         let sockets = common.sockets()?;
-        let mut report: Report = client::ask(&middlebox_socket(&sockets), &request)?;
+        let gate: Result<Report, String> = client::ask(&middlebox_socket(&sockets), &request);
         // The agent half may be on another machine: then nobody here knows of calls.
-        if let Ok(owners) = client::ask::<Owners>(&agent_socket(&sockets), &Request::Owners) {
-            let calls: HashMap<u32, u64> = owners.rules.iter().map(|owner| (owner.pid, owner.call)).collect();
-            report.rules.iter_mut().for_each(|line| line.call = calls.get(&line.pid).copied());
-        }
+        let owners = client::ask::<Owners>(&agent_socket(&sockets), &Request::Owners);
+        let report = joined(gate, owners.ok().map(|owners| owners.rules))?;
         let said = if common.json { print::json(&report) } else { print::say(&text(&report, self.kernel)) }?;
         let differs = !report.missing.is_empty() || !report.foreign.is_empty();
         Ok(if said == OK && differs { PROBLEM } else { said })
     }
 }
 
+/// What the middlebox half of this machine holds, with the calls that the agent half knows, and what is open for them at
+/// other middleboxes.
+fn joined(gate: Result<Report, String>, owners: Option<Vec<Owner>>) -> Result<Report, String> {
+    let (here, elsewhere): (Vec<Owner>, Vec<Owner>) =
+        owners.unwrap_or_default().into_iter().partition(|owner| owner.rule.here);
+    let mut report = match gate {
+        Ok(report) => report,
+        Err(why) if elsewhere.is_empty() => return Err(why),
+        Err(_) => Report::default(),
+    };
+    let here: HashMap<Option<u32>, Owner> = here.into_iter().map(|owner| (owner.rule.pid, owner)).collect();
+    for line in &mut report.rules {
+        let owner = here.get(&Some(line.pid));
+        line.call = owner.map(|owner| owner.call);
+        line.middlebox = owner.map(|owner| owner.rule.middlebox.clone());
+    }
+    report.rules.extend(elsewhere.into_iter().filter_map(remote));
+    Ok(report)
+}
+
+fn remote(Owner { call, rule }: Owner) -> Option<PinholeLine> {
+    Some(PinholeLine {
+        middlebox: Some(rule.middlebox),
+        pid: rule.pid?,
+        owner: String::new(),
+        call: Some(call),
+        state: rule.state,
+        direction: rule.direction,
+        inside: rule.inside,
+        outside: rule.outside,
+        remaining_s: rule.remaining_s,
+        packets: None,
+        bytes: None,
+    })
+}
+
 fn text(report: &Report, kernel: bool) -> String {
     let mut text = if report.rules.is_empty() {
         "nothing is open\n".to_owned()
     } else {
-        let heads = ["PID", "CALL", "OWNER", "STATE", "DIRECTION", "INSIDE", "OUTSIDE", "LEFT", "PACKETS"];
-        let rows: Vec<[String; 9]> = report.rules.iter().map(row).collect();
+        let heads = [
+            "MIDDLEBOX",
+            "PID",
+            "CALL",
+            "OWNER",
+            "STATE",
+            "DIRECTION",
+            "INSIDE",
+            "OUTSIDE",
+            "LEFT",
+            "PACKETS",
+        ];
+        let rows: Vec<[String; 10]> = report.rules.iter().map(row).collect();
         print::table(heads, &rows)
     };
     if let Some(entries) = report.kernel.as_ref().filter(|_| kernel) {
@@ -67,11 +114,13 @@ fn text(report: &Report, kernel: bool) -> String {
     text
 }
 
-fn row(line: &PinholeLine) -> [String; 9] {
+fn row(line: &PinholeLine) -> [String; 10] {
+    let known = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
     [
+        known(line.middlebox.as_deref().unwrap_or_default()),
         line.pid.to_string(),
         line.call.map_or_else(|| "-".into(), |call| call.to_string()),
-        line.owner.clone(),
+        known(&line.owner),
         line.state.clone(),
         line.direction.clone(),
         line.inside.clone(),

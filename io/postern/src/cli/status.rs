@@ -69,7 +69,7 @@ fn agent_text(agent: &AgentStatus) -> String {
             (Some(trouble), false) => format!("down: {trouble}"),
             (None, false) => "down".to_owned(),
         };
-        text.push_str(&format!("  session with {}: {state}\n", middlebox.address));
+        text.push_str(&format!("  session with {} ({}): {state}\n", middlebox.name, middlebox.address));
     }
     text
 }

@@ -135,7 +135,7 @@ impl Kind for NextHopKind {
         }
         let Some(rest) = text.strip_prefix("sip:") else { return complain(self, value, problems) };
         let mut parts = rest.split(';');
-        let Some((host, port)) = parts.next().and_then(host_and_port) else {
+        let Some((host, port)) = parts.next().and_then(|text| host_and_port(text, SIP_PORT)) else {
             return complain(self, value, problems);
         };
         let mut used = Transport::Udp;
@@ -160,16 +160,17 @@ impl Kind for NextHopKind {
     }
 }
 
-fn host_and_port(text: &str) -> Option<(Host, u16)> {
+/// `HOST[:PORT]`, an IPv6 address in brackets.
+pub(super) fn host_and_port(text: &str, usual: u16) -> Option<(Host, u16)> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Some((Host::Address(address.ip()), address.port())).filter(|(_, port)| *port != 0);
     }
     if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse::<Ipv6Addr>() {
-        return Some((Host::Address(address.into()), SIP_PORT));
+        return Some((Host::Address(address.into()), usual));
     }
     let (name, port) = match text.split_once(':') {
         Some((name, port)) => (name, port.parse().ok().filter(|port| *port != 0)?),
-        None => (text, SIP_PORT),
+        None => (text, usual),
     };
     if let Ok(address) = name.parse::<IpAddr>() {
         return Some((Host::Address(address), port));

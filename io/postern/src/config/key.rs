@@ -152,6 +152,11 @@ impl<'a, 'i> Table<'a, 'i> {
         self.raw(key.name).map_or_else(|| self.span.clone(), Spanned::span)
     }
 
+    /// True if the file gives the key, well or badly.
+    pub(crate) fn is_given<K>(&self, key: &Key<K>) -> bool {
+        self.raw(key.name).is_some()
+    }
+
     fn raw(&self, name: &str) -> Option<&'a Spanned<DeValue<'i>>> {
         self.table.and_then(|table| table.get(name))
     }

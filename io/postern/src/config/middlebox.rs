@@ -1,4 +1,4 @@
-//! `[middlebox]`: the firewall between the realms, its agents and what they may open.
+//! `[middlebox]`, or several `[[middlebox]]`: the firewalls between the realms, their agents and what they may open.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::connect::{Connect, ConnectKind};
 use super::key::{Absent, Key, Section, Table};
 use super::kind::{
-    AbsolutePath, Address, AddressAndPort, Integer, List, MarkBit, Network, OneOf, Place, Ports, Text, Time,
+    AbsolutePath, Address, AddressAndPort, Chosen, Either, Integer, List, MarkBit, Network, OneOf, Place,
+    Ports, Text, Time,
 };
 use super::problem::Problems;
 use super::realm::Realm;
@@ -30,19 +32,15 @@ pub(crate) enum ReversePath {
     Off,
 }
 
-/// How the agent half reaches the middlebox half.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Connect {
-    Unix(PathBuf),
-    Tcp(SocketAddr),
-}
-
-/// The section.
+/// One middlebox.
 #[derive(Debug, Clone)]
 pub(crate) struct Middlebox {
+    pub name: String,
     pub engine: Engine,
-    /// Which realm is inside, by position.
-    pub inside: usize,
+    /// Which realms are inside, by position.
+    pub inside: Vec<usize>,
+    /// Which realms are outside; none of them is inside.
+    pub outside: Vec<usize>,
     pub connect: Connect,
     pub socket: PathBuf,
     pub listen: Vec<SocketAddr>,
@@ -64,18 +62,30 @@ static ENGINE: Key<OneOf<Engine>> = Key {
     text: "What carries out the rules. With \"none\" no firewall is asked: calls are passed on and nothing is opened \
            for their media.",
 };
-static INSIDE: Key<Place<Text>> = Key {
-    name: "inside",
-    kind: Place(Text { what: "name of a realm" }),
-    absent: Absent::Derived("the realm called `inside`; without one, the only realm that has `media`"),
-    text: "The realm that the firewall protects.",
+static NAME: Key<Text> = Key {
+    name: "name",
+    kind: Text { what: "name of your choice" },
+    absent: Absent::Derived("`middlebox`; each of several `[[middlebox]]` needs one"),
+    text: "What the commands and the log call it.",
 };
-static CONNECT: Key<AddressAndPort> = Key {
+static INSIDE: Key<OneOrMore> = Key {
+    name: "inside",
+    kind: ONE_OR_MORE,
+    absent: Absent::Derived("the realm called `inside`; without one, the only realm that has `media`"),
+    text: "The realms that the firewall protects.",
+};
+static OUTSIDE: Key<OneOrMore> = Key {
+    name: "outside",
+    kind: ONE_OR_MORE,
+    absent: Absent::Derived("every realm that is not `inside`"),
+    text: "The realms on its other side. A call needs the firewall if one of its realms is inside and the other outside.",
+};
+static CONNECT: Key<ConnectKind> = Key {
     name: "connect",
-    kind: AddressAndPort,
+    kind: ConnectKind,
     absent: Absent::Derived("the local `socket`"),
     text: "A middlebox on another machine, spoken to by SIMCO over plain TCP; use it only over a network you trust. \
-           `postern run` then starts no middlebox of its own.",
+           `postern run` starts no middlebox for it.",
 };
 static SOCKET: Key<AbsolutePath> = Key {
     name: "socket",
@@ -151,10 +161,15 @@ static REVERSE_PATH: Key<OneOf<ReversePath>> = Key {
 
 pub(super) static SECTION: Section = Section {
     heading: "[middlebox]",
-    text: "The firewall between the realms. The whole section may be left out.",
+    text: "The firewall between the realms. The whole section may be left out. Where there are several, each is a section \
+           `[[middlebox]]` with a `name`, at most 16: in a row on one path, or on different paths. Which calls need which \
+           follows from `inside` and `outside`; a call that needs several goes on when all have agreed. One of them may be \
+           this host's own; the others have `connect`, and what they grant to whom is written in a file on their own host.",
     keys: &[
+        &NAME,
         &ENGINE,
         &INSIDE,
+        &OUTSIDE,
         &CONNECT,
         &SOCKET,
         &LISTEN,
@@ -170,6 +185,13 @@ pub(super) static SECTION: Section = Section {
     ],
 };
 
+/// The name of a realm, or several.
+type OneOrMore = Either<Place<Text>, List<Place<Text>>>;
+/// What was written, and where.
+type Named = (String, Range<usize>);
+const REALM_NAME: Place<Text> = Place(Text { what: "name of a realm" });
+const ONE_OR_MORE: OneOrMore = Either(REALM_NAME, List { of: REALM_NAME, max: 16 });
+
 impl Middlebox {
     pub(super) fn read(
         span: Range<usize>,
@@ -179,11 +201,13 @@ impl Middlebox {
         problems: &mut Problems,
     ) -> Option<Self> {
         let table = Table::open(&SECTION, table, span.clone(), &[], problems);
+        let name = table.given(&NAME, problems).unwrap_or_else(|| "middlebox".into());
         let engine = table.value(&ENGINE, problems);
         let inside = match table.given(&INSIDE, problems) {
-            Some(name) => route::realm(&name, realms, problems),
+            Some(names) => named(names, realms, problems),
             None => find_inside(engine, realms, span, problems),
         };
+        let outside = table.given(&OUTSIDE, problems).map(|names| named(names, realms, problems));
         let socket = table.given(&SOCKET, problems).unwrap_or_else(|| run_dir.join("simco.sock"));
         let listen = table.value(&LISTEN, problems);
         let peers = table.value(&PEERS, problems);
@@ -195,37 +219,130 @@ impl Middlebox {
                 "add `peers = [\"ADDRESS\"]` with the agents' addresses",
             );
         }
-        let realm = realms.get(inside?)?;
-        let ports = table.given(&PORTS, problems).unwrap_or_else(|| realm.media_ports.clone());
-        let managed = |port| realm.media_ports.contains(port);
-        if engine == Engine::Nftables && !(managed(ports.start()) && managed(ports.end())) {
-            let (low, high) = (realm.media_ports.start(), realm.media_ports.end());
-            problems.push_with_help(
-                table.place(&PORTS),
-                "agents could open ports that the gate does not close",
-                format!("`media-ports` of realm {} are {low}-{high}", realm.name),
-                "what passed there could go on after the call where `established` is accepted; widen `media-ports`",
-            );
+        let inside = inside?;
+        let others = || (0..realms.len()).filter(|position| !inside.contains(position)).collect();
+        let outside = outside.unwrap_or_else(|| Some(others()))?;
+        let connect = table.given(&CONNECT, problems);
+        two_sides(&table, (&inside, &outside), realms, problems);
+        if engine == Engine::Nftables && connect.is_none() {
+            one_is_everybody_else(&table, inside.iter().chain(&outside), realms, problems);
         }
+        let protected: Vec<&Realm> = inside.iter().filter_map(|position| realms.get(*position)).collect();
+        let internal = table.given(&INTERNAL, problems);
+        let media = || protected.iter().flat_map(|realm| realm.media.iter().copied()).collect();
         Some(Self {
+            name,
             engine,
-            inside: inside?,
-            connect: table
-                .given(&CONNECT, problems)
-                .map_or_else(|| Connect::Unix(socket.clone()), Connect::Tcp),
+            connect: connect.unwrap_or_else(|| Connect::Unix(socket.clone())),
             socket,
             listen,
             peers,
             users: table.given(&USERS, problems).unwrap_or_default(),
-            internal: table.given(&INTERNAL, problems).unwrap_or_else(|| realm.media.clone()),
-            ports,
+            internal: internal.unwrap_or_else(media),
+            ports: ports(engine, &table, &protected, problems),
             deny: table.value(&DENY, problems),
             rules_max: table.value(&RULES_MAX, problems),
             lifetime_max: table.value(&LIFETIME_MAX, problems),
             mark: table.value(&MARK, problems),
             reverse_path: table.value(&REVERSE_PATH, problems),
+            inside,
+            outside,
         })
     }
+
+    /// True if its rules are carried out on this host, by a middlebox half that `postern run` starts.
+    pub(crate) fn is_local(&self) -> bool {
+        self.engine == Engine::Nftables && matches!(self.connect, Connect::Unix(_))
+    }
+
+    /// Where a complaint about the name stands.
+    pub(super) fn name_place(table: &toml::de::DeTable<'_>, otherwise: Range<usize>) -> Range<usize> {
+        table.get(NAME.name).map_or(otherwise, toml::Spanned::span)
+    }
+}
+
+/// The realms of these names.
+fn named(names: Chosen<Named, Vec<Named>>, realms: &[Realm], problems: &mut Problems) -> Option<Vec<usize>> {
+    let names = match names {
+        Chosen::One(name) => vec![name],
+        Chosen::Other(names) => names,
+    };
+    let positions: Vec<Option<usize>> =
+        names.iter().map(|name| route::realm(name, realms, problems)).collect();
+    let mut positions: Vec<usize> = positions.into_iter().collect::<Option<_>>()?;
+    positions.sort_unstable();
+    positions.dedup();
+    Some(positions)
+}
+
+/// Every realm is on one side at most, and each side has one.
+fn two_sides(
+    table: &Table<'_, '_>,
+    (inside, outside): (&[usize], &[usize]),
+    realms: &[Realm],
+    problems: &mut Problems,
+) {
+    let both = inside.iter().find(|position| outside.contains(position)).and_then(|both| realms.get(*both));
+    if let Some(realm) = both {
+        problems.push(
+            table.place(&OUTSIDE),
+            format!("realm {} is on both sides of the firewall", realm.name),
+            "named in `inside` too",
+        );
+    }
+    if inside.is_empty() {
+        problems.push(table.place(&INSIDE), "no realm is inside", "the firewall would protect nothing");
+    }
+    let given = table.is_given(&OUTSIDE);
+    if outside.is_empty() && (given || !inside.is_empty()) && realms.len() > 1 {
+        let place = if given { table.place(&OUTSIDE) } else { table.place(&INSIDE) };
+        problems.push(place, "no realm is outside", "no call would need the firewall");
+    }
+}
+
+/// An address belongs to one realm: only one of them can be "whoever is in no other".
+fn one_is_everybody_else<'a>(
+    table: &Table<'_, '_>,
+    sides: impl Iterator<Item = &'a usize>,
+    realms: &[Realm],
+    problems: &mut Problems,
+) {
+    let mut open = sides.filter_map(|position| realms.get(*position)).filter(|realm| realm.media.is_empty());
+    // If something else is wrong already, the missing networks may only be misspelt.
+    if let (Some(first), Some(second), true) = (open.next(), open.next(), problems.is_empty()) {
+        problems.push_with_help(
+            table.place(&OUTSIDE),
+            format!("realms {} and {} have no `media`", first.name, second.name),
+            "which of the two does an address belong to?",
+            "give `media` to all but one of the realms of a firewall",
+        );
+    }
+}
+
+/// What agents may open: nothing that the gate does not close again.
+fn ports(
+    engine: Engine,
+    table: &Table<'_, '_>,
+    protected: &[&Realm],
+    problems: &mut Problems,
+) -> RangeInclusive<u16> {
+    let low = protected.iter().map(|realm| *realm.media_ports.start()).max().unwrap_or(1024);
+    let high = protected.iter().map(|realm| *realm.media_ports.end()).min().unwrap_or(u16::MAX);
+    let ports = table.given(&PORTS, problems).unwrap_or(low..=high);
+    let managed = |port: &u16| (low..=high).contains(port);
+    if engine == Engine::Nftables && !(managed(ports.start()) && managed(ports.end())) {
+        let realms = protected.iter().map(|realm| {
+            let (low, high) = (realm.media_ports.start(), realm.media_ports.end());
+            format!("`media-ports` of realm {} are {low}-{high}", realm.name)
+        });
+        problems.push_with_help(
+            table.place(&PORTS),
+            "agents could open ports that the gate does not close",
+            realms.collect::<Vec<_>>().join(", "),
+            "what passed there could go on after the call where `established` is accepted; widen `media-ports`",
+        );
+    }
+    ports
 }
 
 /// The realm that is inside when the file does not say so.
@@ -234,7 +351,7 @@ fn find_inside(
     realms: &[Realm],
     span: Range<usize>,
     problems: &mut Problems,
-) -> Option<usize> {
+) -> Option<Vec<usize>> {
     let named = realms.iter().position(|realm| realm.name == "inside");
     let mut with_media = realms.iter().enumerate().filter(|(_, realm)| !realm.media.is_empty());
     let only = match (with_media.next(), with_media.next()) {
@@ -260,5 +377,5 @@ fn find_inside(
             "name the networks of its phones: media = [\"10.0.40.0/24\"]",
         );
     }
-    found
+    found.map(|position| vec![position])
 }

@@ -3,6 +3,7 @@
 
 mod address;
 mod calls;
+mod connect;
 mod docs;
 mod key;
 mod kind;
@@ -20,11 +21,12 @@ use toml::de::{DeTable, DeValue};
 
 pub(crate) use address::{Host, Listen, Transport};
 pub(crate) use calls::{Calls, CommonCrucial, Crucial, OnHold, OnRedirect};
+pub(crate) use connect::{Connect, Peer};
 pub(crate) use docs::keys;
 use key::{Absent, Key, Section, Table};
 pub(crate) use kind::parse_time;
 use kind::{AbsolutePath, OneOf, Text};
-pub(crate) use middlebox::{Connect, Engine, Middlebox, ReversePath};
+pub(crate) use middlebox::{Engine, Middlebox, ReversePath};
 pub(crate) use numbers::{Codes, Limits, Timers};
 use problem::Problems;
 pub(crate) use realm::{Precondition, Realm, Source};
@@ -42,6 +44,8 @@ pub(crate) const DEFAULT_RUN_DIR: &str = "/run/postern";
 const FILE_BYTES_MAX: u64 = 4 << 20;
 /// Realms are few; each adds listeners.
 const REALMS_MAX: usize = 16;
+/// A path has a few firewalls at most; each is a connection of the agent half.
+const MIDDLEBOXES_MAX: usize = 16;
 /// Routes are looked through in order.
 const ROUTES_MAX: usize = 1_000;
 
@@ -54,6 +58,9 @@ pub(crate) struct Config {
     /// In the order of the file; realms are named by position everywhere else.
     pub realms: Vec<Realm>,
     pub routes: Vec<Route>,
+    /// What the agent half asks, in the order of the file.
+    pub middleboxes: Vec<Middlebox>,
+    /// The one of them that the middlebox half serves with this file: this host's own, else the first.
     pub middlebox: Middlebox,
     pub calls: Calls,
     pub timers: Timers,
@@ -123,11 +130,13 @@ impl Config {
     /// Puts the sockets into another directory than the file says.
     pub(crate) fn move_to(&mut self, run_dir: &Path) {
         let old = self.run_dir.join("simco.sock");
-        if self.middlebox.socket == old {
-            self.middlebox.socket = run_dir.join("simco.sock");
-        }
-        if self.middlebox.connect == Connect::Unix(old) {
-            self.middlebox.connect = Connect::Unix(self.middlebox.socket.clone());
+        for middlebox in self.middleboxes.iter_mut().chain([&mut self.middlebox]) {
+            if middlebox.socket == old {
+                middlebox.socket = run_dir.join("simco.sock");
+            }
+            if middlebox.connect == Connect::Unix(old.clone()) {
+                middlebox.connect = Connect::Unix(middlebox.socket.clone());
+            }
         }
         self.run_dir = run_dir.to_owned();
     }
@@ -153,9 +162,7 @@ impl Config {
         let realms = realms(document, problems);
         let routes = routes(document, &realms, problems);
         duplicates(&realms, problems);
-        between_two(&realms, document, problems);
-        let (found, span) = section(document, "middlebox", problems);
-        let middlebox = Middlebox::read(span, found, &realms, &run_dir, problems);
+        let middleboxes = middleboxes(document, &realms, &run_dir, problems);
         let (found, span) = section(document, "calls", problems);
         let calls = Calls::read(span, found, problems);
         let (found, span) = section(document, "timers", problems);
@@ -165,7 +172,21 @@ impl Config {
         let (found, span) = section(document, "codes", problems);
         let codes = Codes::read(span, found, problems);
         let (user, log) = (top.given(&USER, problems), top.value(&LOG, problems));
-        Some(Self { run_dir, user, log, realms, routes, middlebox: middlebox?, calls, timers, limits, codes })
+        let own = middleboxes.iter().find(|middlebox| middlebox.is_local()).or_else(|| middleboxes.first());
+        let middlebox = own?.clone();
+        Some(Self {
+            run_dir,
+            user,
+            log,
+            realms,
+            routes,
+            middleboxes,
+            middlebox,
+            calls,
+            timers,
+            limits,
+            codes,
+        })
     }
 }
 
@@ -302,16 +323,63 @@ fn duplicates(realms: &[Realm], problems: &mut Problems) {
     }
 }
 
-/// A firewall of this release has one inside and one outside.
-fn between_two(realms: &[Realm], document: &DeTable<'_>, problems: &mut Problems) {
-    let engine = document.get("middlebox").and_then(|section| section.get_ref().get("engine"));
-    let none = engine.and_then(|engine| engine.get_ref().as_str()) == Some("none");
-    if let Some(third) = realms.get(2).filter(|_| !none) {
+/// `[middlebox]`, or each `[[middlebox]]`.
+fn middleboxes(
+    document: &DeTable<'_>,
+    realms: &[Realm],
+    run_dir: &Path,
+    problems: &mut Problems,
+) -> Vec<Middlebox> {
+    let value = document.get("middlebox");
+    let Some((span, list)) = value.and_then(|value| Some((value.span(), value.get_ref().as_array()?))) else {
+        let (found, span) = section(document, "middlebox", problems);
+        return Middlebox::read(span, found, realms, run_dir, problems).into_iter().collect();
+    };
+    if list.is_empty() || list.len() > MIDDLEBOXES_MAX {
+        let title = format!("{} middleboxes", list.len());
+        problems.push(span, title, format!("at least one, at most {MIDDLEBOXES_MAX}"));
+        return Vec::new();
+    }
+    let mut middleboxes: Vec<Middlebox> = Vec::new();
+    for entry in list {
+        let Some(table) = entry.get_ref().as_table() else {
+            problems.push(
+                entry.span(),
+                "a middlebox is a section",
+                "write [[middlebox]] on a line of its own",
+            );
+            continue;
+        };
+        let read = Middlebox::read(entry.span(), Some(table), realms, run_dir, problems);
+        if let Some(middlebox) = read {
+            let place = Middlebox::name_place(table, entry.span());
+            told_apart(&middlebox, &middleboxes, list.len(), place, problems);
+            middleboxes.push(middlebox);
+        }
+    }
+    middleboxes
+}
+
+/// Several middleboxes have names of their own, and one of them at most is this host's.
+fn told_apart(
+    middlebox: &Middlebox,
+    before: &[Middlebox],
+    all: usize,
+    place: Range<usize>,
+    problems: &mut Problems,
+) {
+    if let Some(other) = before.iter().find(|other| other.name == middlebox.name) {
+        let title = format!("two middleboxes are called `{}`", other.name);
+        problems.push(place.clone(), title, "each of several needs a `name` of its own");
+    }
+    // A `connect` that cannot be read has been complained about already.
+    let local = before.iter().find(|other| other.is_local()).filter(|_| problems.is_empty());
+    if let Some(other) = local.filter(|_| all > 1 && middlebox.is_local()) {
         problems.push_with_help(
-            third.span.clone(),
-            format!("{} realms", realms.len()),
-            "a firewall of this release stands between two",
-            "merge two realms, or write `engine = \"none\"` under [middlebox] if no firewall is to be asked",
+            place,
+            "two middleboxes of this host",
+            format!("`{}` has no `connect` either", other.name),
+            "a host has one firewall; for the others write where they are: connect = \"HOST\"",
         );
     }
 }

@@ -6,7 +6,7 @@ use b2bua::config::RealmId;
 use b2bua::side::Side;
 use b2bua::{CallId, Cause, Event, Sip};
 use machine::Instant;
-use midcom::{Failure, Lifetime, Prid, Request};
+use midcom::{Failure, Lifetime, MiddleboxId, Prid, Request};
 use sip::message::Method;
 
 /// Facts kept of one call; what comes later is only counted.
@@ -30,9 +30,9 @@ pub(crate) struct Fact {
 pub(crate) enum What {
     Received(Side, Message),
     Sent(Side, Message),
-    Asked { id: u32, verb: Verb, toward: Option<Side>, prid: Option<Prid> },
-    Answered { id: u32, result: Result<Option<Prid>, Failure> },
-    RuleChanged { prid: Prid, gone: bool },
+    Asked { at: MiddleboxId, id: u32, verb: Verb, toward: Option<Side>, prid: Option<Prid> },
+    Answered { at: MiddleboxId, id: u32, result: Result<Option<Prid>, Failure> },
+    RuleChanged { at: MiddleboxId, prid: Prid, gone: bool },
     StaysWide { stream: u16 },
     StreamLost { stream: u16 },
 }
@@ -190,15 +190,15 @@ fn fact(event: &Event) -> Option<(CallId, What)> {
     let fact = match event {
         Event::Received { call, side, message } => (*call, What::Received(*side, small(message))),
         Event::Sent { call, side, message } => (*call, What::Sent(*side, small(message))),
-        Event::Asked { call, id, toward, request, .. } => {
+        Event::Asked { call, middlebox, id, toward, request } => {
             let (verb, prid) = verb(request);
-            (*call, What::Asked { id: short(id.0), verb, toward: *toward, prid })
+            (*call, What::Asked { at: *middlebox, id: short(id.0), verb, toward: *toward, prid })
         }
-        Event::Answered { call, id, result, .. } => {
-            (*call, What::Answered { id: short(id.0), result: *result })
+        Event::Answered { call, middlebox, id, result } => {
+            (*call, What::Answered { at: *middlebox, id: short(id.0), result: *result })
         }
-        Event::RuleChanged { call, prid, lifetime_s, .. } => {
-            (*call, What::RuleChanged { prid: *prid, gone: *lifetime_s == 0 })
+        Event::RuleChanged { call, middlebox, prid, lifetime_s } => {
+            (*call, What::RuleChanged { at: *middlebox, prid: *prid, gone: *lifetime_s == 0 })
         }
         Event::StaysWide { call, stream, .. } => (*call, What::StaysWide { stream: *stream }),
         Event::StreamLost { call, stream, .. } => (*call, What::StreamLost { stream: *stream }),

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use b2bua::side::Side;
-use midcom::Prid;
+use midcom::{MiddleboxId, Prid};
 
 use super::history::{Fact, Message, Record, Verb, What};
 use super::{Arrow, Lane, Row, Style};
 
-/// The rows of a call so far.
-pub(crate) fn rows(record: &Record) -> Vec<Row> {
-    let mut story = Story::default();
+/// The rows of a call so far. Where there are several middleboxes, each of their rows says whose it is.
+pub(crate) fn rows(record: &Record, middleboxes: &[String]) -> Vec<Row> {
+    let mut story = Story { middleboxes, rules: BTreeMap::new() };
     let mut rows: Vec<Row> = record.facts.iter().filter_map(|fact| story.row(fact)).collect();
     if record.facts_lost > 0 {
         let at_ms = rows.last().map_or(0, |row| row.at_ms);
@@ -25,60 +25,84 @@ pub(crate) fn rows(record: &Record) -> Vec<Row> {
 }
 
 /// What must be remembered while facts are told in order.
+#[derive(Debug)]
+struct Story<'a> {
+    middleboxes: &'a [String],
+    /// The rules at each of them: every one numbers its own.
+    rules: BTreeMap<MiddleboxId, Rules>,
+}
+
+/// The rules of the call at one middlebox.
 #[derive(Debug, Default)]
-struct Story {
+struct Rules {
     /// Open requests: what was asked, and the name of the rule it is about.
     asked: BTreeMap<u32, (Verb, String)>,
     /// Names of rules: `PID_A`, `PID_B`, `PID_A2`.
-    rules: BTreeMap<Prid, String>,
+    names: BTreeMap<Prid, String>,
     /// Rules named so far toward each side.
     counts: [u32; 2],
     /// Reservations named so far.
     reservations: u32,
 }
 
-impl Story {
+impl Story<'_> {
     fn row(&mut self, fact: &Fact) -> Option<Row> {
-        let row = |arrow, text, note: &str| {
-            Some(Row { at_ms: fact.at_ms.into(), arrow, text, note: note.to_owned() })
-        };
+        let row = |arrow, text, note| Some(Row { at_ms: fact.at_ms.into(), arrow, text, note });
+        let remark = |text| row(None, text, String::new());
         match fact.what {
             What::Received(side, message) => {
-                row(Some(Arrow::new(lane(side), Lane::Agent, Style::Sip)), sip(&message, side), "")
+                let arrow = Arrow::new(lane(side), Lane::Agent, Style::Sip);
+                row(Some(arrow), sip(&message, side), String::new())
             }
             What::Sent(side, message) => {
                 // Descriptions are named after the side they come from.
-                row(Some(Arrow::new(Lane::Agent, lane(side), Style::Sip)), sip(&message, side.other()), "")
+                let arrow = Arrow::new(Lane::Agent, lane(side), Style::Sip);
+                row(Some(arrow), sip(&message, side.other()), String::new())
             }
-            What::Asked { id, verb, toward, prid } => {
+            What::Asked { at, id, verb, toward, prid } => {
                 let arrow = Arrow::new(Lane::Agent, Lane::Middlebox, Style::Midcom);
-                row(Some(arrow), self.asked(id, verb, toward, prid), "")
+                row(Some(arrow), self.at(at).asked(id, verb, toward, prid), self.note(at, ""))
             }
-            What::Answered { id, result } => {
+            What::Answered { at, id, result } => {
                 let arrow = Arrow::new(Lane::Middlebox, Lane::Agent, Style::Midcom);
-                let (text, note) = self.answered(id, result);
-                row(Some(arrow), text, &note)
+                let (text, note) = self.at(at).answered(id, result);
+                row(Some(arrow), text, self.note(at, &note))
             }
-            What::RuleChanged { prid, gone } => {
+            What::RuleChanged { at, prid, gone } => {
                 let arrow = Arrow::new(Lane::Middlebox, Lane::Agent, Style::Midcom);
                 let lifetime = if gone { ",LT=0" } else { "" };
-                row(Some(arrow), format!("ARE({}{lifetime})", self.name(prid)), "")
+                let text = format!("ARE({}{lifetime})", self.at(at).name(prid));
+                row(Some(arrow), text, self.note(at, ""))
             }
-            What::StaysWide { stream } => {
-                row(None, format!("stream {} stays wide", u32::from(stream) + 1), "")
-            }
+            What::StaysWide { stream } => remark(format!("stream {} stays wide", u32::from(stream) + 1)),
             What::StreamLost { stream } => {
-                row(None, format!("stream {} is lost, the call goes on", u32::from(stream) + 1), "")
+                remark(format!("stream {} is lost, the call goes on", u32::from(stream) + 1))
             }
         }
     }
 
+    fn at(&mut self, middlebox: MiddleboxId) -> &mut Rules {
+        self.rules.entry(middlebox).or_default()
+    }
+
+    /// What stands beside a row: which middlebox, where that is a question, and what it said.
+    fn note(&self, at: MiddleboxId, said: &str) -> String {
+        let name = self.middleboxes.get(usize::from(at.0)).filter(|_| self.middleboxes.len() > 1);
+        match (name, said) {
+            (None, said) => said.to_owned(),
+            (Some(name), "") => name.clone(),
+            (Some(name), said) => format!("{name}: {said}"),
+        }
+    }
+}
+
+impl Rules {
     fn asked(&mut self, id: u32, verb: Verb, toward: Option<Side>, prid: Option<Prid>) -> String {
         let about = match (verb, prid, toward) {
             // A reservation becomes the rule of a side.
             (Verb::Pea, Some(prid), Some(side)) => {
                 let name = self.next_name(side);
-                self.rules.insert(prid, name.clone());
+                self.names.insert(prid, name.clone());
                 name
             }
             (_, Some(prid), _) => self.name(prid),
@@ -108,7 +132,7 @@ impl Story {
         match result {
             Ok(prid) => {
                 if let Some(prid) = prid.filter(|_| !about.is_empty()) {
-                    self.rules.entry(prid).or_insert_with(|| about.clone());
+                    self.names.entry(prid).or_insert_with(|| about.clone());
                 }
                 let about = if about.is_empty() { about } else { format!("({about})") };
                 (format!("{word} PR{about}"), String::new())
@@ -118,7 +142,7 @@ impl Story {
     }
 
     fn name(&self, prid: Prid) -> String {
-        self.rules.get(&prid).cloned().unwrap_or_else(|| format!("PID={}", prid.0))
+        self.names.get(&prid).cloned().unwrap_or_else(|| format!("PID={}", prid.0))
     }
 
     /// `PID_A`, then `PID_A2`, `PID_A3`.
@@ -130,9 +154,7 @@ impl Story {
         *count += 1;
         if *count == 1 { format!("PID_{side}") } else { format!("PID_{side}{count}") }
     }
-}
 
-impl Story {
     /// `RES`, then `RES2`: what a reservation is called until it is the rule of a side.
     fn next_reservation(&mut self) -> String {
         self.reservations += 1;
@@ -218,7 +240,13 @@ mod tests {
 
     use super::*;
 
+    const FW: MiddleboxId = MiddleboxId(0);
+
     fn texts(facts: &[What]) -> Vec<String> {
+        texts_with(facts, &["fw".to_owned()])
+    }
+
+    fn texts_with(facts: &[What], middleboxes: &[String]) -> Vec<String> {
         let record = Record {
             from: RealmId(0),
             to: RealmId(1),
@@ -233,28 +261,28 @@ mod tests {
             facts: facts.iter().map(|what| Fact { at_ms: 0, what: *what }).collect(),
             facts_lost: 0,
         };
-        rows(&record)
+        rows(&record, middleboxes)
             .into_iter()
             .map(|row| format!("{} {}", row.text, row.note).trim_end().to_owned())
             .collect()
     }
 
     fn per(id: u32, side: Side) -> What {
-        What::Asked { id, verb: Verb::Per, toward: Some(side), prid: None }
+        What::Asked { at: FW, id, verb: Verb::Per, toward: Some(side), prid: None }
     }
 
     #[test]
     fn rules_have_the_names_of_the_figures() {
         let facts = [
             per(1, Side::A),
-            What::Answered { id: 1, result: Ok(Some(Prid(70))) },
+            What::Answered { at: FW, id: 1, result: Ok(Some(Prid(70))) },
             per(2, Side::B),
             per(3, Side::A),
-            What::Answered { id: 3, result: Ok(Some(Prid(72))) },
-            What::Answered { id: 2, result: Ok(Some(Prid(71))) },
-            What::Asked { id: 4, verb: Verb::Plc { end: true }, toward: None, prid: Some(Prid(70)) },
-            What::Answered { id: 4, result: Ok(None) },
-            What::RuleChanged { prid: Prid(72), gone: true },
+            What::Answered { at: FW, id: 3, result: Ok(Some(Prid(72))) },
+            What::Answered { at: FW, id: 2, result: Ok(Some(Prid(71))) },
+            What::Asked { at: FW, id: 4, verb: Verb::Plc { end: true }, toward: None, prid: Some(Prid(70)) },
+            What::Answered { at: FW, id: 4, result: Ok(None) },
+            What::RuleChanged { at: FW, prid: Prid(72), gone: true },
         ];
         let expected = [
             "PER(SDP_A)",
@@ -272,14 +300,14 @@ mod tests {
 
     #[test]
     fn a_reservation_becomes_the_rule_of_a_side() {
-        let asked = |id, verb, toward, prid| What::Asked { id, verb, toward, prid };
+        let asked = |id, verb, toward, prid| What::Asked { at: FW, id, verb, toward, prid };
         let facts = [
             asked(1, Verb::Prr, None, None),
-            What::Answered { id: 1, result: Ok(Some(Prid(70))) },
+            What::Answered { at: FW, id: 1, result: Ok(Some(Prid(70))) },
             asked(2, Verb::Prr, None, None),
-            What::Answered { id: 2, result: Ok(Some(Prid(71))) },
+            What::Answered { at: FW, id: 2, result: Ok(Some(Prid(71))) },
             asked(3, Verb::Pea, Some(Side::B), Some(Prid(70))),
-            What::Answered { id: 3, result: Ok(Some(Prid(70))) },
+            What::Answered { at: FW, id: 3, result: Ok(Some(Prid(70))) },
             asked(4, Verb::Plc { end: true }, None, Some(Prid(71))),
             asked(5, Verb::Plc { end: true }, None, Some(Prid(70))),
         ];
@@ -298,8 +326,29 @@ mod tests {
 
     #[test]
     fn refusals_say_why() {
-        let facts = [per(1, Side::B), What::Answered { id: 1, result: Err(Failure::NoResources) }];
+        let facts = [per(1, Side::B), What::Answered { at: FW, id: 1, result: Err(Failure::NoResources) }];
         assert_eq!(texts(&facts), ["PER(SDP_B)", "PER NR no resources available for this transaction"]);
+    }
+
+    #[test]
+    fn two_middleboxes_number_their_own_rules() {
+        let at = |at, id| What::Asked { at, id, verb: Verb::Per, toward: Some(Side::A), prid: None };
+        let other = MiddleboxId(1);
+        let facts = [
+            at(FW, 1),
+            at(other, 2),
+            What::Answered { at: other, id: 2, result: Err(Failure::NoResources) },
+            What::Answered { at: FW, id: 1, result: Ok(Some(Prid(70))) },
+            What::RuleChanged { at: other, prid: Prid(70), gone: true },
+        ];
+        let expected = [
+            "PER(SDP_A) edge",
+            "PER(SDP_A) core",
+            "PER NR core: no resources available for this transaction",
+            "PER PR(PID_A) edge",
+            "ARE(PID=70,LT=0) core",
+        ];
+        assert_eq!(texts_with(&facts, &["edge".to_owned(), "core".to_owned()]), expected);
     }
 
     #[test]

@@ -5,9 +5,14 @@ use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
 
 use super::watched::Watched;
 
+/// After this long without a word from a peer its host is asked whether it lives; after twice as long it does not.
+const ALIVE: Duration = Duration::from_secs(10);
 /// Bytes that may wait for a peer that does not read. Then the connection is given up.
 const PENDING_BYTES_MAX: usize = 8 << 20;
 
@@ -45,6 +50,7 @@ impl Channel {
     pub(crate) fn tcp(stream: tokio::net::TcpStream) -> io::Result<Self> {
         // Requests are written together; waiting for more would only delay a call.
         let _ = stream.set_nodelay(true);
+        notice_death(&stream);
         Self::over(Stream::Tcp(stream.into_std()?))
     }
 
@@ -99,6 +105,15 @@ impl Channel {
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.stream.poll_ready(cx)
     }
+}
+
+/// A host that is gone says nothing, and a session may be silent for hours: the kernel asks. Where it cannot be told to,
+/// a dead peer is noticed with the next request.
+fn notice_death(stream: &tokio::net::TcpStream) {
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(ALIVE).with_interval(ALIVE / 4).with_retries(4);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_user_timeout(Some(ALIVE * 2));
 }
 
 impl Stream {

@@ -131,7 +131,7 @@ fn rules_are_shown_with_their_calls() -> Outcome {
     let text = String::from_utf8(subject.command(&["call", "1"])?.stdout)?;
     assert!(text.contains("PACKETS") && text.contains("192.0.2.10:20000-20001"), "{text}");
     let text = String::from_utf8(subject.command(&["pinholes"])?.stdout)?;
-    assert!(text.starts_with("PID") && text.contains("CALL"), "{text}");
+    assert!(text.starts_with("MIDDLEBOX") && text.contains("CALL"), "{text}");
     Ok(())
 }
 

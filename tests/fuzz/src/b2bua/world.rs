@@ -403,7 +403,11 @@ fn config(settings: u8, features: u8) -> Config {
         NextHop { host, port: None, protocol: Protocol::Udp }
     };
     let (far, near) = ([203, 0, 113, 1], [10, 0, 0, 1]);
-    let middlebox = |number| config::Middlebox { name: format!("fw{number}"), inside, outside };
+    let middlebox = |number| config::Middlebox {
+        name: format!("fw{number}"),
+        inside: vec![inside],
+        outside: vec![outside],
+    };
     Config {
         realms: vec![realm("outside", &["0.0.0.0/0", "::/0"], far), realm("inside", &["10.0.40.0/24"], near)],
         listeners: vec![

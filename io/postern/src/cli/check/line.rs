@@ -1,18 +1,25 @@
 //! The one line in the administrator's firewall: where it is missing, and the proof by packet that it works.
 
+use std::net::{TcpStream, ToSocketAddrs as _};
+
 use nftables::Mark;
 use nftables::line::{self, MarkUse};
 
 use super::{Finding, Grade};
 use crate::admin::client;
 use crate::admin::protocol::{GateStatus, ProofOutcome, ProofReport, Request, middlebox_socket};
-use crate::config::{Config, Connect};
+use crate::config::{Config, Connect, Peer};
 use crate::runtime::gate::{self, prove};
 use crate::sandbox;
 
 pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) {
-    if let Connect::Tcp(address) = &config.middlebox.connect {
-        return remote(config, *address, findings);
+    for middlebox in &config.middleboxes {
+        if let Connect::Tcp(peer) = &middlebox.connect {
+            remote(config, &middlebox.name, peer, findings);
+        }
+    }
+    if !config.middlebox.is_local() {
+        return;
     }
     let socket = middlebox_socket(&config.run_dir);
     let running: Option<GateStatus> = client::ask(&socket, &Request::Status).ok();
@@ -125,16 +132,27 @@ fn not_proven(why: &str, mark: Mark) -> Finding {
     Finding::new(Grade::NotProven, format!("the firewall line could not be tried: {why}")).advise(lines(mark))
 }
 
-fn remote(config: &Config, address: std::net::SocketAddr, findings: &mut Vec<Finding>) {
-    let patience = std::time::Duration::from_secs(3);
-    findings.push(match std::net::TcpStream::connect_timeout(&address, patience) {
-        Ok(_) => {
-            Finding::new(Grade::Ok, format!("a middlebox listens at {address}")).advise(remote_advice(config))
-        }
-        Err(error) => Finding::new(Grade::Problem, format!("no middlebox at {address}: {error}")).advise(
-            "is `postern middlebox` running there, with `listen`, and this machine among its `peers`?",
-        ),
+fn remote(config: &Config, name: &str, peer: &Peer, findings: &mut Vec<Finding>) {
+    findings.push(match reach(peer) {
+        Ok(()) => Finding::new(Grade::Ok, format!("{name} listens at {peer}")).advise(remote_advice(config)),
+        Err(error) => Finding::new(Grade::Problem, format!("{name}: no middlebox at {peer}: {error}"))
+            .advise(
+                "is `postern middlebox` running there, with `listen`, and this machine among its `peers`?",
+            ),
     });
+}
+
+/// Connects to the first address that takes it.
+fn reach(peer: &Peer) -> std::io::Result<()> {
+    let patience = std::time::Duration::from_secs(3);
+    let mut result = Err(std::io::Error::other("the name has no address"));
+    for address in (peer.host(), peer.port).to_socket_addrs()? {
+        result = TcpStream::connect_timeout(&address, patience).map(drop);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
 }
 
 fn remote_advice(config: &Config) -> &'static str {

@@ -1,7 +1,11 @@
 //! What can be said from the file alone: calls without a route, ranges that take in other traffic.
 
+use b2bua::config::RealmId;
+use midcom::MiddleboxId;
+
 use super::{Finding, Grade};
 use crate::config::{Config, Realm};
+use crate::runtime::agent::settings;
 
 /// The first port that Linux hosts use for their own requests, unless told otherwise.
 const EPHEMERAL_FIRST: u16 = 32_768;
@@ -18,12 +22,34 @@ pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) {
         }
         ranges(realm, findings);
     }
+    paths(config, findings);
     let lifetime = config.timers.rule_lifetime;
     if config.middlebox.lifetime_max < lifetime {
         findings.push(Finding::new(
             Grade::Warning,
             "`max-lifetime` is shorter than `rule-lifetime`: rules are granted less than is asked for",
         ));
+    }
+}
+
+/// Which firewalls calls between which realms need; said where that is a question.
+fn paths(config: &Config, findings: &mut Vec<Finding>) {
+    if config.middleboxes.len() < 2 && config.realms.len() < 3 {
+        return;
+    }
+    let settings = settings::b2bua(config);
+    let realms: Vec<_> = (0..).map(RealmId).zip(&config.realms).collect();
+    for (position, (a, from)) in realms.iter().enumerate() {
+        for (b, to) in realms.iter().skip(position + 1) {
+            let name =
+                |id: MiddleboxId| settings.middleboxes.get(usize::from(id.0)).map(|one| one.name.clone());
+            let names: Vec<String> = settings.path(*a, *b).filter_map(|(id, _)| name(id)).collect();
+            let between = format!("calls between {} and {}", from.name, to.name);
+            findings.push(match names.is_empty() {
+                false => Finding::new(Grade::Ok, format!("{between} need {}", names.join(" and "))),
+                true => Finding::new(Grade::Ok, format!("{between} need no firewall")),
+            });
+        }
     }
 }
 

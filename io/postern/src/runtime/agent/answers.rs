@@ -23,7 +23,7 @@ impl Agent {
             Request::Status => Answer::of(&self.status(now)),
             Request::Calls { ended } => Answer::of(&Calls { calls: self.call_lines(now, ended) }),
             Request::Call { id } => self.report(now, CallId(id)),
-            Request::Owners => Answer::of(&self.owners()),
+            Request::Owners => Answer::of(&self.owners(now)),
             Request::Watch => return self.chronicle.watch(question.reply),
             Request::Kick { id } => self.kick(CallId(id)),
             Request::Pinholes { .. }
@@ -37,10 +37,14 @@ impl Agent {
         let _ = question.reply.try_send(answer);
     }
 
-    fn owners(&self) -> Owners {
-        let local = |id: MiddleboxId| self.link(id).is_some_and(Link::is_local);
-        let rules = self.machine.rule_owners().filter(|(middlebox, ..)| local(*middlebox));
-        Owners { rules: rules.map(|(_, prid, call)| Owner { pid: prid.0, call: call.0 }).collect() }
+    fn owners(&self, now: Instant) -> Owners {
+        let details = self.machine.calls().filter_map(|info| self.machine.call(info.id));
+        let rules = details.flat_map(|detail| {
+            let call = detail.info.id.0;
+            let known = detail.rules.into_iter().filter(|rule| rule.prid.is_some());
+            known.map(move |rule| Owner { call, rule: self.rule_line(now, &rule) })
+        });
+        Owners { rules: rules.collect() }
     }
 
     fn link(&self, id: MiddleboxId) -> Option<&Link> {
@@ -58,6 +62,7 @@ impl Agent {
     fn status(&self, now: Instant) -> AgentStatus {
         let counters = self.chronicle.counters;
         let state = |link: &Link| MiddleboxState {
+            name: link.name.clone(),
             address: link.address(),
             up: link.is_up(),
             trouble: link.trouble().map(str::to_owned),
@@ -140,7 +145,7 @@ impl Agent {
         let rules =
             live.iter().flat_map(|detail| &detail.rules).map(|rule| self.rule_line(now, rule)).collect();
         let legs = live.map_or_else(Vec::new, |detail| legs(&detail.legs));
-        let ladder = record.map_or_else(Vec::new, story::rows);
+        let ladder = record.map_or_else(Vec::new, |record| story::rows(record, &self.chronicle.middleboxes));
         Answer::of(&CallReport { call: line, legs, rules, ladder })
     }
 
@@ -153,7 +158,8 @@ impl Agent {
         };
         RuleLine {
             pid: rule.prid.map(|prid| prid.0),
-            middlebox: self.link(rule.middlebox).map_or_else(String::new, Link::address),
+            middlebox: self.chronicle.middlebox(rule.middlebox).to_owned(),
+            here: self.link(rule.middlebox).is_some_and(Link::is_local),
             stream: u32::from(rule.stream) + 1,
             toward: if rule.toward == Side::A { "A" } else { "B" }.into(),
             state: state.into(),

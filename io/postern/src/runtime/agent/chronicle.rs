@@ -6,6 +6,7 @@ use b2bua::config::RealmId;
 use b2bua::side::Side;
 use b2bua::{CallId, Cause, Event, Sip};
 use machine::Instant;
+use midcom::MiddleboxId;
 use sip::message::Method;
 use sip::transport::Hop;
 use tokio::sync::mpsc;
@@ -34,6 +35,8 @@ pub(crate) struct Counters {
 /// The readers of the event stream.
 pub(crate) struct Chronicle {
     pub realms: Vec<String>,
+    /// In the order of their numbers.
+    pub middleboxes: Vec<String>,
     pub listeners: Vec<String>,
     pub history: History,
     pub counters: Counters,
@@ -45,9 +48,15 @@ pub(crate) struct Chronicle {
 
 impl Chronicle {
     /// For these realms, keeping so many ended calls.
-    pub(crate) fn new(realms: Vec<String>, listeners: Vec<String>, ended_max: usize) -> Self {
+    pub(crate) fn new(
+        realms: Vec<String>,
+        middleboxes: Vec<String>,
+        listeners: Vec<String>,
+        ended_max: usize,
+    ) -> Self {
         Self {
             realms,
+            middleboxes,
             listeners,
             history: History::new(ended_max),
             counters: Counters::default(),
@@ -60,6 +69,11 @@ impl Chronicle {
     /// The name of a realm.
     pub(crate) fn realm(&self, id: RealmId) -> &str {
         self.realms.get(usize::from(id.0)).map_or("?", String::as_str)
+    }
+
+    /// The name of a middlebox.
+    pub(crate) fn middlebox(&self, id: MiddleboxId) -> &str {
+        self.middleboxes.get(usize::from(id.0)).map_or("?", String::as_str)
     }
 
     /// Takes note of an event.
@@ -85,7 +99,7 @@ impl Chronicle {
     pub(crate) fn turn_ended(&mut self) {
         for call in std::mem::take(&mut self.news) {
             let Some(record) = self.history.record(call) else { continue };
-            let rows = story::rows(record);
+            let rows = story::rows(record, &self.middleboxes);
             let ended = record.ended.is_some();
             let shown = self.shown.insert(call, rows.len()).unwrap_or(0);
             for row in rows.into_iter().skip(shown) {
@@ -142,27 +156,8 @@ impl Chronicle {
                     log::info(format_args!("call {call}: {}", epitaph(record)));
                 }
             }
-            Event::RuleChanged { call, prid, lifetime_s, .. } => match lifetime_s {
-                0 => log::warn(format_args!("call {call}: the middlebox closed rule {}", prid.0)),
-                left => log::warn(format_args!(
-                    "call {call}: the middlebox lets rule {} live {left} s more",
-                    prid.0
-                )),
-            },
-            Event::MiddleboxUp(_) => log::info(format_args!("middlebox: session is up")),
-            Event::MiddleboxDown(_) => {
-                log::warn(format_args!("middlebox: session is down; calls that need a pinhole are refused"));
-            }
-            Event::CannotCount(_) => {
-                log::warn(format_args!(
-                    "middlebox: it cannot say what has passed a pinhole: `media-timeout` has no effect"
-                ));
-            }
-            Event::OrphanClosed { prid, .. } => {
-                log::warn(format_args!("middlebox: rule {} belonged to no call and is closed", prid.0));
-            }
-            Event::Answered { call, result: Err(failure), .. } => {
-                log::info(format_args!("call {call}: middlebox refused: {failure}"));
+            Event::Answered { call, middlebox, result: Err(failure), .. } => {
+                log::info(format_args!("call {call}: {} refused: {failure}", self.middlebox(*middlebox)));
             }
             Event::StaysWide { call, stream, failure } => {
                 log::debug(format_args!("call {call}: stream {stream} stays wide: {failure}"));
@@ -193,7 +188,33 @@ impl Chronicle {
             | Event::Established { .. }
             | Event::Ending { .. } => {}
             Event::AnsweredAlone { hop, message } => alone(hop, message),
+            Event::RuleChanged { call, middlebox, prid, lifetime_s } => {
+                let name = self.middlebox(*middlebox);
+                match lifetime_s {
+                    0 => log::warn(format_args!("call {call}: {name} closed rule {}", prid.0)),
+                    left => {
+                        log::warn(format_args!("call {call}: {name} lets rule {} live {left} s more", prid.0))
+                    }
+                }
+            }
+            Event::MiddleboxUp(id) => log::info(format_args!("{}: session is up", self.middlebox(*id))),
+            Event::MiddleboxDown(id) => self.complain(
+                *id,
+                format_args!("session is down; calls that need one of its pinholes are refused"),
+            ),
+            Event::CannotCount(id) => self.complain(
+                *id,
+                format_args!("it cannot say what has passed a pinhole: `media-timeout` has no effect"),
+            ),
+            Event::OrphanClosed { middlebox, prid } => {
+                self.complain(*middlebox, format_args!("rule {} belonged to no call and is closed", prid.0));
+            }
         }
+    }
+
+    /// Says what is wrong with a middlebox.
+    fn complain(&self, middlebox: MiddleboxId, what: std::fmt::Arguments<'_>) {
+        log::warn(format_args!("{}: {what}", self.middlebox(middlebox)));
     }
 }
 

@@ -1,19 +1,18 @@
 //! The agent half's session with one middlebox: connects, connects again, and writes a turn's requests together.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use machine::{Instant, Outbox};
+use machine::{Instant, Outbox, Rng};
 use midcom::{AgentEvent, MiddleboxId, Request, RequestId};
 use simco::agent::{Config, Output, Session};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Sleep;
 
-use crate::config::Connect;
+use crate::config::{Connect, Middlebox, Peer};
 use crate::runtime::channel::{Channel, Read};
 
 /// First wait after a connection broke or could not be made.
@@ -40,7 +39,10 @@ enum State {
 /// One middlebox.
 pub(crate) struct Link {
     pub id: MiddleboxId,
+    /// As the configuration calls it.
+    pub name: String,
     connect: Connect,
+    rng: Rng,
     session: Session,
     state: State,
     wait: Duration,
@@ -52,10 +54,20 @@ pub(crate) struct Link {
 
 impl Link {
     /// A link that connects with the first turn.
-    pub(crate) fn new(id: MiddleboxId, connect: Connect) -> Self {
-        let state = State::Dialling(dial(&connect));
-        let session = Session::new(Config::default());
-        Self { id, connect, session, state, wait: WAIT_MIN, out: Outbox::new(), up: None, trouble: None }
+    pub(crate) fn new(id: MiddleboxId, middlebox: &Middlebox, rng: Rng) -> Self {
+        let connect = middlebox.connect.clone();
+        Self {
+            id,
+            name: middlebox.name.clone(),
+            state: State::Dialling(dial(&connect)),
+            connect,
+            rng,
+            session: Session::new(Config::default()),
+            wait: WAIT_MIN,
+            out: Outbox::new(),
+            up: None,
+            trouble: None,
+        }
     }
 
     /// True while requests can be answered.
@@ -78,10 +90,7 @@ impl Link {
 
     /// Where it leads.
     pub(crate) fn address(&self) -> String {
-        match &self.connect {
-            Connect::Unix(path) => path.display().to_string(),
-            Connect::Tcp(address) => format!("tcp:{address}"),
-        }
+        self.connect.to_string()
     }
 
     /// Ready when there is something to do.
@@ -224,20 +233,28 @@ impl Link {
     }
 
     fn back_off(&mut self) -> State {
-        let wait = self.wait;
+        // Agents that have lost the same middlebox do not come back to it all at once.
+        let wait = jittered(self.wait, &mut self.rng);
         let longest = match self.connect {
             Connect::Unix(_) => WAIT_MAX_LOCAL,
             Connect::Tcp(_) => WAIT_MAX_REMOTE,
         };
-        self.wait = (wait * 2).min(longest);
+        self.wait = (self.wait * 2).min(longest);
         State::Waiting(Box::pin(tokio::time::sleep(wait)))
     }
+}
+
+/// Between a half and the whole of a time.
+fn jittered(time: Duration, rng: &mut Rng) -> Duration {
+    let half = time / 2;
+    let extra = rng.below(u64::try_from(half.as_micros()).unwrap_or(u64::MAX));
+    half + Duration::from_micros(extra)
 }
 
 fn dial(connect: &Connect) -> Dial {
     match connect.clone() {
         Connect::Unix(path) => Box::pin(within(unix(path))),
-        Connect::Tcp(address) => Box::pin(within(tcp(address))),
+        Connect::Tcp(peer) => Box::pin(within(tcp(peer))),
     }
 }
 
@@ -249,6 +266,6 @@ async fn unix(path: PathBuf) -> std::io::Result<Channel> {
     UnixStream::connect(path).await.and_then(Channel::unix)
 }
 
-async fn tcp(address: SocketAddr) -> std::io::Result<Channel> {
-    TcpStream::connect(address).await.and_then(Channel::tcp)
+async fn tcp(peer: Peer) -> std::io::Result<Channel> {
+    TcpStream::connect((peer.host(), peer.port)).await.and_then(Channel::tcp)
 }

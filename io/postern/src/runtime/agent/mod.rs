@@ -6,7 +6,7 @@ mod doors;
 mod link;
 mod open;
 mod resolver;
-mod settings;
+pub(crate) mod settings;
 mod tcp;
 mod udp;
 

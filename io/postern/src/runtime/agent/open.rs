@@ -58,14 +58,17 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
         parent.follow();
     }
     let questions = server::serve(socket, allowed).map_err(|error| cannot_serve(&admin, &error))?;
-    let connect = &config.middlebox.connect;
-    let links: Vec<Link> =
-        (0..).zip(&settings.middleboxes).map(|(id, _)| Link::new(MiddleboxId(id), connect.clone())).collect();
+    let mut rng = rng;
+    let links: Vec<Link> = (0..)
+        .zip(settings::asked(config))
+        .map(|(id, middlebox)| Link::new(MiddleboxId(id), middlebox, rng.fork()))
+        .collect();
     if links.is_empty() {
         log::warn(format_args!("no middlebox (`engine = \"none\"`): nothing is opened for media"));
     }
     log::info(format_args!("serving {} ({sandbox})", listeners.join(", ")));
-    let names = config.realms.iter().map(|realm| realm.name.clone()).collect();
+    let realms = config.realms.iter().map(|realm| realm.name.clone()).collect();
+    let middleboxes = settings.middleboxes.iter().map(|middlebox| middlebox.name.clone()).collect();
     let history = usize::try_from(config.limits.history).unwrap_or(usize::MAX);
     Ok(Agent {
         clock: Clock::start(),
@@ -78,7 +81,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
         links,
         midcom: Vec::new(),
         resolver: Resolver::new(),
-        chronicle: Chronicle::new(names, listeners, history),
+        chronicle: Chronicle::new(realms, middleboxes, listeners, history),
         questions,
         signals,
         buffer: vec![0; READ_BYTES].into(),

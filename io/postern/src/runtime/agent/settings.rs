@@ -11,8 +11,8 @@ use nix::ifaddrs::getifaddrs;
 use sip::transport::Protocol;
 
 use crate::config::{
-    CommonCrucial, Config, Crucial, Engine, Host, Listen, OnHold, OnRedirect, Precondition, Realm, Source,
-    Transport,
+    CommonCrucial, Config, Crucial, Engine, Host, Listen, Middlebox, OnHold, OnRedirect, Precondition, Realm,
+    Source, Transport,
 };
 
 /// What stands in Warning instead of a host (RFC 3261 §20.43).
@@ -120,14 +120,18 @@ fn route(from: &crate::config::Route) -> to::Route {
 }
 
 fn middleboxes(config: &Config) -> Vec<to::Middlebox> {
-    let inside = config.middlebox.inside;
-    let outside = (0..config.realms.len()).find(|position| *position != inside);
-    match (config.middlebox.engine, outside) {
-        (Engine::Nftables, Some(outside)) => {
-            vec![to::Middlebox { name: "middlebox".into(), inside: id(inside), outside: id(outside) }]
-        }
-        (Engine::None, _) | (Engine::Nftables, None) => Vec::new(),
-    }
+    let ids = |positions: &[usize]| positions.iter().copied().map(id).collect();
+    let middlebox = |from: &Middlebox| to::Middlebox {
+        name: from.name.clone(),
+        inside: ids(&from.inside),
+        outside: ids(&from.outside),
+    };
+    asked(config).map(middlebox).collect()
+}
+
+/// The middleboxes that are asked, in the order of their numbers.
+pub(crate) fn asked(config: &Config) -> impl Iterator<Item = &Middlebox> + '_ {
+    config.middleboxes.iter().filter(|middlebox| middlebox.engine == Engine::Nftables)
 }
 
 fn timers(config: &Config) -> to::Timers {

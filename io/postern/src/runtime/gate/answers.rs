@@ -109,6 +109,7 @@ fn line(rule: &RuleInfo<'_>) -> PinholeLine {
         }
     };
     PinholeLine {
+        middlebox: None,
         pid: rule.prid.0,
         owner: rule.owner_name.to_owned(),
         call: None,

@@ -27,9 +27,9 @@ pub(crate) struct Question {
 
 /// The questions that a configuration raises.
 pub(crate) fn questions(config: &Config) -> Vec<Question> {
-    let inside = config.realms.get(config.middlebox.inside);
-    let has =
-        |v4| inside.is_some_and(|realm| realm.media.iter().any(|network| network.addr().is_ipv4() == v4));
+    let inside = config.middlebox.inside.iter().filter_map(|position| config.realms.get(*position));
+    let media: Vec<IpNet> = inside.flat_map(|realm| realm.media.iter().copied()).collect();
+    let has = |v4| media.iter().any(|network| network.addr().is_ipv4() == v4);
     let both = |v4| [true, false].map(|inward| Question { inward, v4 });
     [true, false].into_iter().filter(|v4| has(*v4)).flat_map(both).collect()
 }
@@ -53,12 +53,9 @@ pub(super) fn prove(engine: &mut Nft, config: &Config, realms: &Realms, question
 
 fn probe(config: &Config, realms: &Realms, question: Question) -> Result<Probe, String> {
     let hosts = Hosts::find()?;
-    let outside = (0..config.realms.len()).find(|position| *position != config.middlebox.inside);
-    let realm =
-        |position: usize| config.realms.get(position).ok_or_else(|| "there is only one realm".to_owned());
-    let inside = realm(config.middlebox.inside)?;
-    let outside = realm(outside.unwrap_or(usize::MAX))?;
-    let (near, far) = (hosts.end(inside, question.v4)?, hosts.end(outside, question.v4)?);
+    let (inside, outside) = (&config.middlebox.inside, &config.middlebox.outside);
+    let (near, far) =
+        (hosts.any_end(config, inside, question.v4)?, hosts.any_end(config, outside, question.v4)?);
     let tuple = |end: &End, port| Tuple::host(SocketAddr::new(end.address, port), Protocol::Udp, 1);
     let (direction, internal, external) = match question.inward {
         true => (Direction::Inbound, tuple(&near, near.port), tuple(&far, 0)),
@@ -96,6 +93,18 @@ impl Hosts {
             Some((interface.interface_name, IpNet::with_netmask(address, mask).ok()?))
         };
         Ok(Self(interfaces.filter_map(one).collect()))
+    }
+
+    /// The same of the first of several realms that has one.
+    fn any_end(&self, config: &Config, realms: &[usize], v4: bool) -> Result<End, String> {
+        let mut result = Err("there is only one realm".to_owned());
+        for realm in realms.iter().filter_map(|position| config.realms.get(*position)) {
+            result = self.end(realm, v4);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
     }
 
     /// An address of a realm that is probably nobody's, and the interface behind which it lives.

@@ -58,15 +58,22 @@ pub(super) fn realms(config: &Config) -> Result<Realms, String> {
         config::ReversePath::Off => ReversePath::Off,
     };
     let places = interfaces::of_addresses().map_err(|error| format!("this host's interfaces: {error}"))?;
-    let realm = |(position, realm): (usize, &config::Realm)| Realm {
+    let side = |position: usize| {
+        let inside = from.inside.contains(&position).then_some(Side::Inside);
+        inside.or_else(|| from.outside.contains(&position).then_some(Side::Outside))
+    };
+    let realm = |(side, realm): (Side, &config::Realm)| Realm {
         name: realm.name.clone(),
-        side: if position == from.inside { Side::Inside } else { Side::Outside },
+        side,
         networks: realm.media.clone(),
         ports: realm.media_ports.clone(),
         interfaces: interfaces::of_media(realm, &places),
         reverse_path,
     };
-    Realms::new(config.realms.iter().enumerate().map(realm).collect()).map_err(|error| error.to_string())
+    // A realm on neither side is nobody's: nothing is opened for it, and nothing of it is shut.
+    let sides = (0..).map(side).zip(&config.realms);
+    let sides = sides.filter_map(|(side, realm)| Some((side?, realm)));
+    Realms::new(sides.map(realm).collect()).map_err(|error| error.to_string())
 }
 
 /// What each agent may do.
