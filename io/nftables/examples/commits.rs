@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use midcom::{Direction, Lifetime, Protocol, Tuple};
 use middlebox::{
     AgentId, AgentPolicy, Authority, Engine, Opening, Operation, Permit, Policy, Realm, Realms, ReversePath,
-    Side,
+    Rights, Side,
 };
 use postern_nftables::{GateConfig, Nft};
 
@@ -110,6 +110,7 @@ fn permits(realms: &Realms) -> Result<Vec<Permit>, Box<dyn Error>> {
         ports: 1..=65535,
         rules_max: u32::MAX,
         lifetime_max: Lifetime(u32::MAX),
+        rights: Rights::default(),
     };
     let policy = Policy { agents: BTreeMap::from([(AGENT, agent)]), deny: Vec::new() };
     let authority = Authority::new(realms.clone(), policy, true);
