@@ -30,7 +30,7 @@ const POSTERN: &str = env!("CARGO_BIN_EXE_postern");
 const NOBODY: &[&str] = &["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
 
 /// Runs a command to its end: exit code, and what it said on either output.
-fn run(host: &Host, before: &[&str], arguments: &[&str]) -> io::Result<(Option<i32>, String)> {
+pub(crate) fn run(host: &Host, before: &[&str], arguments: &[&str]) -> io::Result<(Option<i32>, String)> {
     let words = [before, &[POSTERN], arguments].concat();
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

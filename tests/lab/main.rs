@@ -1,6 +1,6 @@
 //! Real phones, a real firewall: the `postern` binary between SIPp and baresip, in network namespaces of this test.
 //!
-//! Needs root or unprivileged user namespaces, and the packages `nftables`, `iproute2`, `sip-tester`, `baresip`, `linphone-cli` and `python3`.
+//! Needs root or unprivileged user namespaces, and the packages that README names.
 
 mod baresip;
 mod callee;
@@ -16,6 +16,7 @@ mod line;
 mod linphone;
 mod meddlers;
 mod media;
+mod neighbours;
 mod observer;
 mod phone;
 mod phones;
@@ -61,6 +62,7 @@ fn main() {
     trials.extend(hostile_simco::trials());
     trials.extend(two_firewalls::trials());
     trials.extend(meddlers::trials());
+    trials.extend(neighbours::trials());
     trials.extend(hostile_host::trials());
     trials.extend(demo::trials());
     let trials = trials.into_iter().map(|(name, run)| Trial::test(name, run)).collect();

@@ -14,6 +14,6 @@ pub mod proof;
 mod ruleset;
 
 pub use config::{GateConfig, Mark};
-pub use engine::{Disturbance, Features, Nft, is_installed, kernel_entries, ruleset};
+pub use engine::{Disturbance, Features, Nft, features, is_installed, kernel_entries, ruleset};
 pub use error::Error;
 pub use firewall::Firewall;

@@ -193,6 +193,15 @@ pub fn ruleset(config: &GateConfig) -> String {
     gate(config, TABLE).to_string()
 }
 
+/// What the kernel of this thread's network namespace can do.
+///
+/// # Errors
+/// If it cannot be asked.
+pub fn features() -> Result<Features, Error> {
+    let mut socket = Socket::netfilter(0).map_err(Error::kernel("cannot speak to nftables"))?;
+    probe::probe(&mut socket).map_err(Error::kernel("cannot find out what nftables can do here"))
+}
+
 /// True if there is a table of ours in this thread's network namespace, whether a middlebox works there or not.
 ///
 /// # Errors

@@ -3,18 +3,29 @@
 
 mod expressions;
 mod notes;
+mod remedy;
+mod rules;
+mod walk;
+mod xt;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
+use std::ops::RangeInclusive;
 
 use crate::config::Mark;
 use crate::engine::TABLE;
-use crate::netlink::{Message, Received, Socket, be32, text, uapi};
+use crate::netlink::{Message, Received, Socket, text, uapi};
 use crate::ruleset::{family_name, hook_name};
 use crate::{Error, firewall};
 
-use expressions::Reading;
+use expressions::Packet;
+use rules::Chains;
+use walk::Walk;
+
 pub use notes::Note;
+pub use remedy::{Keeper, Managed};
+pub use walk::Passage;
 
 /// Routing rules: the attributes that name marks.
 const RTM_GETRULE: u16 = 34;
@@ -39,36 +50,27 @@ pub fn iptables_line(mark: Mark) -> String {
 /// A chain that decides about packets that the gate let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseChain {
-    /// `ip`, `ip6`, `inet` or `bridge`.
-    pub family: &'static str,
-    /// The table's name.
-    pub table: String,
-    /// The chain's name.
-    pub chain: String,
+    /// Which chain.
+    pub place: Place,
     /// `forward`, `input` or `output`.
     pub hook: &'static str,
     /// Where it stands among the chains of that hook.
     pub priority: i32,
-    /// Whether its policy is to drop.
-    pub drops: bool,
-    /// Whether it has the line, as a rule of its own and written natively.
+    /// Whether it, or a chain to which it leads, has the line as a rule of its own.
     pub has_line: bool,
+    /// What becomes of a packet that the gate let in: the worst of the families asked about.
+    pub passage: Passage,
+    /// Who keeps its rules.
+    pub keeper: Keeper,
 }
 
-impl BaseChain {
-    /// The shell command that puts the line first. iptables' own chains are changed with iptables.
-    #[must_use]
-    pub fn command(&self, mark: Mark) -> String {
-        let by_iptables = self.table == "filter" && self.chain == self.hook.to_uppercase();
-        match (by_iptables, self.family) {
-            (true, "ip") => format!("iptables -I {} {}", self.chain, iptables_line(mark)),
-            (true, "ip6") => format!("ip6tables -I {} {}", self.chain, iptables_line(mark)),
-            _ => {
-                let Self { family, table, chain, .. } = self;
-                format!("nft 'insert rule {family} {table} {chain} {}'", nftables_line(mark))
-            }
-        }
-    }
+/// A rule, or a chain's policy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    /// The chain.
+    pub place: Place,
+    /// The rule's handle (`nft -a list ruleset` shows it); `None` for the policy.
+    pub rule: Option<u64>,
 }
 
 /// Somebody else who looks at our bits, or writes them.
@@ -78,12 +80,14 @@ pub enum MarkUse {
     Reads(Place),
     /// A rule writes bits of ours: media stops where it runs behind the gate.
     Writes(Place),
+    /// A rule keeps bits of ours in a connection's mark, or asks for them there.
+    Connection(Place),
     /// A routing rule (`ip rule`) with this priority asks for bits of ours.
     RoutingRule(u32),
 }
 
 /// Where a rule stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// `ip`, `ip6`, `inet`, …
     pub family: &'static str,
@@ -99,11 +103,23 @@ impl fmt::Display for Place {
     }
 }
 
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rule {
+            Some(handle) => write!(f, "the rule with handle {handle} of {}", self.place),
+            None => write!(f, "the policy of {}", self.place),
+        }
+    }
+}
+
 impl fmt::Display for MarkUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reads(place) => write!(f, "{place} asks for the mark"),
             Self::Writes(place) => write!(f, "{place} writes the mark"),
+            Self::Connection(place) => {
+                write!(f, "{place} keeps it in the mark of connections, or asks for it there")
+            }
             Self::RoutingRule(priority) => write!(f, "routing rule {priority} asks for the mark"),
         }
     }
@@ -114,6 +130,8 @@ impl fmt::Display for MarkUse {
 pub struct Surroundings {
     /// Base chains at forward, input and output that are not ours, in the order in which packets meet them.
     pub chains: Vec<BaseChain>,
+    /// Chains that have the line but see no packet to be forwarded.
+    pub stray_lines: Vec<Place>,
     /// Who else uses our bits.
     pub mark_uses: Vec<MarkUse>,
     /// Tables of old iptables, which nothing here can look into: the packet must tell.
@@ -122,22 +140,34 @@ pub struct Surroundings {
     pub notes: Vec<Note>,
 }
 
+/// What the gate lets in, as far as it is known beforehand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// The gate's mark.
+    pub mark: Mark,
+    /// Destination ports.
+    pub ports: RangeInclusive<u16>,
+    /// Whether there is IPv4 among it.
+    pub v4: bool,
+    /// Whether there is IPv6 among it.
+    pub v6: bool,
+}
+
 /// Looks around in this thread's network namespace.
 ///
 /// # Errors
 /// If the kernel cannot be asked.
-pub fn survey(mark: Mark) -> Result<Surroundings, Error> {
+pub fn survey(expected: &Expected) -> Result<Surroundings, Error> {
     let failed = "cannot read the firewall's rules";
     let mut socket = Socket::netfilter(0).map_err(Error::kernel(failed))?;
+    let packet = Packet { mark: expected.mark, ports: expected.ports.clone() };
+    let chains = rules::chains(&mut socket, &packet).map_err(Error::kernel(failed))?;
     let mut surroundings = Surroundings::default();
-    dump(&mut socket, uapi::GETCHAIN, |message| surroundings.chains.extend(base_chain(message)))
-        .map_err(Error::kernel(failed))?;
-    surroundings.chains.sort_by_key(|chain| (chain.hook, chain.priority));
-    dump(&mut socket, uapi::GETRULE, |message| rule(message, mark, &mut surroundings))
-        .map_err(Error::kernel(failed))?;
+    judge(&chains, expected, &mut surroundings);
+    uses(&chains, &mut surroundings);
     let failed = "cannot read this machine's network configuration";
     let mut route = Socket::route().map_err(Error::kernel(failed))?;
-    routing_rules(&mut route, mark, &mut surroundings).map_err(Error::kernel(failed))?;
+    routing_rules(&mut route, expected.mark, &mut surroundings).map_err(Error::kernel(failed))?;
     surroundings.notes = notes::notes(&mut socket, &mut route).map_err(Error::kernel(failed))?;
     for file in ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"] {
         // Absent where old iptables is.
@@ -148,26 +178,64 @@ pub fn survey(mark: Mark) -> Result<Surroundings, Error> {
     Ok(surroundings)
 }
 
-fn dump(socket: &mut Socket, kind: u8, mut each: impl FnMut(&Received<'_>)) -> std::io::Result<()> {
-    let question = Message::nftables(kind, uapi::NLM_F_DUMP, 0, socket.next_sequence());
-    socket.ask(question, |message| each(&message))
+/// What each base chain does with what the gate let in.
+fn judge(chains: &Chains, expected: &Expected, surroundings: &mut Surroundings) {
+    let mut walks = [0, 1].map(|family| Walk::new(chains, family));
+    let lines: BTreeSet<&Place> = chains
+        .iter()
+        .filter(|(_, chain)| chain.rules.iter().any(|(_, reading)| reading.is_line()))
+        .map(|(place, _)| place)
+        .collect();
+    let mut stray = lines.clone();
+    for (place, chain) in chains {
+        let Some(base) = chain.base else { continue };
+        if ![uapi::FORWARD, uapi::LOCAL_IN, uapi::LOCAL_OUT].contains(&base.hook) {
+            continue;
+        }
+        let reached = walk::reach(chains, place);
+        if base.hook == uapi::FORWARD {
+            stray.retain(|line| !reached.contains(line));
+        }
+        let asked = [
+            expected.v4 && ["ip", "inet", "bridge"].contains(&place.family),
+            expected.v6 && ["ip6", "inet", "bridge"].contains(&place.family),
+        ];
+        let passages = walks.iter_mut().zip(asked).filter(|(_, asked)| *asked);
+        let passages: Vec<_> = passages.map(|(walk, _)| walk.passage(place, chain)).collect();
+        let Some(passage) = worst(passages) else { continue };
+        let drops = match &passage {
+            Passage::Shut(spot, _) => Some(&spot.place),
+            Passage::Open(_) => None,
+        };
+        let exists = |name: &str| {
+            chains.contains_key(&Place {
+                family: place.family,
+                table: place.table.clone(),
+                chain: name.into(),
+            })
+        };
+        surroundings.chains.push(BaseChain {
+            keeper: Keeper::of(place, drops, exists),
+            place: place.clone(),
+            hook: hook_name(base.hook),
+            priority: base.priority,
+            has_line: lines.iter().any(|line| reached.contains(line)),
+            passage,
+        });
+    }
+    surroundings.chains.sort_by_key(|chain| (chain.hook, chain.priority));
+    surroundings.stray_lines = stray.into_iter().cloned().collect();
 }
 
-fn base_chain(message: &Received<'_>) -> Option<BaseChain> {
-    let attributes = message.attributes();
-    let hook = attributes.nested(uapi::CHAIN_HOOK);
-    let number = hook.find(uapi::HOOK_HOOKNUM).and_then(be32)?;
-    let decides = [uapi::FORWARD, uapi::LOCAL_IN, uapi::LOCAL_OUT].contains(&number);
-    let place = place(message, uapi::CHAIN_TABLE, uapi::CHAIN_NAME)?;
-    (decides && !is_ours(&place)).then(|| BaseChain {
-        family: place.family,
-        table: place.table,
-        chain: place.chain,
-        hook: hook_name(number),
-        priority: hook.find(uapi::HOOK_PRIORITY).and_then(be32).map_or(0, u32::cast_signed),
-        drops: attributes.find(uapi::CHAIN_POLICY).and_then(be32) == Some(uapi::DROP),
-        has_line: false,
-    })
+/// One that drops, else one that may, else any.
+fn worst(passages: Vec<Passage>) -> Option<Passage> {
+    let rank = |passage: &Passage| match passage {
+        Passage::Shut(_, false) => 3,
+        Passage::Shut(_, true) => 2,
+        Passage::Open(Some(_)) => 1,
+        Passage::Open(None) => 0,
+    };
+    passages.into_iter().max_by_key(rank)
 }
 
 fn place(message: &Received<'_>, table: u16, chain: u16) -> Option<Place> {
@@ -181,23 +249,18 @@ fn is_ours(place: &Place) -> bool {
     place.family == "inet" && place.table == TABLE
 }
 
-fn rule(message: &Received<'_>, mark: Mark, surroundings: &mut Surroundings) {
-    let Some(place) = place(message, uapi::RULE_TABLE, uapi::RULE_CHAIN) else { return };
-    if is_ours(&place) {
-        return;
-    }
-    let reading = Reading::of(message.attributes().nested(uapi::RULE_EXPRESSIONS), mark);
-    if reading.is_line() {
-        let here = |chain: &&mut BaseChain| {
-            (chain.family, &chain.table, &chain.chain) == (place.family, &place.table, &place.chain)
-        };
-        surroundings.chains.iter_mut().filter(here).for_each(|chain| chain.has_line = true);
-        return;
-    }
-    if reading.writes {
-        surroundings.mark_uses.push(MarkUse::Writes(place));
-    } else if reading.reads {
-        surroundings.mark_uses.push(MarkUse::Reads(place));
+/// Who else uses our bits.
+fn uses(chains: &Chains, surroundings: &mut Surroundings) {
+    for (place, chain) in chains {
+        for (_, reading) in chain.rules.iter().filter(|(_, reading)| !reading.is_line()) {
+            if reading.writes {
+                surroundings.mark_uses.push(MarkUse::Writes(place.clone()));
+            } else if reading.reads {
+                surroundings.mark_uses.push(MarkUse::Reads(place.clone()));
+            } else if reading.connection {
+                surroundings.mark_uses.push(MarkUse::Connection(place.clone()));
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `postern check`
 
+mod around;
 mod host;
 mod line;
 mod plan;

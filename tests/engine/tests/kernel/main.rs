@@ -50,6 +50,11 @@ fn promises() -> Vec<Trial> {
         Trial::test("nft makes the same table from our text", promises::text_is_truth),
         Trial::test("a sender's interface counts as configured", promises::reverse_path),
         Trial::test("the line is found where it is and missed where it is not", around::finds_the_line),
+        Trial::test(
+            "what stands before the line, and a line where it does nothing, is found",
+            around::judges_the_line,
+        ),
+        Trial::test("the text is in the words of whoever keeps the rules", around::names_the_keeper),
         Trial::test("who else uses our mark is found", around::finds_mark_users),
         Trial::test("what bypasses the rules is noted", around::finds_other_things),
         Trial::test("a packet proves the line, or its absence", around::proves_the_line),

@@ -3,9 +3,9 @@
 use std::net::{TcpStream, ToSocketAddrs as _};
 
 use nftables::Mark;
-use nftables::line::{self, MarkUse};
+use nftables::line;
 
-use super::{Finding, Grade};
+use super::{Finding, Grade, around};
 use crate::admin::client;
 use crate::admin::protocol::{GateStatus, ProofOutcome, ProofReport, Request, middlebox_socket};
 use crate::config::{Config, Connect, Peer};
@@ -32,9 +32,6 @@ pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) {
     }
     forwarding(config, findings);
     let mark = Mark::bit(config.middlebox.mark);
-    if sandbox::has_net_admin() {
-        survey(mark, findings);
-    }
     let reports = match running {
         Some(_) => prove::questions(config)
             .into_iter()
@@ -44,11 +41,23 @@ pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) {
             .collect(),
         None => gate::prove_alone(config),
     };
+    let mut told = false;
+    if sandbox::has_net_admin() {
+        let all = |reports: &Vec<ProofReport>| {
+            !reports.is_empty() && reports.iter().all(|report| report.outcome == ProofOutcome::Proven)
+        };
+        told = around::look(config, mark, reports.as_ref().is_ok_and(all), findings);
+    }
     match reports {
         Ok(reports) => {
             for report in &reports {
                 let finding = proof(report, mark);
-                findings.push(once(finding, findings, mark));
+                findings.push(if finding.advice.is_some() && told {
+                    finding.advise("add the line above")
+                } else {
+                    told |= finding.advice.is_some();
+                    finding
+                });
             }
         }
         Err(why) => findings.push(not_proven(&why, mark)),
@@ -66,46 +75,6 @@ fn forwarding(config: &Config, findings: &mut Vec<Finding>) {
             findings.push(finding.advise(format!("sysctl -w {}=1", key.replace('/', "."))));
         }
     }
-}
-
-/// The line is printed once: a chain that lacks it has its own text for it.
-fn once(finding: Finding, before: &[Finding], mark: Mark) -> Finding {
-    let line = line::nftables_line(mark).to_string();
-    let tells = |finding: &Finding| finding.advice.as_ref().is_some_and(|advice| advice.contains(&line));
-    match tells(&finding) && before.iter().any(tells) {
-        true => finding.advise("add the line above"),
-        false => finding,
-    }
-}
-
-/// What stands around the gate.
-fn survey(mark: Mark, findings: &mut Vec<Finding>) {
-    let around = match line::survey(mark) {
-        Ok(around) => around,
-        Err(error) => return findings.push(Finding::new(Grade::NotProven, error.to_string())),
-    };
-    for chain in around.chains.iter().filter(|chain| chain.hook == "forward" && chain.drops) {
-        let place = format!("table {} {}, chain {}", chain.family, chain.table, chain.chain);
-        findings.push(if chain.has_line {
-            Finding::new(Grade::Ok, format!("{place} has the line"))
-        } else {
-            Finding::new(Grade::Problem, format!("{place} drops what the gate lets in: the line is missing"))
-                .advise(chain.command(mark))
-        });
-    }
-    for user in &around.mark_uses {
-        let grade = match user {
-            MarkUse::Writes(_) => Grade::Problem,
-            MarkUse::Reads(_) | MarkUse::RoutingRule(_) => Grade::Warning,
-        };
-        let text = format!("somebody else uses bit {:#x}: {user}", mark.mask);
-        findings.push(Finding::new(grade, text).advise("choose another bit: `[middlebox] mark`"));
-    }
-    if !around.legacy.is_empty() {
-        let text = format!("tables of old iptables, which cannot be read here: {}", around.legacy.join(", "));
-        findings.push(Finding::new(Grade::Warning, text).advise(lines(mark)));
-    }
-    findings.extend(around.notes.iter().map(|note| Finding::new(Grade::Warning, note.to_string())));
 }
 
 fn proof(report: &ProofReport, mark: Mark) -> Finding {
@@ -166,7 +135,7 @@ fn remote_advice(config: &Config) -> &'static str {
 }
 
 /// The exact text for the usual firewalls.
-fn lines(mark: Mark) -> String {
+pub(super) fn lines(mark: Mark) -> String {
     let rule = line::iptables_line(mark);
     format!(
         "nftables:  nft 'insert rule inet filter forward {}'\niptables:  iptables -I FORWARD {rule}\nip6tables: ip6tables -I FORWARD {rule}",
