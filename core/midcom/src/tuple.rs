@@ -1,7 +1,7 @@
 //! Address tuples A0 to A3: RFC 5189 §2.3.5, wildcards included.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -65,7 +65,7 @@ pub struct Tuple {
     pub protocol: Protocol,
     /// The first port; 0 is any port, and the range then means nothing.
     pub port: u16,
-    /// How many consecutive ports, at least 1.
+    /// How many consecutive ports, at least 1. 0 with any address and any port: whoever said it named a protocol only.
     pub range: u16,
 }
 
@@ -80,6 +80,20 @@ impl Tuple {
     #[must_use]
     pub fn network(network: Network, protocol: Protocol, range: u16) -> Self {
         Self { network, protocol, port: 0, range }
+    }
+
+    /// Every address of IPv4 or of IPv6 and every port, said by naming neither: what RFC 4540 §4.3.8 calls "protocols only".
+    #[must_use]
+    pub fn protocol_only(ipv4: bool, protocol: Protocol) -> Self {
+        const V4: Network = Network::new_assert(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        const V6: Network = Network::new_assert(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+        Self { network: if ipv4 { V4 } else { V6 }, protocol, port: 0, range: 0 }
+    }
+
+    /// True for a [`Tuple::protocol_only`].
+    #[must_use]
+    pub fn is_protocol_only(&self) -> bool {
+        self.range == 0 && self.port == 0 && self.network.prefix_len() == 0
     }
 
     /// The address; the network's address where it is a wildcard.

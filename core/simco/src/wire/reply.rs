@@ -268,8 +268,8 @@ fn enabled(attributes: &Attributes<'_>) -> Result<Reply, Failure> {
         prid: attributes.prid()?,
         group: attributes.gid()?,
         lifetime: attributes.lifetime()?,
-        outside: super::tuple::full(outside)?,
-        inside: inside.and_then(Extent::full),
+        outside: super::tuple::end(outside)?,
+        inside: inside.and_then(Extent::tuple),
     })
 }
 

@@ -86,10 +86,10 @@ pub(super) fn enabled(attributes: &Attributes<'_>) -> Result<RuleStatus, Failure
         group: attributes.gid()?,
         parity,
         direction,
-        internal: tuple::full(places.internal)?,
-        inside: tuple::full(places.inside)?,
-        outside: tuple::full(places.outside)?,
-        external: tuple::full(places.external)?,
+        internal: tuple::end(places.internal)?,
+        inside: tuple::end(places.inside)?,
+        outside: tuple::end(places.outside)?,
+        external: tuple::end(places.external)?,
         lifetime: attributes.lifetime()?,
         owner: attributes.owner(),
     })
@@ -100,8 +100,8 @@ pub(super) fn disabled(attributes: &Attributes<'_>) -> Result<RuleStatus, Failur
     let places = attributes.places()?;
     Ok(RuleStatus::Disabled {
         prid: attributes.prid()?,
-        internal: tuple::full(places.internal)?,
-        external: tuple::full(places.external)?,
+        internal: tuple::end(places.internal)?,
+        external: tuple::end(places.external)?,
         lifetime: attributes.lifetime()?,
         owner: attributes.owner(),
     })

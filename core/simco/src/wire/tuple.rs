@@ -87,8 +87,8 @@ const PROTOCOLS_ONLY: u8 = 0x1;
 pub(super) enum Extent {
     /// Address and ports.
     Full(Tuple),
-    /// No more than a protocol.
-    ProtocolsOnly(Protocol),
+    /// No more than a protocol, and an IP version if one was said.
+    ProtocolsOnly(Option<IpVersion>, Protocol),
 }
 
 /// Reads the value of one address tuple.
@@ -100,9 +100,15 @@ pub(super) fn read(value: &[u8]) -> Result<(Location, Extent), Failure> {
         value.split_first_chunk().ok_or(Failure::BadlyFormed)?;
     let location = Location::from_octet(location).ok_or(Failure::BadlyFormed)?;
     let protocol = Protocol::from_number(protocol);
-    // The IP version of a tuple without address may be 0: §8.2.2 copies it from a request where 0 means "any".
-    if kind >> 4 == PROTOCOLS_ONLY && kind & 0xf <= IpVersion::V6.nibble() && rest.is_empty() {
-        return Ok((location, Extent::ProtocolsOnly(protocol)));
+    if kind >> 4 == PROTOCOLS_ONLY && rest.is_empty() {
+        // In a reply the IP version may be 0: §8.2.2 copies it from a request where 0 means "any".
+        let version = match kind & 0xf {
+            0 => None,
+            1 => Some(IpVersion::V4),
+            2 => Some(IpVersion::V6),
+            _ => return Err(Failure::BadlyFormed),
+        };
+        return Ok((location, Extent::ProtocolsOnly(version, protocol)));
     }
     let (&[p0, p1, r0, r1], address) = rest.split_first_chunk().ok_or(Failure::BadlyFormed)?;
     let address = address_of(kind, address).ok_or(Failure::BadlyFormed)?;
@@ -125,8 +131,12 @@ fn address_of(kind: u8, octets: &[u8]) -> Option<IpAddr> {
 }
 
 impl Writer<'_> {
-    /// Appends a tuple with address and ports.
+    /// Appends a tuple as it was said: with address and ports, or the protocol only.
     pub(super) fn tuple(&mut self, location: Location, tuple: &Tuple) {
+        if tuple.is_protocol_only() {
+            let version = if tuple.address().is_ipv4() { IpVersion::V4 } else { IpVersion::V6 };
+            return self.protocols_only(location, Unassigned { version, protocol: tuple.protocol });
+        }
         let mut value = [0; 24];
         let (version, len) = match tuple.address() {
             IpAddr::V4(address) => {
@@ -157,7 +167,8 @@ impl Attributes<'_> {
     /// A0 and A3 of a request.
     ///
     /// # Errors
-    /// Those of [`read`]; [`Failure::Inconsistent`] unless the first is a full A0 and the second a full A3.
+    /// Those of [`read`]; [`Failure::BadlyFormed`] for a tuple without an IP version, [`Failure::Inconsistent`] unless
+    /// the first is A0 and the second A3.
     pub(super) fn ends(&self) -> Result<(Tuple, Tuple), Failure> {
         let &[first, second] = self.tuples() else { return Err(Failure::BadlyFormed) };
         let (first, second) = (read(first)?, read(second)?);
@@ -184,9 +195,10 @@ impl Attributes<'_> {
     }
 }
 
-/// The full tuple of a request, if it is where it belongs.
+/// The tuple of a request, if it is where it belongs.
 fn at(location: Location, (found, extent): (Location, Extent)) -> Result<Tuple, Failure> {
-    extent.full().filter(|_| found == location).ok_or(Failure::Inconsistent)
+    let tuple = extent.tuple().ok_or(Failure::BadlyFormed)?;
+    if found == location { Ok(tuple) } else { Err(Failure::Inconsistent) }
 }
 
 /// The tuples of a reply.
@@ -203,7 +215,18 @@ impl Extent {
     pub(super) fn full(self) -> Option<Tuple> {
         match self {
             Self::Full(tuple) => Some(tuple),
-            Self::ProtocolsOnly(_) => None,
+            Self::ProtocolsOnly(..) => None,
+        }
+    }
+
+    /// The end of a rule that it describes; `None` without an IP version.
+    pub(super) fn tuple(self) -> Option<Tuple> {
+        match self {
+            Self::Full(tuple) => Some(tuple),
+            //= RFC 4540 §8.3.1: without an address every address and every port is meant.
+            Self::ProtocolsOnly(version, protocol) => {
+                version.map(|version| Tuple::protocol_only(version == IpVersion::V4, protocol))
+            }
         }
     }
 
@@ -211,15 +234,15 @@ impl Extent {
     pub(super) fn protocol(self) -> Protocol {
         match self {
             Self::Full(tuple) => tuple.protocol,
-            Self::ProtocolsOnly(protocol) => protocol,
+            Self::ProtocolsOnly(_, protocol) => protocol,
         }
     }
 }
 
-/// The tuple that must be there, with address and ports.
+/// The end of a rule that must be there.
 ///
 /// # Errors
 /// [`Failure::BadlyFormed`] if it is not.
-pub(super) fn full(extent: Option<Extent>) -> Result<Tuple, Failure> {
-    extent.and_then(Extent::full).ok_or(Failure::BadlyFormed)
+pub(super) fn end(extent: Option<Extent>) -> Result<Tuple, Failure> {
+    extent.and_then(Extent::tuple).ok_or(Failure::BadlyFormed)
 }
