@@ -173,6 +173,7 @@ impl Gate {
                 }
                 Output::Event(event) => self.chronicle.observe(&event),
                 Output::ShutdownComplete => {
+                    sessions.terminate_all(now, inputs);
                     // What has been said to the agents still has to leave.
                     self.stopping = Some(now + Duration::from_millis(50));
                 }

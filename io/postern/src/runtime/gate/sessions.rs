@@ -149,6 +149,13 @@ impl Sessions {
         self.with(id, inputs, |session, out| session.terminate(now, out));
     }
 
+    /// Ends every session, those included that are not established yet and that the machine does not know.
+    pub(super) fn terminate_all(&mut self, now: Instant, inputs: &mut VecDeque<Input>) {
+        for id in self.connections.keys().copied().collect::<Vec<_>>() {
+            self.terminate(now, id, inputs);
+        }
+    }
+
     /// Writes what every agent is owed, and forgets those that are gone.
     pub(super) fn flush(&mut self, now: Instant, inputs: &mut VecDeque<Input>) {
         let ids: Vec<SessionId> = self.connections.keys().copied().collect();
