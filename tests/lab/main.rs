@@ -25,6 +25,7 @@ mod row;
 mod script;
 mod scripted;
 mod sessions;
+mod simco_peer;
 mod sipp;
 mod stage;
 mod strangers;
@@ -49,6 +50,7 @@ fn main() {
     let mut trials = Vec::new();
     // The longest first: it only waits.
     trials.extend(sessions::trials());
+    trials.extend(simco_peer::trials());
     trials.extend(sipp::trials());
     trials.extend(flows::trials());
     trials.extend(phones::trials());

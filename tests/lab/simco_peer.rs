@@ -1,0 +1,189 @@
+//! Conformance to RFC 4540: `postern middlebox` and a SIMCO client in Python that was written from the RFC alone
+//! (`tests/simco-peer`). One trial for each part of the cases; `docs/conformance.md` lists them.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use netns::Host;
+use serde_json::json;
+
+use crate::world::{Named, Outcome, Program, World, net, text};
+
+pub(crate) fn trials() -> Vec<Named> {
+    vec![
+        ("simco_peer::silence", || conforms(LARGE, &["patience"])),
+        ("simco_peer::mutations", || conforms(LARGE, &["mutations"])),
+        ("simco_peer::messages", || conforms(LARGE, &["framing"])),
+        ("simco_peer::sessions", || conforms(LARGE, &["session", "capabilities", "shutdown"])),
+        ("simco_peer::rules", || {
+            conforms(LARGE, &["reserve", "enable", "enable_reserved", "groups", "disable"])
+        }),
+        ("simco_peer::lives_of_rules", || conforms(LARGE, &["lifetimes", "status", "notifications"])),
+        ("simco_peer::packets", || conforms(LARGE, &["packets"])),
+        ("simco_peer::a_small_middlebox", || conforms(SMALL, &["small"])),
+    ]
+}
+
+/// A middlebox as it is configured for the cases.
+struct Subject {
+    config: &'static str,
+    lifetime_max: u32,
+    /// An address of its `deny`.
+    denied: &'static str,
+    /// IIV and EIV (RFC 4540 §4.3.3).
+    versions: [u8; 2],
+}
+
+const LARGE: Subject = Subject {
+    config: r#"
+[realm.outside]
+listen = ["udp:198.51.100.1:5060"]
+
+[realm.inside]
+listen = ["udp:10.0.40.1:5060"]
+media = ["10.0.40.0/24", "2001:db8:b::/64"]
+
+[[route]]
+to = "inside"
+next-hop = "sip:10.0.40.20"
+
+[middlebox]
+listen = ["198.51.100.1:7626", "[2001:db8:a::1]:7626"]
+peers = ["198.51.100.20", "198.51.100.21", "2001:db8:a::20"]
+deny = ["10.0.40.66"]
+max-lifetime = "2h"
+"#,
+    lifetime_max: 7200,
+    denied: "10.0.40.66",
+    versions: [3, 3],
+};
+
+const SMALL: Subject = Subject {
+    config: r#"
+[realm.outside]
+listen = ["udp:198.51.100.1:5060"]
+
+[realm.inside]
+listen = ["udp:10.0.40.1:5060"]
+media = ["10.0.40.0/24"]
+
+[[route]]
+to = "inside"
+next-hop = "sip:10.0.40.20"
+
+[middlebox]
+listen = ["198.51.100.1:7626"]
+peers = ["198.51.100.20", "198.51.100.21"]
+deny = ["::/0", "198.51.100.66"]
+max-rules = 2
+max-lifetime = "10s"
+"#,
+    lifetime_max: 10,
+    denied: "198.51.100.66",
+    versions: [1, 3],
+};
+
+/// The folder of the Python peer.
+pub(crate) fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/simco-peer")
+}
+
+/// Starts a program of the Python peer on a host.
+fn python(host: &Host, program: &str, arguments: &[&str]) -> io::Result<Program> {
+    let child = host.spawn(
+        Command::new("python3")
+            .arg("-B")
+            .arg(folder().join(program))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit()),
+    )?;
+    Ok(Program::of(child))
+}
+
+/// Waits for a file; the time only bounds a failure.
+fn wait_for(path: &Path) -> io::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !path.exists() {
+        if Instant::now() > deadline {
+            return Err(io::Error::other(format!("{} does not appear", path.display())));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// `postern middlebox` alone on the firewall, its log in the world's folder.
+fn middlebox(world: &World, config: &str) -> io::Result<Program> {
+    let run = world.folder.join("run");
+    let file = world.folder.join("postern.toml");
+    fs::write(&file, format!("run-dir = {:?}\n{config}", run.display().to_string()))?;
+    let log = fs::File::create(world.folder.join("postern.log"))?;
+    let child = world.firewall.spawn(
+        Command::new(env!("CARGO_BIN_EXE_postern"))
+            .args(["middlebox", "--config"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log),
+    )?;
+    Ok(Program::of(child))
+}
+
+/// Runs the cases of these groups from the outside host.
+fn conforms(subject: Subject, groups: &[&str]) -> Outcome {
+    let world = World::new()?;
+    // Somebody who may not.
+    world.outside.address("eth0", net("198.51.100.22/24")?)?;
+    let postern = middlebox(&world, subject.config)?;
+    let post = |host: &Host, name: &str| {
+        let socket = world.folder.join(name);
+        let program = python(host, "post.py", &[&socket.display().to_string()])?;
+        wait_for(&socket)?;
+        Ok::<_, io::Error>((program, socket))
+    };
+    let (_inside, inside) = post(&world.inside, "inside.post")?;
+    let (_outside, outside) = post(&world.outside, "outside.post")?;
+    let around = json!({
+        "middlebox": ["198.51.100.1", 7626],
+        "middlebox_v6": ["2001:db8:a::1", 7626],
+        "socket": world.folder.join("run/simco.sock"),
+        "process": postern.id(),
+        "posts": { "inside": inside, "outside": outside },
+        "own": "198.51.100.20",
+        "other": "198.51.100.21",
+        "stranger": "198.51.100.22",
+        "inside": "10.0.40.20",
+        "inside_other": "10.0.40.21",
+        "inside_v6": "2001:db8:b::20",
+        "inside_network": "10.0.40.0/24",
+        "outside": "198.51.100.20",
+        "outside_v6": "2001:db8:a::20",
+        "denied": subject.denied,
+        "last_port": 32767,
+        "lifetime_max": subject.lifetime_max,
+        "versions": subject.versions,
+        "may_disable": false,
+    });
+    let file = world.folder.join("world.json");
+    fs::write(&file, around.to_string())?;
+    let file = file.display().to_string();
+    let arguments = [&[file.as_str()], groups].concat();
+    let told = text(python(&world.outside, "run.py", &arguments)?.output()?);
+    let log = fs::read_to_string(world.folder.join("postern.log")).unwrap_or_default();
+    match told {
+        Ok(cases) => fs::write(world.folder.join("cases.log"), cases)?,
+        Err(error) => return Err(format!("{error}\nthe middlebox says:\n{log}").into()),
+    }
+    // It has not fallen over a case and been replaced by luck: it is the process that was started.
+    let alive = Path::new(&format!("/proc/{}/exe", postern.id())).exists();
+    if !alive && !groups.contains(&"shutdown") {
+        return Err(format!("the middlebox is no longer there:\n{log}").into());
+    }
+    Ok(())
+}
