@@ -2,6 +2,7 @@
 //!
 //! Needs root or unprivileged user namespaces, and the packages that README names.
 
+mod agents;
 mod baresip;
 mod callee;
 mod demo;
@@ -62,6 +63,7 @@ fn main() {
     trials.extend(hostile_sdp::trials());
     trials.extend(strangers::trials());
     trials.extend(hostile_simco::trials());
+    trials.extend(agents::trials());
     trials.extend(two_firewalls::trials());
     trials.extend(meddlers::trials());
     trials.extend(neighbours::trials());

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::agent::{self, Agent, Usual};
 use super::connect::{Connect, ConnectKind};
 use super::key::{Absent, Key, Section, Table};
 use super::kind::{
@@ -32,6 +33,11 @@ pub(crate) enum ReversePath {
     Off,
 }
 
+/// How many rules an agent may be allowed.
+pub(super) const RULES: Integer = Integer { range: 1..=1_000_000, unit: "rules" };
+/// How long a rule may be allowed to live.
+pub(super) const LIFETIMES: Time = Time { range: Duration::from_secs(10)..=Duration::from_secs(86_400) };
+
 /// One middlebox.
 #[derive(Debug, Clone)]
 pub(crate) struct Middlebox {
@@ -53,6 +59,8 @@ pub(crate) struct Middlebox {
     pub lifetime_max: Duration,
     pub mark: u32,
     pub reverse_path: ReversePath,
+    /// Agents with a table of their own, in the order of the file.
+    pub agents: Vec<Agent>,
 }
 
 static ENGINE: Key<OneOf<Engine>> = Key {
@@ -104,7 +112,8 @@ static PEERS: Key<List<Address>> = Key {
     name: "peers",
     kind: List { of: Address, max: 64 },
     absent: Absent::Literal("[]"),
-    text: "The only addresses from which agents may connect over TCP.",
+    text: "Addresses from which agents may connect over plain TCP, each an agent called by its address. Those of \
+           `[middlebox.agent.NAME]` may too; no other address.",
 };
 static USERS: Key<List<Text>> = Key {
     name: "users",
@@ -132,13 +141,13 @@ static DENY: Key<List<Network>> = Key {
 };
 static RULES_MAX: Key<Integer> = Key {
     name: "max-rules",
-    kind: Integer { range: 1..=1_000_000, unit: "rules" },
+    kind: RULES,
     absent: Absent::Literal("100_000"),
     text: "Rules an agent may hold at a time. A call with audio takes two, during a change four.",
 };
 static LIFETIME_MAX: Key<Time> = Key {
     name: "max-lifetime",
-    kind: Time { range: Duration::from_secs(10)..=Duration::from_secs(86_400) },
+    kind: LIFETIMES,
     absent: Absent::Literal("\"1h\""),
     text: "The longest lifetime granted to a rule. Below the agent's `rule-lifetime` it wins.",
 };
@@ -200,7 +209,8 @@ impl Middlebox {
         run_dir: &Path,
         problems: &mut Problems,
     ) -> Option<Self> {
-        let table = Table::open(&SECTION, table, span.clone(), &[], problems);
+        let tables = table;
+        let table = Table::open(&SECTION, table, span.clone(), &["agent"], problems);
         let name = table.given(&NAME, problems).unwrap_or_else(|| "middlebox".into());
         let engine = table.value(&ENGINE, problems);
         let inside = match table.given(&INSIDE, problems) {
@@ -211,7 +221,8 @@ impl Middlebox {
         let socket = table.given(&SOCKET, problems).unwrap_or_else(|| run_dir.join("simco.sock"));
         let listen = table.value(&LISTEN, problems);
         let peers = table.value(&PEERS, problems);
-        if !listen.is_empty() && peers.is_empty() {
+        let named = tables.is_some_and(|table| table.contains_key("agent"));
+        if !listen.is_empty() && peers.is_empty() && !named {
             problems.push_with_help(
                 table.place(&LISTEN),
                 "SIMCO over plain TCP needs a list of peers",
@@ -230,6 +241,16 @@ impl Middlebox {
         let protected: Vec<&Realm> = inside.iter().filter_map(|position| realms.get(*position)).collect();
         let internal = table.given(&INTERNAL, problems);
         let media = || protected.iter().flat_map(|realm| realm.media.iter().copied()).collect();
+        let usual = Usual {
+            internal: internal.unwrap_or_else(media),
+            ports: ports(engine, &table, &protected, problems),
+            rules_max: table.value(&RULES_MAX, problems),
+            lifetime_max: table.value(&LIFETIME_MAX, problems),
+            peers,
+            users: table.given(&USERS, problems).unwrap_or_default(),
+        };
+        let agents = tables.map(|table| agent::read(table, &usual, problems)).unwrap_or_default();
+        let Usual { internal, ports, rules_max, lifetime_max, peers, users } = usual;
         Some(Self {
             name,
             engine,
@@ -237,12 +258,13 @@ impl Middlebox {
             socket,
             listen,
             peers,
-            users: table.given(&USERS, problems).unwrap_or_default(),
-            internal: internal.unwrap_or_else(media),
-            ports: ports(engine, &table, &protected, problems),
+            users,
+            internal,
+            ports,
             deny: table.value(&DENY, problems),
-            rules_max: table.value(&RULES_MAX, problems),
-            lifetime_max: table.value(&LIFETIME_MAX, problems),
+            rules_max,
+            lifetime_max,
+            agents,
             mark: table.value(&MARK, problems),
             reverse_path: table.value(&REVERSE_PATH, problems),
             inside,

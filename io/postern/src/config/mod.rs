@@ -2,6 +2,7 @@
 //! module there are no strings to interpret and no defaults.
 
 mod address;
+mod agent;
 mod calls;
 mod connect;
 mod docs;
@@ -20,6 +21,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub(crate) use address::{Host, Listen, Transport};
+pub(crate) use agent::Agent;
 pub(crate) use calls::{Calls, CommonCrucial, Crucial, OnHold, OnRedirect};
 pub(crate) use connect::{Connect, Peer};
 pub(crate) use docs::keys;
@@ -99,11 +101,12 @@ static TOP: Section =
     Section { heading: "", text: "Keys at the top of the file.", keys: &[&RUN_DIR, &USER, &LOG] };
 
 /// Every section, in the order of the documentation.
-static SECTIONS: [&Section; 8] = [
+static SECTIONS: [&Section; 9] = [
     &TOP,
     &realm::SECTION,
     &route::SECTION,
     &middlebox::SECTION,
+    &agent::SECTION,
     &calls::SECTION,
     &numbers::TIMERS,
     &numbers::LIMITS,

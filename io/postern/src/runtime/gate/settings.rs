@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use midcom::Lifetime;
 use middlebox::{AgentId, AgentPolicy, Policy, Realm, Realms, ReversePath, Rights, Side};
@@ -20,33 +21,73 @@ pub(super) const LOCAL: AgentId = AgentId(0);
 #[derive(Debug, Clone)]
 pub(super) struct Guests {
     /// Users on the Unix socket.
-    pub users: Vec<u32>,
-    /// Addresses over TCP, each an agent of its own.
-    pub peers: Vec<IpAddr>,
+    users: Vec<(u32, AgentId)>,
+    /// Addresses over TCP.
+    peers: Vec<(IpAddr, AgentId)>,
 }
 
 impl Guests {
     pub(super) fn new(config: &Config, agent: &Identity) -> Result<Self, String> {
-        let mut users = vec![0, Uid::effective().as_raw(), agent.uid.as_raw()];
-        for name in &config.middlebox.users {
-            let user =
-                Identity::of(name).ok_or_else(|| format!("there is no user `{name}` (key `users`)"))?;
-            users.push(user.uid.as_raw());
+        let from = &config.middlebox;
+        names(config)?;
+        let number = |name: &String| {
+            let user = Identity::of(name).map(|user| user.uid.as_raw());
+            user.ok_or_else(|| format!("there is no user `{name}` (key `users`)"))
+        };
+        let mut users = Vec::new();
+        for agent in &from.agents {
+            for name in &agent.users {
+                users.push((number(name)?, id(&agent.name)));
+            }
         }
-        Ok(Self { users, peers: config.middlebox.peers.clone() })
+        users.extend([0, Uid::effective().as_raw(), agent.uid.as_raw()].map(|uid| (uid, LOCAL)));
+        for name in &from.users {
+            users.push((number(name)?, LOCAL));
+        }
+        let peers = from.peers.iter().map(|peer| (*peer, id(&peer.to_string())));
+        let named =
+            from.agents.iter().flat_map(|agent| agent.peers.iter().map(|peer| (*peer, id(&agent.name))));
+        Ok(Self { users, peers: peers.chain(named).collect() })
     }
 
     /// The agent behind a Unix socket, if this user may be one.
     pub(super) fn local(&self, uid: u32) -> Option<AgentId> {
-        self.users.contains(&uid).then_some(LOCAL)
+        self.users.iter().find(|(user, _)| *user == uid).map(|(_, agent)| *agent)
     }
 
     /// The agent at an address, if it may be one.
     pub(super) fn remote(&self, address: IpAddr) -> Option<AgentId> {
         let address = address.to_canonical();
-        let number = (1..).zip(&self.peers).find(|(_, peer)| **peer == address).map(|(number, _)| number);
-        number.map(AgentId)
+        self.peers.iter().find(|(peer, _)| *peer == address).map(|(_, agent)| *agent)
     }
+}
+
+/// The number of an agent: the same for the same name, whatever else the file says, now and after a restart.
+fn id(name: &str) -> AgentId {
+    // FNV-1a.
+    let hash =
+        name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    AgentId(hash)
+}
+
+/// The names of all agents but the local one and the operator. Two of one number could not be told apart.
+fn names(config: &Config) -> Result<Vec<String>, String> {
+    let from = &config.middlebox;
+    let names: Vec<String> = from
+        .peers
+        .iter()
+        .map(ToString::to_string)
+        .chain(from.agents.iter().map(|agent| agent.name.clone()))
+        .collect();
+    let mut numbers = BTreeMap::from([(LOCAL, "local"), (AgentId::OPERATOR, "operator")]);
+    for name in &names {
+        if let Some(other) = numbers.insert(id(name), name) {
+            return Err(format!(
+                "agents `{name}` and `{other}` cannot be told apart; give one of them another name"
+            ));
+        }
+    }
+    Ok(names)
 }
 
 /// The sides of the gate.
@@ -79,20 +120,30 @@ pub(super) fn realms(config: &Config) -> Result<Realms, String> {
 /// What each agent may do.
 pub(super) fn policy(config: &Config) -> Policy {
     let from = &config.middlebox;
-    let agent = |name: String| AgentPolicy {
+    let usual = |name: String| AgentPolicy {
         name,
         internal: from.internal.clone(),
         ports: from.ports.clone(),
         rules_max: from.rules_max,
-        lifetime_max: Lifetime(u32::try_from(from.lifetime_max.as_secs()).unwrap_or(u32::MAX)),
+        lifetime_max: lifetime(from.lifetime_max),
         rights: Rights::default(),
     };
-    let remote = (1..).zip(&from.peers).map(|(number, peer)| (AgentId(number), agent(peer.to_string())));
-    let agents: BTreeMap<_, _> = [(LOCAL, agent("local".into())), (AgentId::OPERATOR, operator::policy())]
-        .into_iter()
-        .chain(remote)
-        .collect();
-    Policy { agents, deny: from.deny.clone() }
+    let named = |agent: &config::Agent| AgentPolicy {
+        name: agent.name.clone(),
+        internal: agent.internal.clone(),
+        ports: agent.ports.clone(),
+        rules_max: agent.rules_max,
+        lifetime_max: lifetime(agent.lifetime_max),
+        rights: Rights { disable: agent.disable, administer: agent.administer },
+    };
+    let peers = from.peers.iter().map(ToString::to_string).map(|name| (id(&name), usual(name)));
+    let agents = from.agents.iter().map(|agent| (id(&agent.name), named(agent)));
+    let ours = [(LOCAL, usual("local".into())), (AgentId::OPERATOR, operator::policy())];
+    Policy { agents: ours.into_iter().chain(peers).chain(agents).collect(), deny: from.deny.clone() }
+}
+
+fn lifetime(time: Duration) -> Lifetime {
+    Lifetime(u32::try_from(time.as_secs()).unwrap_or(u32::MAX))
 }
 
 /// What the engine is made with.

@@ -1,0 +1,186 @@
+//! `[middlebox.agent.NAME]`: an agent that the middlebox half knows by name, and what it may do.
+
+use std::net::IpAddr;
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use toml::de::DeTable;
+
+use super::key::{Absent, Key, Section, Table};
+use super::kind::{Address, Bool, Integer, List, Network, Ports, Text, Time};
+use super::middlebox::{LIFETIMES, RULES};
+use super::problem::Problems;
+
+/// Agents of one middlebox that have a table of their own.
+const AGENTS_MAX: usize = 64;
+
+/// One agent.
+#[derive(Debug, Clone)]
+pub(crate) struct Agent {
+    pub name: String,
+    pub peers: Vec<IpAddr>,
+    pub users: Vec<String>,
+    pub internal: Vec<IpNet>,
+    pub ports: RangeInclusive<u16>,
+    pub rules_max: u32,
+    pub lifetime_max: Duration,
+    pub disable: bool,
+    pub administer: bool,
+}
+
+/// What an agent may do whose table does not say otherwise.
+pub(super) struct Usual {
+    pub internal: Vec<IpNet>,
+    pub ports: RangeInclusive<u16>,
+    pub rules_max: u32,
+    pub lifetime_max: Duration,
+    /// Addresses and users that are agents without a table.
+    pub peers: Vec<IpAddr>,
+    pub users: Vec<String>,
+}
+
+static PEERS: Key<List<Address>> = Key {
+    name: "peers",
+    kind: List { of: Address, max: 64 },
+    absent: Absent::Literal("[]"),
+    text: "Addresses from which it connects over plain TCP.",
+};
+static USERS: Key<List<Text>> = Key {
+    name: "users",
+    kind: List { of: Text { what: "user name or number" }, max: 16 },
+    absent: Absent::Literal("[]"),
+    text: "Users as which it connects through the Unix socket.",
+};
+static INTERNAL: Key<List<Network>> = Key {
+    name: "internal",
+    kind: List { of: Network, max: 64 },
+    absent: Absent::Derived("`internal` of `[middlebox]`"),
+    text: "Networks into which it may open rules.",
+};
+static PORTS: Key<Ports> = Key {
+    name: "ports",
+    kind: Ports { min: 1024 },
+    absent: Absent::Derived("`ports` of `[middlebox]`"),
+    text: "Ports that it may open inside: some or all of `ports` of `[middlebox]`.",
+};
+static RULES_MAX: Key<Integer> = Key {
+    name: "max-rules",
+    kind: RULES,
+    absent: Absent::Derived("`max-rules` of `[middlebox]`"),
+    text: "Rules it may hold at a time.",
+};
+static LIFETIME_MAX: Key<Time> = Key {
+    name: "max-lifetime",
+    kind: LIFETIMES,
+    absent: Absent::Derived("`max-lifetime` of `[middlebox]`"),
+    text: "The longest lifetime that its rules are granted.",
+};
+static DISABLE: Key<Bool> = Key {
+    name: "disable",
+    kind: Bool,
+    absent: Absent::Literal("false"),
+    text: "Whether it may make disable rules (PDR), for anybody's addresses: an intrusion detection system may.",
+};
+static ADMINISTER: Key<Bool> = Key {
+    name: "administer",
+    kind: Bool,
+    absent: Absent::Literal("false"),
+    text: "Whether it hears of, lists, changes and ends the rules of every agent, and not its own only.",
+};
+
+pub(super) static SECTION: Section = Section {
+    heading: "[middlebox.agent.NAME]",
+    text: "An agent that the middlebox half knows by a name of your choice, at most 64. The rules of an agent are its own, \
+           over any number of sessions at a time and one after the other: no other agent sees, changes or ends them. Agents \
+           without such a section are the local one (`users` of `[middlebox]`), called `local`, and each address of \
+           `peers`; they may do what `[middlebox]` says.",
+    keys: &[&PEERS, &USERS, &INTERNAL, &PORTS, &RULES_MAX, &LIFETIME_MAX, &DISABLE, &ADMINISTER],
+};
+
+impl Agent {
+    fn read(
+        name: &str,
+        span: Range<usize>,
+        table: &DeTable<'_>,
+        usual: &Usual,
+        problems: &mut Problems,
+    ) -> Self {
+        let table = Table::open(&SECTION, Some(table), span, &[], problems);
+        let ports = table.given(&PORTS, problems).unwrap_or_else(|| usual.ports.clone());
+        let within = |port: &u16| usual.ports.contains(port);
+        if !(within(ports.start()) && within(ports.end())) {
+            problems.push(
+                table.place(&PORTS),
+                "an agent with more ports than all agents",
+                format!("`ports` of [middlebox] are {}-{}", usual.ports.start(), usual.ports.end()),
+            );
+        }
+        Self {
+            name: name.to_owned(),
+            peers: table.value(&PEERS, problems),
+            users: table.value(&USERS, problems),
+            internal: table.given(&INTERNAL, problems).unwrap_or_else(|| usual.internal.clone()),
+            ports,
+            rules_max: table.given(&RULES_MAX, problems).unwrap_or(usual.rules_max),
+            lifetime_max: table.given(&LIFETIME_MAX, problems).unwrap_or(usual.lifetime_max),
+            disable: table.value(&DISABLE, problems),
+            administer: table.value(&ADMINISTER, problems),
+        }
+    }
+
+    /// Everything by which it is known.
+    fn marks(&self) -> impl Iterator<Item = String> + '_ {
+        let peers = self.peers.iter().map(ToString::to_string);
+        peers.chain(self.users.iter().map(|user| format!("user {user}")))
+    }
+}
+
+/// All agents of a middlebox that have a table.
+pub(super) fn read(middlebox: &DeTable<'_>, usual: &Usual, problems: &mut Problems) -> Vec<Agent> {
+    let Some(value) = middlebox.get("agent") else { return Vec::new() };
+    let Some(table) = value.get_ref().as_table() else {
+        let label = "write [middlebox.agent.NAME] on a line of its own";
+        problems.push(value.span(), "`agent` is a section", label);
+        return Vec::new();
+    };
+    if table.len() > AGENTS_MAX {
+        problems.push(value.span(), format!("{} agents", table.len()), format!("at most {AGENTS_MAX}"));
+        return Vec::new();
+    }
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    let peers = usual.peers.iter().map(ToString::to_string);
+    let mut known: Vec<(String, String)> = peers.map(|peer| (peer, "[middlebox]".to_owned())).collect();
+    known.extend(usual.users.iter().map(|user| (format!("user {user}"), "[middlebox]".to_owned())));
+    let mut agents = Vec::new();
+    for (name, value) in entries {
+        let Some(table) = value.get_ref().as_table() else {
+            let label = "write [middlebox.agent.NAME] on a line of its own";
+            problems.push(name.span(), format!("`{}` is not an agent", name.get_ref()), label);
+            continue;
+        };
+        let agent = Agent::read(name.get_ref(), name.span(), table, usual, problems);
+        if ["local", "operator"].contains(&agent.name.as_str())
+            || usual.peers.iter().any(|peer| peer.to_string() == agent.name)
+        {
+            problems.push(
+                name.span(),
+                format!("`{}` is the name of another agent", agent.name),
+                "choose another name",
+            );
+        }
+        if agent.marks().next().is_none() {
+            let label = "say by what it is known: `peers` or `users`";
+            problems.push(name.span(), format!("nobody is agent `{}`", agent.name), label);
+        }
+        for mark in agent.marks() {
+            if let Some((_, other)) = known.iter().find(|(other, _)| *other == mark) {
+                problems.push(name.span(), format!("{mark} is two agents"), format!("also in {other}"));
+            }
+            known.push((mark, format!("[middlebox.agent.{}]", agent.name)));
+        }
+        agents.push(agent);
+    }
+    agents
+}
