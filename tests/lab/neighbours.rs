@@ -18,6 +18,7 @@ pub(crate) fn trials() -> Vec<Named> {
         ("neighbours::docker", docker),
         ("neighbours::ufw", ufw),
         ("neighbours::firewalld", firewalld),
+        ("neighbours::a_gate_that_only_observes", observe),
         ("neighbours::a_routing_rule_with_our_mark", routing_rule),
     ]
 }
@@ -267,6 +268,31 @@ fn firewalld() -> Outcome {
     }
     neighbour.call("firewall-cmd --reload; firewall-cmd --complete-reload", true)?;
     world.command(&world.firewall, "umount", &["/etc/firewalld"])?;
+    Ok(())
+}
+
+/// In `observe` mode the firewall decides as ever, and `status` tells what would have become of its decisions.
+fn observe() -> Outcome {
+    let world = World::new()?;
+    let postern = world.postern(&format!("{CONFIG}\n[middlebox]\nmode = \"observe\"\n"))?;
+    let status = |key: &str| Ok::<_, io::Error>(postern.json(&["status"])?["middlebox"][key].clone());
+    expect(status("observes")?, true.into(), "observes")?;
+    // Everything the inside sends passes, and the answers to it: a firewall without pinholes, and a call on it.
+    let witness = Witness::start(&world, &postern)?;
+    postern.wait_for("what passes is counted", || Ok(status("passed")?.as_u64() >= Some(40)))?;
+    expect(status("dropped")?, 0.into(), "packets it would have dropped")?;
+    // The same packets without a call, counted as what they are, and not kept from passing.
+    let (media, tally) = (witness.media.heard(), witness.media.tally());
+    expect(tally.strange, Vec::new(), "packets that are not of the running call")?;
+    let stray = crate::raw::bind(&world.inside, "10.0.40.21:30000")?;
+    stray.send_to(b"stray", (crate::world::OUTSIDE, crate::media::RTP_OUTSIDE))?;
+    postern.wait_for("it is let out as ever", || Ok(witness.media.tally().strange.len() == 1))?;
+    expect(status("dropped")?, 1.into(), "packets it would have dropped")?;
+    expect(witness.media.heard() >= media, true, "media goes on")?;
+    let file = postern.file.display().to_string();
+    let (_, said) = run(&world.firewall, &[], &["check", &file])?;
+    expect(said.contains("the gate only observes"), true, &said)?;
+    witness.hang_up()?;
     Ok(())
 }
 

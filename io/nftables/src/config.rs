@@ -26,6 +26,16 @@ impl Default for Mark {
     }
 }
 
+/// Whether the gate acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// It marks what may pass and drops the rest of what it manages.
+    #[default]
+    Enforce,
+    /// It counts what it would let in and what it would drop, and changes nothing on any packet.
+    Observe,
+}
+
 /// Everything about a gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GateConfig {
@@ -33,6 +43,8 @@ pub struct GateConfig {
     pub realms: Realms,
     /// See [`Mark`].
     pub mark: Mark,
+    /// See [`Mode`].
+    pub mode: Mode,
     /// How many entries each set may hold; the next one is refused as [`middlebox::EngineFailure::Full`].
     pub entries_max: u32,
 }
@@ -41,6 +53,6 @@ impl GateConfig {
     /// The usual gate for these realms: default mark, room for a million entries per set.
     #[must_use]
     pub fn new(realms: Realms) -> Self {
-        Self { realms, mark: Mark::default(), entries_max: 1 << 20 }
+        Self { realms, mark: Mark::default(), mode: Mode::Enforce, entries_max: 1 << 20 }
     }
 }

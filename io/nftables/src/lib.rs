@@ -13,7 +13,7 @@ mod os;
 pub mod proof;
 mod ruleset;
 
-pub use config::{GateConfig, Mark};
-pub use engine::{Disturbance, Features, Nft, features, is_installed, kernel_entries, ruleset};
+pub use config::{GateConfig, Mark, Mode};
+pub use engine::{Disturbance, Features, Nft, Traffic, features, is_installed, kernel_entries, ruleset};
 pub use error::Error;
 pub use firewall::Firewall;

@@ -20,6 +20,7 @@ use crate::ruleset::{SetId, by_name, gate};
 
 pub(crate) use install::TABLE;
 pub use probe::Features;
+pub use read::Traffic;
 pub use watch::Disturbance;
 
 use lock::Lock;
@@ -118,6 +119,14 @@ impl Nft {
             .map_err(Error::kernel("cannot hear what others do with nftables"))?;
         let unavailable = std::mem::take(&mut self.disturbed).then_some(Disturbance::Unavailable);
         Ok(found.or(unavailable))
+    }
+
+    /// What the gate let in and dropped since its chains were made last.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn traffic(&mut self) -> Result<Traffic, Error> {
+        read::traffic(&mut self.socket).map_err(Error::kernel("cannot read the nftables table"))
     }
 
     fn write(&mut self, operations: &[Operation]) -> (Vec<Result<(), EngineFailure>>, bool) {

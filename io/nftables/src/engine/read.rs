@@ -7,8 +7,8 @@ use middlebox::{Counter, Entry, Key};
 
 use super::TABLE;
 use super::element::{self, Life};
-use crate::netlink::{Message, Socket, uapi};
-use crate::ruleset::SetId;
+use crate::netlink::{Message, Socket, be64, text, uapi};
+use crate::ruleset::{OPEN, SetId, UDP_PACKETS};
 
 /// Keys per question: their answers must fit in the smallest receive buffer, where each takes about a kilobyte.
 const KEYS_PER_QUESTION: usize = 100;
@@ -64,6 +64,45 @@ fn some_counters(
         }
     }
     Ok(())
+}
+
+/// What the gate did, since its chains were made last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Packets that an entry let in.
+    pub passed: u64,
+    /// Packets that it manages and no entry let in: dropped, or merely counted in [`crate::Mode::Observe`].
+    pub dropped: u64,
+}
+
+/// Reads the counters of the gate's own rules.
+pub(super) fn traffic(socket: &mut Socket) -> io::Result<Traffic> {
+    for _ in 0..DUMPS_MAX {
+        let mut traffic = Traffic::default();
+        let mut question =
+            Message::nftables(uapi::GETRULE, uapi::NLM_F_DUMP, uapi::INET, socket.next_sequence());
+        question.attributes().text(uapi::RULE_TABLE, TABLE);
+        let answer = socket.ask(question, |message| {
+            let attributes = message.attributes();
+            let chain = attributes.find(uapi::RULE_CHAIN).map(text).unwrap_or_default();
+            let counters = attributes.nested(uapi::RULE_EXPRESSIONS).filter_map(|expression| {
+                let is_counter = expression.nested().find(uapi::EXPR_NAME) == Some(b"counter\0");
+                let packets = expression.nested().nested(uapi::EXPR_DATA).find(uapi::COUNTER_PACKETS);
+                packets.filter(|_| is_counter).and_then(be64)
+            });
+            let packets: u64 = counters.sum();
+            match chain.as_str() {
+                OPEN => traffic.passed += packets,
+                UDP_PACKETS => traffic.dropped += packets,
+                _ => {}
+            }
+        });
+        match answer {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result.map(|()| traffic),
+        }
+    }
+    Err(io::ErrorKind::Interrupted.into())
 }
 
 /// Everything in our sets of entries, sorted by key.

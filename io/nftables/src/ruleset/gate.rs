@@ -11,11 +11,15 @@ use middlebox::{Realm, Realms, ReversePath};
 use super::intervals::disjoint;
 use super::statement::{End, Family, Field, Statement, Verdict};
 use super::table::{Chain, ElementSet, Hook, Set, SetKind, Table};
-use crate::config::GateConfig;
+use crate::config::{GateConfig, Mode};
 use crate::netlink::uapi;
 
 /// The raw priority: before connection tracking, after defragmentation.
 const RAW: i32 = -300;
+/// Where packets end that an entry lets in; counts them.
+pub(crate) const OPEN: &str = "open";
+/// Where UDP begins; what it counts it drops.
+pub(crate) const UDP_PACKETS: &str = "udp_packets";
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
@@ -148,18 +152,19 @@ fn families_of(realm: &Realm) -> Vec<Family> {
 /// Chains in an order in which nobody jumps to one that does not exist yet.
 fn chains(config: &GateConfig) -> Vec<Chain> {
     let goto = |chain: &str| Statement::Then(Verdict::Goto(chain.into()));
-    let mut chains = vec![
+    let (open, fragments) = match config.mode {
         // The packet may pass: the mark says so to the administrator's line, which also asks for "untracked".
-        Chain::inner(
-            "open",
-            vec![vec![Statement::SetMark(config.mark), Statement::NoTrack, Statement::Then(Verdict::Accept)]],
-        ),
+        Mode::Enforce => (vec![Statement::SetMark(config.mark), Statement::NoTrack], true),
+        // Fragments are not put together either; the later ones are not counted.
+        Mode::Observe => (Vec::new(), false),
+    };
+    let open = [vec![Statement::Counter], open, vec![Statement::Then(Verdict::Accept)]].concat();
+    let mut chains = vec![Chain::inner(OPEN, vec![open])];
+    if fragments {
         // No packet comes here. The rule alone makes the kernel put fragments together before the gate sees them.
-        Chain::inner(
-            "defragmentation",
-            vec![vec![Statement::TrackedAs(uapi::CT_ESTABLISHED), Statement::Counter]],
-        ),
-    ];
+        let never = vec![Statement::TrackedAs(uapi::CT_ESTABLISHED), Statement::Counter];
+        chains.push(Chain::inner("defragmentation", vec![never]));
+    }
     chains.extend(config.realms.zones().iter().map(|zone| back_to(zone.network)));
     chains.extend(Family::BOTH.map(back));
     let realms = config.realms.realms();
@@ -172,15 +177,19 @@ fn chains(config: &GateConfig) -> Vec<Chain> {
         })
     };
     chains.push(Chain::inner("tcp_packets", senders().to_vec()));
-    chains.push(Chain::inner("udp_packets", senders().into_iter().chain(managed(realms)).collect()));
+    let managed = managed(realms, config.mode);
+    chains.push(Chain::inner(UDP_PACKETS, senders().into_iter().chain(managed).collect()));
+    let mut rules = vec![
+        vec![Statement::Protocol(UDP), goto(UDP_PACKETS)],
+        vec![Statement::Protocol(TCP), goto("tcp_packets")],
+    ];
+    if config.mode == Mode::Enforce {
+        rules.insert(0, vec![Statement::ClearMark(config.mark)]);
+    }
     chains.push(Chain {
         name: "prerouting".into(),
         hook: Some(Hook { number: uapi::PRE_ROUTING, priority: RAW, drop: false }),
-        rules: vec![
-            vec![Statement::ClearMark(config.mark)],
-            vec![Statement::Protocol(UDP), goto("udp_packets")],
-            vec![Statement::Protocol(TCP), goto("tcp_packets")],
-        ],
+        rules,
     });
     chains
 }
@@ -233,22 +242,27 @@ fn open_if(fields: Vec<Field>, set: SetId) -> Vec<Statement> {
     vec![
         Statement::Family(set.family()),
         Statement::In(fields, set.name()),
-        Statement::Then(Verdict::Goto("open".into())),
+        Statement::Then(Verdict::Goto(OPEN.into())),
     ]
 }
 
 /// UDP from or to media networks and ports that no entry admitted. Both directions: otherwise an inside phone keeps
 /// sending after the end of a call and the answers come back as "established".
-fn managed(realms: &[Realm]) -> Vec<Vec<Statement>> {
+fn managed(realms: &[Realm], mode: Mode) -> Vec<Vec<Statement>> {
+    let end = match mode {
+        Mode::Enforce => Verdict::Drop,
+        // Ends our table only.
+        Mode::Observe => Verdict::Accept,
+    };
     let mut rules = Vec::new();
     for (position, realm) in realms.iter().enumerate() {
         for family in families_of(realm) {
-            for end in [End::Destination, End::Source] {
+            for side in [End::Destination, End::Source] {
                 rules.push(vec![
-                    Statement::Ports(end, realm.ports.clone()),
-                    Statement::AddressIn(family, end, media_name(position, family)),
+                    Statement::Ports(side, realm.ports.clone()),
+                    Statement::AddressIn(family, side, media_name(position, family)),
                     Statement::Counter,
-                    Statement::Then(Verdict::Drop),
+                    Statement::Then(end.clone()),
                 ]);
             }
         }

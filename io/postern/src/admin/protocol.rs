@@ -222,6 +222,15 @@ pub(crate) struct GateStatus {
     pub rules: usize,
     pub drifts: u64,
     pub engine: String,
+    /// The gate changes nothing on packets.
+    #[serde(default)]
+    pub observes: bool,
+    /// Packets that pinholes let in since the gate was made last; missing if the kernel could not be asked.
+    #[serde(default)]
+    pub passed: Option<u64>,
+    /// Packets that it dropped, or would have.
+    #[serde(default)]
+    pub dropped: Option<u64>,
     pub sandbox: String,
 }
 

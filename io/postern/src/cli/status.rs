@@ -75,7 +75,7 @@ fn agent_text(agent: &AgentStatus) -> String {
 }
 
 fn gate_text(gate: &GateStatus) -> String {
-    format!(
+    let mut text = format!(
         "middlebox: up {}, version {}, process {}, {}\n  engine: {}; sessions: {}; rules: {}; repairs: {}\n",
         print::age(gate.uptime_s),
         gate.version,
@@ -85,5 +85,14 @@ fn gate_text(gate: &GateStatus) -> String {
         gate.sessions,
         gate.rules,
         gate.drifts,
-    )
+    );
+    if let (Some(passed), Some(dropped)) = (gate.passed, gate.dropped) {
+        text.push_str(&match gate.observes {
+            true => {
+                format!("  observes: {passed} packets of pinholes, {dropped} packets it would have dropped\n")
+            }
+            false => format!("  packets: {passed} through pinholes, {dropped} dropped\n"),
+        });
+    }
+    text
 }

@@ -25,6 +25,13 @@ pub(crate) enum Engine {
     None,
 }
 
+/// Whether the gate acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Enforce,
+    Observe,
+}
+
 /// How the source of a packet is checked where a realm names no interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReversePath {
@@ -43,6 +50,7 @@ pub(super) const LIFETIMES: Time = Time { range: Duration::from_secs(10)..=Durat
 pub(crate) struct Middlebox {
     pub name: String,
     pub engine: Engine,
+    pub mode: Mode,
     /// Which realms are inside, by position.
     pub inside: Vec<usize>,
     /// Which realms are outside; none of them is inside.
@@ -75,6 +83,13 @@ static NAME: Key<Text> = Key {
     kind: Text { what: "name of your choice" },
     absent: Absent::Derived("`middlebox`; each of several `[[middlebox]]` needs one"),
     text: "What the commands and the log call it.",
+};
+static MODE: Key<OneOf<Mode>> = Key {
+    name: "mode",
+    kind: OneOf { words: &[("enforce", Mode::Enforce), ("observe", Mode::Observe)] },
+    absent: Absent::Literal("\"enforce\""),
+    text: "With \"observe\" the gate changes nothing on any packet: it counts what it would let in and what it would \
+           drop (`postern status`), and your own firewall decides about media as before.",
 };
 static INSIDE: Key<OneOrMore> = Key {
     name: "inside",
@@ -177,6 +192,7 @@ pub(super) static SECTION: Section = Section {
     keys: &[
         &NAME,
         &ENGINE,
+        &MODE,
         &INSIDE,
         &OUTSIDE,
         &CONNECT,
@@ -254,6 +270,7 @@ impl Middlebox {
         Some(Self {
             name,
             engine,
+            mode: table.value(&MODE, problems),
             connect: connect.unwrap_or_else(|| Connect::Unix(socket.clone())),
             socket,
             listen,

@@ -28,7 +28,7 @@ pub(crate) use docs::keys;
 use key::{Absent, Key, Section, Table};
 pub(crate) use kind::parse_time;
 use kind::{AbsolutePath, OneOf, Text};
-pub(crate) use middlebox::{Engine, Middlebox, ReversePath};
+pub(crate) use middlebox::{Engine, Middlebox, Mode, ReversePath};
 pub(crate) use numbers::{Codes, Limits, Timers};
 use problem::Problems;
 pub(crate) use realm::{Precondition, Realm, Source};

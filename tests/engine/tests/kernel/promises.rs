@@ -10,7 +10,7 @@ use midcom::{Direction, Protocol, Tuple};
 use middlebox::{
     Counter, Drift, EngineFailure, Entry, Opening, Operation, Permit, Realms, ReversePath, Transport,
 };
-use nftables::{Disturbance, Error, Features, GateConfig, Mark, Nft};
+use nftables::{Disturbance, Error, Features, GateConfig, Mark, Mode, Nft, Traffic};
 
 use crate::firewall::Kernel;
 use crate::media::Stream;
@@ -252,6 +252,37 @@ pub(crate) fn full_set() -> Result<(), Failed> {
     Ok(())
 }
 
+/// What observes changes nothing: the administrator's firewall decides about every packet as if it were not there, and
+/// it counts what would have become of each.
+pub(crate) fn observes() -> Result<(), Failed> {
+    let config = GateConfig { mode: Mode::Observe, ..GateConfig::new(realms()) };
+    let mut kernel = Kernel::with(config, Features::ALL)?;
+    let outbound = |v4, port| shot(v4, (INSIDE, port), (OUTSIDE, FAR));
+    for v4 in [true, false] {
+        open(&mut kernel, inbound(v4, NEAR));
+        // The administrator drops it in spite of the entry, and lets out what the gate would have dropped.
+        assert_eq!(arrived(&mut kernel, inbound(v4, NEAR)), 0);
+        assert_eq!(arrived(&mut kernel, inbound(v4, NEAR + 1)), 0);
+        assert_eq!(arrived(&mut kernel, outbound(v4, NEAR)), 10);
+        // Replies come in because the connection is known: nothing was kept from connection tracking.
+        assert_eq!(arrived(&mut kernel, inbound(v4, NEAR)), 10);
+    }
+    let traffic = kernel.gate().traffic()?;
+    assert_eq!(traffic, Traffic { passed: 40, dropped: 40 });
+    // Others' bits, and ours, stay as they are.
+    kernel.nft(
+        "table inet early { chain c { type filter hook prerouting priority -400; meta mark set 0x01000001; }; }
+         table inet late { chain c { type filter hook prerouting priority 0; meta mark 0x01000001 counter; }; }",
+    )?;
+    assert_eq!(arrived(&mut kernel, inbound(true, NEAR + 1)), 0);
+    assert!(
+        kernel.nft("list table inet late")?.contains("packets 1"),
+        "{}",
+        kernel.nft("list table inet late")?
+    );
+    Ok(())
+}
+
 /// The loser says who works here.
 pub(crate) fn one_per_namespace() -> Result<(), Failed> {
     let kernel = Kernel::new(Features::ALL)?;
@@ -280,7 +311,8 @@ pub(crate) fn removal() -> Result<(), Failed> {
 pub(crate) fn text_is_truth() -> Result<(), Failed> {
     let strange_mark =
         GateConfig { mark: Mark { value: 0x10, mask: 0x30 }, ..GateConfig::new(everybody_outside()) };
-    for config in [GateConfig::new(realms()), GateConfig::new(with_interfaces()), strange_mark] {
+    let observer = GateConfig { mode: Mode::Observe, ..GateConfig::new(realms()) };
+    for config in [GateConfig::new(realms()), GateConfig::new(with_interfaces()), strange_mark, observer] {
         let text = nftables::ruleset(&config);
         let ours = Kernel::with(config, WITHOUT_OWNER)?;
         let told = ours.nft("list table inet postern")?;

@@ -8,7 +8,7 @@ use nftables::line;
 use super::{Finding, Grade, around};
 use crate::admin::client;
 use crate::admin::protocol::{GateStatus, ProofOutcome, ProofReport, Request, middlebox_socket};
-use crate::config::{Config, Connect, Peer};
+use crate::config::{Config, Connect, Mode, Peer};
 use crate::runtime::gate::{self, prove};
 use crate::sandbox;
 
@@ -32,6 +32,15 @@ pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) {
     }
     forwarding(config, findings);
     let mark = Mark::bit(config.middlebox.mark);
+    if config.middlebox.mode == Mode::Observe {
+        let text =
+            "the gate only observes (`mode = \"observe\"`): nothing is opened or dropped, no packet is tried";
+        findings.push(Finding::new(Grade::Warning, text));
+        if sandbox::has_net_admin() {
+            around::look(config, mark, false, findings);
+        }
+        return;
+    }
     let reports = match running {
         Some(_) => prove::questions(config)
             .into_iter()

@@ -9,6 +9,7 @@ use middlebox::{Engine as _, Entry, Input, Key, RuleAction, RuleInfo};
 use super::{Gate, prove};
 use crate::admin::protocol::{Answer, EntryLine, GateStatus, PinholeLine, Pinholes, Request, way};
 use crate::admin::server::Question;
+use crate::config::Mode;
 
 impl Gate {
     /// Answers a question of a command.
@@ -35,7 +36,8 @@ impl Gate {
         let _ = question.reply.try_send(answer);
     }
 
-    fn status(&self, now: Instant) -> GateStatus {
+    fn status(&mut self, now: Instant) -> GateStatus {
+        let traffic = self.engine.traffic().ok();
         let status = self.machine.status();
         GateStatus {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -45,6 +47,9 @@ impl Gate {
             rules: status.rules,
             drifts: self.chronicle.drifts,
             engine: self.features.clone(),
+            observes: self.config.middlebox.mode == Mode::Observe,
+            passed: traffic.map(|traffic| traffic.passed),
+            dropped: traffic.map(|traffic| traffic.dropped),
             sandbox: self.sandbox.clone(),
         }
     }

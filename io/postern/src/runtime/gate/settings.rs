@@ -148,5 +148,9 @@ fn lifetime(time: Duration) -> Lifetime {
 
 /// What the engine is made with.
 pub(super) fn gate(config: &Config, realms: Realms) -> GateConfig {
-    GateConfig { mark: Mark::bit(config.middlebox.mark), ..GateConfig::new(realms) }
+    let mode = match config.middlebox.mode {
+        config::Mode::Enforce => nftables::Mode::Enforce,
+        config::Mode::Observe => nftables::Mode::Observe,
+    };
+    GateConfig { mark: Mark::bit(config.middlebox.mark), mode, ..GateConfig::new(realms) }
 }
