@@ -63,6 +63,8 @@ pub struct Memory {
     routes: Vec<Route>,
     now: Instant,
     slots: BTreeMap<Key, Slot>,
+    /// No slot ends before this.
+    next_end: Instant,
     capacity: usize,
     refused: BTreeSet<Key>,
     available: bool,
@@ -77,6 +79,7 @@ impl Memory {
             routes,
             now: Instant::ZERO,
             slots: BTreeMap::new(),
+            next_end: Instant::ZERO,
             capacity: usize::MAX,
             refused: BTreeSet::new(),
             available: true,
@@ -87,7 +90,13 @@ impl Memory {
     pub fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
         let now = self.now;
+        if now < self.next_end {
+            return;
+        }
         self.slots.retain(|_, slot| slot.ends > now);
+        let ends = self.slots.values().map(|slot| slot.ends);
+        // Looked at again when something ends; in an empty engine when something is added.
+        self.next_end = ends.min().unwrap_or(now);
     }
 
     /// Limits how many entries fit.
@@ -134,7 +143,7 @@ impl Memory {
     /// True if an entry lets the packet pass at `now`.
     pub fn passes(&mut self, packet: &Packet<'_>, now: Instant) -> bool {
         self.advance(now);
-        matches!(self.verdict(packet), Verdict::Accepted(_))
+        self.hit(packet).is_some() && self.came_from_home(packet)
     }
 
     /// What happens to the packet now; an accepted one is counted.
@@ -152,13 +161,9 @@ impl Memory {
     /// What would happen to the packet now.
     #[must_use]
     pub fn verdict(&self, packet: &Packet<'_>) -> Verdict {
-        let hit = self.find(packet.transport, packet.source, packet.destination).or_else(|| {
-            let answers = packet.transport == Transport::Tcp && !packet.opens;
-            answers.then(|| self.find(packet.transport, packet.destination, packet.source)).flatten()
-        });
         let source = (packet.source.ip(), packet.source.port());
         let destination = (packet.destination.ip(), packet.destination.port());
-        match hit {
+        match self.hit(packet) {
             Some(key) if self.came_from_home(packet) => Verdict::Accepted(key),
             Some(key) => Verdict::Spoofed(key),
             None if packet.transport == Transport::Udp && self.realms.manages(source, destination) => {
@@ -166,6 +171,13 @@ impl Memory {
             }
             None => Verdict::Untouched,
         }
+    }
+
+    fn hit(&self, packet: &Packet<'_>) -> Option<Key> {
+        self.find(packet.transport, packet.source, packet.destination).or_else(|| {
+            let answers = packet.transport == Transport::Tcp && !packet.opens;
+            answers.then(|| self.find(packet.transport, packet.destination, packet.source)).flatten()
+        })
     }
 
     /// The three classes in their order, the single port before the pair.
@@ -216,6 +228,7 @@ impl Memory {
                     return Err(EngineFailure::Full);
                 }
                 let ends = self.now + *lifetime;
+                self.next_end = self.next_end.min(ends);
                 let fresh = Slot { ends, counter: Counter::default() };
                 self.slots.entry(key).or_insert(fresh).ends = ends;
             }
