@@ -45,6 +45,10 @@ impl Call {
 
     /// Sets the timer to what is due next, and lets the rules live as long as the sessions.
     pub(super) fn time_session(&mut self, ctx: &mut Context<'_>, side: Side) {
+        if self.ending.is_some() {
+            // There are no sessions any more; what they allowed is the limit until the rules are closed.
+            return;
+        }
         let leg = &mut self.legs[side];
         let next = leg.session.next().map(|(at, _)| at);
         if leg.session_wake.map(TimerId::at) != next {
