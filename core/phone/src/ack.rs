@@ -44,7 +44,7 @@ impl Phone {
             }
             Some(_) | None => {}
         }
-        let wants_offer = std::mem::take(&mut call.wants_offer);
+        let wants_offer = call.talk().is_some_and(|talk| std::mem::take(&mut talk.wants_offer));
         //= RFC 3261 §13.2.2.4: the offer of a 2xx is answered in the ACK.
         let answer = (wants_offer && !message.body().is_empty()).then(|| {
             self.weigh_offer(call, message.body());

@@ -47,6 +47,8 @@ pub(crate) enum Exchange {
 pub(crate) struct Talk {
     pub(crate) dialog: Dialog,
     pub(crate) exchange: Exchange,
+    /// True until the offer comes for which our INVITE left room: each early dialog has one of its own.
+    pub(crate) wants_offer: bool,
     /// RSeq of the last reliable response to our INVITE.
     pub(crate) rseq: Option<u32>,
     /// The last SDP that came.
@@ -90,8 +92,8 @@ pub(crate) struct Call {
     pub(crate) invite: Option<ClientKey>,
     /// True while that INVITE has no final response.
     pub(crate) is_inviting: bool,
-    /// True until the offer comes for which that INVITE left room.
-    pub(crate) wants_offer: bool,
+    /// Our first INVITE left the offer to the callee.
+    pub(crate) left_offer: bool,
     pub(crate) open: Vec<Open>,
     pub(crate) bye: Option<ClientKey>,
     pub(crate) wants_cancel: bool,
@@ -136,7 +138,7 @@ impl Call {
             talks: Vec::new(),
             invite: None,
             is_inviting: false,
-            wants_offer: false,
+            left_offer: false,
             open: Vec::new(),
             bye: None,
             wants_cancel: false,
@@ -201,7 +203,13 @@ impl Call {
 
 impl Talk {
     pub(crate) fn new(dialog: Dialog, exchange: Exchange) -> Self {
-        Self { dialog, exchange, rseq: None, remote: None }
+        Self { dialog, exchange, wants_offer: false, rseq: None, remote: None }
+    }
+
+    /// A dialog that our INVITE has made: of one of those whom it reached.
+    pub(crate) fn called(dialog: Dialog, left_offer: bool) -> Self {
+        let exchange = if left_offer { Exchange::Empty } else { Exchange::Offered };
+        Self { wants_offer: left_offer, ..Self::new(dialog, exchange) }
     }
 
     pub(crate) fn next_hop(&self, begun: Hop) -> Hop {

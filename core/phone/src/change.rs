@@ -67,7 +67,7 @@ impl Phone {
             talk.exchange = Exchange::Offered;
         }
         if by == By::Invite {
-            talk.rseq = None;
+            (talk.rseq, talk.wants_offer) = (None, !has_offer);
         }
         let hop = talk.next_hop(call.hop);
         let request = self.ask_session(call, self.introduce(request));
@@ -78,7 +78,7 @@ impl Phone {
         let key = self.send(hop, request, out);
         match by {
             By::Invite => {
-                (call.invite, call.is_inviting, call.wants_offer) = (Some(key), true, !has_offer);
+                (call.invite, call.is_inviting) = (Some(key), true);
             }
             By::Update => call.open.push(Open { key, method, tag, has_offer }),
         }

@@ -45,8 +45,8 @@ impl Phone {
         }
         invite = self.insist(call, invite);
         invite = self.ask_session(call, invite);
-        call.wants_offer = self.config.extensions.delayed_offer;
-        if !call.wants_offer {
+        call.left_offer = self.config.extensions.delayed_offer;
+        if !call.left_offer {
             invite = invite.body("application/sdp", call.local.offer());
         }
         call.talks.clear();

@@ -79,7 +79,7 @@ impl Phone {
             return (None, false);
         }
         let was_offered = talk.exchange == Exchange::Offered;
-        if std::mem::take(&mut call.wants_offer) {
+        if std::mem::take(&mut talk.wants_offer) {
             //= RFC 3262 §5: the offer of a reliable response is answered in its PRACK.
             talk.exchange = Exchange::Agreed;
             self.weigh_offer(call, message.body());
@@ -106,7 +106,6 @@ fn place(call: &mut Call, message: &Message) -> Option<usize> {
     }
     let initial = call.initial.as_ref().filter(|_| call.state == State::Calling)?;
     let dialog = Dialog::uac(initial, message).ok().filter(|_| call.talks.len() < EARLY_MAX)?;
-    let exchange = if call.wants_offer { Exchange::Empty } else { Exchange::Offered };
-    call.talks.push(Talk::new(dialog, exchange));
+    call.talks.push(Talk::called(dialog, call.left_offer));
     Some(call.talks.len() - 1)
 }

@@ -3,7 +3,7 @@
 use sip::dialog::Dialog;
 use sip::message::Message;
 
-use crate::call::{Call, Exchange, State, Talk};
+use crate::call::{Call, State, Talk};
 use crate::phone::{Out, Phone};
 use crate::{CallNumber, Event};
 
@@ -58,7 +58,7 @@ fn choose(call: &mut Call, message: &Message) -> bool {
         (State::Calling, None) => {
             let Some(initial) = &call.initial else { return false };
             let Ok(dialog) = Dialog::uac(initial, message) else { return false };
-            call.talks = vec![Talk::new(dialog, Exchange::Offered)];
+            call.talks = vec![Talk::called(dialog, call.left_offer)];
         }
         (State::Up | State::Leaving | State::Over, Some(at)) => {
             if let Some(talk) = call.talks.get_mut(at) {
