@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use b2bua::CallId;
+use b2bua::side::Side;
+use b2bua::{CallId, Sip};
+use bytes::Bytes;
 use midcom::Prid;
 
 use crate::queue::{Life, Seat};
@@ -10,8 +12,10 @@ use crate::queue::{Life, Seat};
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
-    /// Whose datagram is being handled by the agent.
-    pub(crate) arriving: Option<Seat>,
+    /// Whose datagram is being handled by the agent, and the datagram.
+    pub(crate) arriving: Option<(Seat, Bytes)>,
+    /// What the agent says of what it sends next.
+    pub(crate) leaving: Option<(usize, CallId, Side, Sip)>,
     /// Which call of the plan a call of the agent is.
     pub(crate) calls: BTreeMap<(Life, CallId), usize>,
     /// Which call of the plan a rule was made for.

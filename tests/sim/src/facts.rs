@@ -1,8 +1,8 @@
 //! What the agent says of its calls, and what the model takes from it.
 
 use b2bua::side::Side;
-use b2bua::{CallId, Cause, Event};
-use midcom::{MiddleboxId, Prid};
+use b2bua::{CallId, Cause, Event, Sip};
+use midcom::{MiddleboxId, Prid, Request};
 use sip::message::Method;
 
 use crate::log::{Lane, Way};
@@ -16,9 +16,15 @@ impl World {
             Event::Started { call: id, .. } => self.begins(id),
             Event::Ending { call: id, cause, .. } => self.is_ending(id, cause),
             Event::Ended { call: id } => self.has_ended(id),
-            Event::Received { call: id, side: Side::B, message } => self.hears_callee(id, &message),
+            Event::Received { call: id, side, message } => self.agent_has(id, side, &message),
+            Event::Sent { call: id, side, message } => {
+                self.books.leaving = self.known(id).map(|call| (call, id, side, message));
+            }
             Event::Asked { call: id, middlebox, id: request, request: what, .. } => {
                 let (call, gate, number) = (self.known(id), middlebox.0, request.0);
+                if let (Some(call), Request::Lifetime { lifetime, .. }) = (call, &what) {
+                    self.check_extension(call, id, lifetime.0);
+                }
                 let way = Way { from: Lane::Agent, to: Lane::Gate, is_lost: false };
                 self.arrow(call, way, format_args!("      agent asks gate {gate}: {number} {what:?}"));
             }
@@ -41,8 +47,6 @@ impl World {
             | Event::StaysWide { .. }
             | Event::StreamLost { .. }
             | Event::Established { .. }
-            | Event::Received { .. }
-            | Event::Sent { .. }
             | Event::AnsweredAlone { .. }
             | Event::MiddleboxUp(_)
             | Event::MiddleboxDown(_)
@@ -56,7 +60,7 @@ impl World {
     }
 
     fn begins(&mut self, id: CallId) {
-        let Some(Seat { call, .. }) = self.books.arriving else { return };
+        let Some((Seat { call, .. }, _)) = self.books.arriving else { return };
         let life = self.agent.life;
         self.books.calls.insert((life, id), call);
         self.model.begins(call, life, id);
@@ -72,6 +76,7 @@ impl World {
         }
         let by_us = matches!(cause, Cause::Cut(_) | Cause::Revoked(_) | Cause::Kicked | Cause::Shutdown);
         self.tally.cut += u64::from(by_us);
+        self.tally.expired += u64::from(cause == Cause::Cut(408));
     }
 
     fn has_ended(&mut self, id: CallId) {
@@ -84,19 +89,27 @@ impl World {
         (0..self.gates.len()).for_each(|gate| self.check_entries(gate));
     }
 
-    /// The first 2xx to the INVITE says which phone has the call.
-    fn hears_callee(&mut self, id: CallId, message: &b2bua::Sip) {
+    /// The agent takes up what has arrived. The first 2xx to the INVITE says which phone has the call.
+    fn agent_has(&mut self, id: CallId, side: Side, message: &Sip) {
+        let Some((Seat { call, branch, .. }, bytes)) = self.books.arriving.clone() else { return };
+        if self.known(id) != Some(call) {
+            return;
+        }
+        let now = self.now;
         let is_answer = message.method == Method::Invite && (200..300).contains(&message.status);
-        let winner = self.books.arriving.filter(|_| is_answer);
-        if let (Some(call), Some(Seat { branch, .. })) = (self.known(id), winner) {
-            let now = self.now;
+        if side == Side::B && is_answer {
             self.incarnation(call, id, |one| {
                 one.won.get_or_insert((branch, now));
             });
         }
+        let is_of = |one: &Incarnation| one.id == id && one.won.is_some_and(|(won, _)| won != branch);
+        let is_loser = side == Side::B && self.model.views[call].incarnations.iter().any(is_of);
+        if !is_loser {
+            self.note_session(call, id, side, false, (message, &bytes));
+        }
     }
 
-    fn incarnation(&mut self, call: usize, id: CallId, change: impl Fn(&mut Incarnation)) {
+    pub(crate) fn incarnation(&mut self, call: usize, id: CallId, change: impl Fn(&mut Incarnation)) {
         let life = self.agent.life;
         let all = &mut self.model.views[call].incarnations;
         all.iter_mut().filter(|one| one.life == life && one.id == id).for_each(change);

@@ -64,11 +64,15 @@ impl World {
         };
         let is_there = |seat: &usize| !to_switch || self.handsets[*seat].outside == outside;
         let seats: Vec<usize> = found.iter().copied().filter(is_there).collect();
+        let leaving = self.books.leaving.take();
         let Some(first) = seats.first() else {
             return self.note(None, format_args!("agent sends {} to nobody", wire::Headline(&bytes)));
         };
         self.log.mix(&bytes);
         self.check_final(self.handsets[*first].seat.call, &bytes);
+        if let Some((call, id, side, message)) = leaving {
+            self.note_session(call, id, side, true, (&message, &bytes));
+        }
         let from = place::agent(v6, outside);
         if seats.len() > 1 {
             self.fork(&seats, from, &bytes);

@@ -18,6 +18,7 @@ mod observe;
 mod phones;
 mod plan;
 mod queue;
+mod sessions;
 mod switch;
 mod tally;
 mod wire;

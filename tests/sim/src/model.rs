@@ -15,6 +15,7 @@ use phone::CallNumber;
 use crate::gate;
 use crate::plan::{End, Plan};
 use crate::queue::{Life, Seat};
+use crate::sessions::Session;
 
 /// How long the halves may need until what they have noticed is true in the engine.
 pub(crate) const SETTLE: Duration = Duration::from_secs(10);
@@ -29,6 +30,8 @@ pub(crate) struct Belief {
     pub(crate) remote: Option<SocketAddr>,
     /// Where it listens, as far as the other end knows.
     pub(crate) local: SocketAddr,
+    /// It made the offer itself, because the INVITE had none, and has not heard the answer yet.
+    pub(crate) waits: bool,
     /// How it ended, each time.
     pub(crate) ends: Vec<Farewell>,
 }
@@ -48,6 +51,8 @@ pub(crate) struct Incarnation {
     pub(crate) id: CallId,
     /// Which phone of the callee's side has got the call, and since when the agent knows.
     pub(crate) won: Option<(usize, Instant)>,
+    /// The session timers of the caller's leg and of the callee's.
+    pub(crate) sessions: [Session; 2],
     pub(crate) ending: Option<Cause>,
     pub(crate) ended: bool,
     /// Its agent was killed, or it has ended: until when its rules may live, for each gate.
@@ -66,6 +71,8 @@ pub(crate) struct View {
     pub(crate) offering: [bool; 2],
     /// An end has answered an offer of which the other has not heard yet.
     pub(crate) answering: bool,
+    /// The first INVITE leaves the offer to the callee.
+    pub(crate) leaves_offer: bool,
     /// An end has let the other offer; its answer comes in an ACK.
     pub(crate) asking: Option<End>,
     /// Every place an end has ever named, and which of its phones it was.
@@ -121,14 +128,14 @@ impl Model {
             said: [false; 2],
             offering: [false; 2],
             answering: script.caller.extensions.delayed_offer,
-            asking: script.caller.extensions.delayed_offer.then_some(End::Caller),
+            leaves_offer: script.caller.extensions.delayed_offer,
+            asking: None,
             named: [Vec::new(), Vec::new()],
             wanted: [vec![script.caller.media], script.parties().skip(1).map(|party| party.media).collect()],
             beliefs: [BTreeMap::new(), BTreeMap::new()],
             lost: vec![false; 1 + script.branches.len()],
             incarnations: Vec::new(),
-            // Several offers at a time, each with an answer of its own, are not kept apart here.
-            unsure: !script.branches.is_empty() && script.caller.extensions.delayed_offer,
+            unsure: false,
             disturbed: false,
         };
         let site = Site { up: None, down: Instant::ZERO, excused: BTreeMap::new() };
@@ -161,11 +168,12 @@ impl Model {
 
     pub(crate) fn belief(&mut self, seat: Seat, number: CallNumber) -> &mut Belief {
         let view = &mut self.views[seat.call];
-        let local = *view.wanted(seat);
+        let (local, waits) = (*view.wanted(seat), view.leaves_offer && seat.end == End::Callee);
         view.beliefs[index(seat.end)].entry((seat.branch, number)).or_insert(Belief {
             answered: None,
             remote: None,
             local,
+            waits,
             ends: Vec::new(),
         })
     }
@@ -174,7 +182,15 @@ impl Model {
     /// all phones of the callee's side may answer once more.
     pub(crate) fn begins(&mut self, call: usize, life: Life, id: CallId) {
         let view = &mut self.views[call];
-        let born = Incarnation { life, id, won: None, ending: None, ended: false, ghost: Vec::new() };
+        let born = Incarnation {
+            life,
+            id,
+            won: None,
+            sessions: [Session::default(); 2],
+            ending: None,
+            ended: false,
+            ghost: Vec::new(),
+        };
         view.incarnations.push(born);
         view.lost.fill(false);
     }
@@ -368,7 +384,7 @@ impl View {
         // Of several phones one has the call, and the others know it.
         let one = |all: &BTreeMap<(usize, CallNumber), Belief>| {
             let mut living = all.values().filter(|one| one.ends.is_empty());
-            let talks = living.next().is_some_and(|one| one.answered.is_some());
+            let talks = living.next().is_some_and(|one| one.answered.is_some() && !one.waits);
             talks && living.next().is_none() && (all.len() == 1 || self.lost.len() > 1)
         };
         let [incarnation] = self.incarnations.as_slice() else { return false };

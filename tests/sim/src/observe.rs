@@ -9,7 +9,7 @@ use middlebox::Transport;
 use middlebox::memory::Packet;
 
 use crate::manners;
-use crate::model::{SETTLE, above, index};
+use crate::model::{Incarnation, SETTLE, above, index};
 use crate::plan::{End, place};
 use crate::queue::{Happening, Seat};
 use crate::wire;
@@ -29,6 +29,7 @@ impl World {
         }
         for call in 0..self.plan.calls.len() {
             self.check_media(call);
+            self.check_sessions(call);
         }
         for _ in 0..4 {
             self.probe();
@@ -132,14 +133,10 @@ impl World {
         if early || self.model.views[call].disturbed || !is_calm {
             return;
         }
-        // Several offers at a time are not kept apart here; and what still reaches a phone after another one has got the
-        // call concerns nobody's media.
+        // What still reaches a phone after another one has got the call concerns nobody's media.
         let Seat { end, branch, .. } = self.handsets[seat].seat;
-        let mut others = self.model.views[call].beliefs[1].iter().filter(|((of, _), _)| *of != branch);
-        let is_late = end == End::Callee && others.any(|(_, one)| one.answered.is_some());
-        let is_forked = !script.branches.is_empty();
-        let is_change = ["PRACK", "UPDATE"].contains(&wire::method(bytes));
-        if is_late || is_forked && (is_change || script.caller.extensions.delayed_offer) {
+        let is_anothers = |one: &Incarnation| one.won.is_some_and(|(won, _)| won != branch);
+        if end == End::Callee && self.model.views[call].incarnations.iter().any(is_anothers) {
             return;
         }
         let Ok(session) = sdp::Session::parse(body) else {

@@ -76,6 +76,10 @@ impl World {
                 if let Some(remote) = remote {
                     let belief = self.model.belief(who, number);
                     (belief.remote, belief.local) = (remote.rtp, wanted);
+                    if std::mem::take(&mut belief.waits) {
+                        self.model.views[call].answering = false;
+                        return;
+                    }
                 }
                 let view = &mut self.model.views[call];
                 if view.asking == Some(end) {

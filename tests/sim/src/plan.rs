@@ -182,6 +182,12 @@ impl Script {
         }
     }
 
+    /// Both ends forget the call.
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        self.parties().take(2).all(|party| party.oddities.reboots_after.is_some())
+    }
+
     /// Whether an end is outside.
     #[must_use]
     pub fn is_outside(&self, end: End) -> bool {
@@ -311,6 +317,14 @@ impl House {
     }
 }
 
+impl House {
+    /// Session timers end a call within minutes on one leg at least.
+    fn times_sessions(&self) -> bool {
+        let soon = |interval: Duration| interval <= Duration::from_secs(120);
+        self.realms.iter().any(|realm| realm.session.interval.is_some_and(soon))
+    }
+}
+
 fn realm_policy(rng: &mut Rng) -> RealmPolicy {
     let (minimum, longest) = (Duration::from_secs(90), pick(rng, &[90, 120, 1800]));
     let interval = rng.percent(50).then_some(Duration::from_secs(longest));
@@ -355,9 +369,10 @@ impl Script {
         let from_outside = rng.percent(50);
         let caller = Party::draw(&mut rng.fork(), house, from_outside, number);
         let mut callee = Party::draw(&mut rng.fork(), house, !from_outside, number);
-        if caller.oddities.reboots_after.is_some() {
+        if let Some(after) = caller.oddities.reboots_after {
             // A call of which nobody knows any more is ended by session timers only, and not every house has them.
-            callee.oddities.reboots_after = None;
+            let both = house.times_sessions() && rng.percent(50);
+            callee.oddities.reboots_after = both.then(|| after + millis(rng, 0, 3_000));
             // Nor would a BYE be heard that overtakes the answer.
             callee.oddities.hangs_up_early = false;
         }

@@ -10,6 +10,8 @@ pub struct Tally {
     pub dialled: u64,
     pub answered: u64,
     pub cut: u64,
+    /// Cut because a peer fell silent: no ACK, no refresh.
+    pub expired: u64,
     pub reoffers: u64,
     pub refreshed: u64,
     pub faults: u64,
@@ -40,6 +42,7 @@ impl Tally {
             (&mut self.dialled, other.dialled),
             (&mut self.answered, other.answered),
             (&mut self.cut, other.cut),
+            (&mut self.expired, other.expired),
             (&mut self.reoffers, other.reoffers),
             (&mut self.refreshed, other.refreshed),
             (&mut self.faults, other.faults),
@@ -77,8 +80,8 @@ impl fmt::Display for Tally {
         )?;
         writeln!(
             f,
-            "{dialled} calls dialled ({forked} to several phones), {answered} answered, {reoffers} re-offers, {} refreshes, {cut} cut by us with a reason",
-            self.refreshed
+            "{dialled} calls dialled ({forked} to several phones), {answered} answered, {reoffers} re-offers, {} refreshes, {cut} cut by us with a reason ({} for silence)",
+            self.refreshed, self.expired
         )?;
         writeln!(
             f,

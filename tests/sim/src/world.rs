@@ -134,8 +134,11 @@ impl World {
     /// Lets everything happen until nothing is left to happen.
     pub(crate) fn run(&mut self) {
         let mut happenings = 0;
-        // Six rounds of hanging up, two lives of a transaction, the lifetime of a rule.
-        let end = self.plan.curfew + Duration::from_secs(u64::from(self.plan.house.rule_lifetime_s) + 400);
+        // Six rounds of hanging up, two lives of a transaction, the lifetime of a rule; and where only a session timer
+        // ends a call, the longest interval that a phone insists on.
+        let session_s = if self.plan.calls.iter().any(Script::is_forgotten) { 700 } else { 0 };
+        let wait_s = u64::from(self.plan.house.rule_lifetime_s) + 400 + session_s;
+        let end = self.plan.curfew + Duration::from_secs(wait_s);
         while let Some((at, happening)) = self.queue.take() {
             self.spins = if at > self.now { 0 } else { self.spins + 1 };
             self.now = self.now.max(at);
@@ -363,8 +366,8 @@ impl World {
         let way = Way { from: self.lane(seat), to: Lane::Agent, is_lost: false };
         self.arrow(call, way, format_args!("{name} -> agent {}", wire::Headline(&bytes)));
         let hop = agent::hop(outside, self.handsets[seat].address);
+        self.books.arriving = Some((self.handsets[seat].seat, bytes.clone()));
         self.agent.inputs.push_back(b2bua::Input::Message { hop, bytes });
-        self.books.arriving = Some(self.handsets[seat].seat);
         self.agent_works();
         self.books.arriving = None;
     }
