@@ -43,6 +43,11 @@ impl Default for Limits {
     }
 }
 
+/// The longest session interval that is agreed to, in seconds. Whoever insists on a longer one (Min-SE in its request or 422,
+/// Session-Expires in its 2xx) is taken for a phone without session timers: nothing is agreed on with it, and we refresh by
+/// our own interval, so that a call with a phone that is gone ends.
+pub(crate) const SESSION_MAX_S: u32 = 86_400;
+
 /// Callees remembered because they want no preconditions; beyond it the oldest is forgotten, and its next call asks again.
 pub(crate) const UNWILLING_MAX: usize = 4096;
 /// How long such a callee is remembered.

@@ -29,6 +29,7 @@ use machine::Instant;
 use sip::message::{Builder, Message, Method, Name, Refresher, SessionExpires};
 
 use crate::config::SessionPolicy;
+use crate::limits::SESSION_MAX_S;
 
 /// The option tag.
 pub(crate) const TIMER: &str = "timer";
@@ -53,6 +54,8 @@ pub(crate) struct SessionTimer {
     min_se_s: u32,
     /// 422 answered with a longer interval.
     retries: u8,
+    /// The peer can agree to no interval that we could: none is asked for, and we refresh all the same.
+    aside: bool,
     /// The peer says that it takes UPDATE.
     takes_update: bool,
     state: State,
@@ -101,6 +104,21 @@ impl Heard {
             min_se_s: message.min_se().ok().flatten().unwrap_or(0),
         }
     }
+
+    /// True if its minimum is longer than any session may be.
+    fn is_too_long(self) -> bool {
+        self.min_se_s > SESSION_MAX_S
+    }
+
+    /// A request: whoever can agree to no interval that we could is as good as one without session timers.
+    fn asked(self) -> Self {
+        if self.is_too_long() { Self { supports: false, expires: None, min_se_s: 0 } } else { self }
+    }
+
+    /// The interval of a 2xx, if we can live with it.
+    fn granted(self) -> Option<SessionExpires> {
+        self.expires.filter(|expires| expires.interval_s <= SESSION_MAX_S)
+    }
 }
 
 impl Period {
@@ -126,6 +144,7 @@ impl SessionTimer {
             minimum_s,
             min_se_s: 0,
             retries: 0,
+            aside: false,
             takes_update: false,
             state: State::Idle,
         }
@@ -189,6 +208,7 @@ impl SessionTimer {
         match method {
             // Before the answer there is no session that an UPDATE could refresh.
             Method::Update if self.state == State::Idle => builder,
+            Method::Invite | Method::Update if self.aside => builder,
             Method::Invite | Method::Update => self.ask_interval(builder),
             Method::Ack
             | Method::Bye
@@ -235,9 +255,10 @@ impl SessionTimer {
     }
 
     fn on_accepted(&mut self, now: Instant, heard: Heard) {
-        let (interval_s, refresher) = match heard.expires {
+        let (interval_s, refresher) = match heard.granted() {
             Some(SessionExpires { interval_s, refresher }) => (interval_s, refresher),
             //= RFC 4028 §7.2: a peer that does not answer to it has no timer; we do what it does not.
+            None if self.aside => (self.interval_s, None),
             None => (self.asked().interval_s, None),
         };
         if self.state == State::Idle {
@@ -250,20 +271,21 @@ impl SessionTimer {
     /// The peer's 422 to an INVITE or UPDATE of ours. True: to be asked once more, with what [`SessionTimer::ask`]
     /// writes now.
     pub(crate) fn too_small(&mut self, response: &Message) -> bool {
-        self.is_on() && {
+        self.is_on() && !self.aside && {
             self.on_too_small(Heard::in_message(response).min_se_s);
             true
         }
     }
 
     //= RFC 4028 §7.3: once more with the minimum that the 422 names. One that names none that would help, or goes on
-    // naming others, is asked for no interval: that it cannot refuse.
+    // naming others, or one that is longer than any session may be, is asked for no interval: that it cannot refuse.
     fn on_too_small(&mut self, min_se_s: u32) {
         self.retries = self.retries.saturating_add(1);
-        if min_se_s > self.asked().interval_s && self.retries <= RETRIES_MAX {
+        let helps = min_se_s > self.asked().interval_s && min_se_s <= SESSION_MAX_S;
+        if helps && self.retries <= RETRIES_MAX {
             self.min_se_s = min_se_s;
         } else {
-            self.stop();
+            (self.aside, self.min_se_s) = (true, 0);
         }
     }
 
@@ -305,6 +327,8 @@ impl SessionTimer {
     }
 
     fn on_asked(&mut self, heard: Heard) -> Result<(), u32> {
+        self.aside = heard.is_too_long();
+        let heard = heard.asked();
         self.min_se_s = self.min_se_s.max(heard.min_se_s);
         match heard.expires {
             //= RFC 4028 §9: only who supports it can do something about a 422.
@@ -332,6 +356,7 @@ impl SessionTimer {
     }
 
     fn on_answer(&mut self, now: Instant, heard: Heard) -> Option<SessionExpires> {
+        let heard = heard.asked();
         let floor = heard.min_se_s.max(INTERVAL_MIN_S);
         //= RFC 4028 §9: what is asked for may be made shorter, never longer, and not below the minimum.
         let interval_s = match (heard.expires, self.period()) {

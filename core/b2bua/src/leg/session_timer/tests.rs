@@ -93,16 +93,35 @@ fn a_422_is_met_with_its_minimum_and_not_for_ever() {
     assert_eq!(timer.asked().interval_s, 3600);
     timer.on_too_small(3601);
     timer.on_too_small(3602);
-    assert!(timer.is_on());
+    assert!(!timer.aside);
     timer.on_too_small(3603);
-    assert!(!timer.is_on());
+    assert!(timer.aside);
 }
 
 #[test]
 fn a_422_that_names_nothing_longer_is_asked_for_nothing() {
     let mut timer = timer();
     timer.on_too_small(1800);
-    assert!(!timer.is_on());
+    assert!(timer.aside);
+}
+
+#[test]
+fn whoever_insists_on_more_than_a_day_is_refreshed_like_one_that_knows_no_timers() {
+    let long = SESSION_MAX_S + 1;
+    for (asked, minimum) in [("600 uac", long), ("", u32::MAX), ("4294967295", u32::MAX)] {
+        let (mut timer, heard) = (timer(), heard(true, asked, minimum));
+        assert_eq!(timer.on_asked(heard), Ok(()));
+        assert_eq!(timer.on_answer(NOW, heard), None, "nothing is agreed on");
+        assert_eq!((timer.aside, session(&timer).as_str()), (true, "we 1800"));
+    }
+    let mut timer = timer();
+    timer.on_accepted(NOW, heard(true, "4294967295 uas", 0));
+    assert_eq!(session(&timer), "we 1800");
+    timer.on_too_small(long);
+    timer.on_accepted(at(900), heard(true, "", 0));
+    assert_eq!((timer.aside, session(&timer).as_str()), (true, "we 2700"));
+    timer.on_accepted(at(900), heard(true, "86400 uas", 0));
+    assert_eq!(session(&timer), "peer 87300");
 }
 
 #[test]
