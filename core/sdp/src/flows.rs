@@ -53,7 +53,7 @@ fn read<'l>(
     session: &Session<'_>,
     Head { stream, transport, media, direction }: Head,
     mut fields: impl Iterator<Item = &'l [u8]>,
-    mut lines: Lines<'_>,
+    lines: Lines<'_>,
     found: &mut Flows,
 ) -> Result<(), Why> {
     let ports = Ports::parse(fields.next().unwrap_or_default())?;
@@ -78,6 +78,7 @@ fn read<'l>(
         rtcp: None,
         rtcp_mux: carrier.rtp && rtcp.mux,
         setup: Setup::Unsaid,
+        existing: false,
         ice: Ice::None,
     };
     if bundled {
@@ -93,11 +94,28 @@ fn read<'l>(
     }
     template.address = address?;
     if carrier.protocol == Protocol::Tcp {
-        let said = |line: Line<'_>| line.attribute("setup").and_then(Setup::from_word);
-        let setup = lines.find_map(said).or_else(|| session.session_lines().find_map(said));
-        template.setup = setup.unwrap_or(Setup::Unsaid);
+        let setup = |line: Line<'_>| line.attribute("setup").and_then(Setup::from_word);
+        template.setup = said(session, &lines, setup).unwrap_or(Setup::Unsaid);
+        //= RFC 4145 §5: unsaid is new.
+        let existing = |line: Line<'_>| line.attribute("connection").map(|word| word == b"existing");
+        template.existing = said(session, &lines, existing).unwrap_or(false);
     }
     unfold(template, ports, carrier, &rtcp, found)
+}
+
+/// What the lines of a stream say, or else those of the session.
+fn said<T>(session: &Session<'_>, lines: &Lines<'_>, of: impl Fn(Line<'_>) -> Option<T>) -> Option<T> {
+    lines.clone().find_map(&of).or_else(|| session.session_lines().find_map(&of))
+}
+
+/// The streams that a description turns off.
+//= RFC 3264 §6, §8.2: port 0; RFC 8843 §6: but not with `bundle-only`.
+pub fn turned_off(session: &Session<'_>) -> impl Iterator<Item = u16> {
+    (0..session.streams()).filter(|stream| {
+        let mut lines = session.stream_lines(*stream);
+        let is_zero = |line: Line<'_>| words(line.value).nth(1).and_then(port) == Some(0);
+        lines.next().is_some_and(is_zero) && !lines.any(|line| line.attribute("bundle-only").is_some())
+    })
 }
 
 /// Adds one flow per port pair of an m-line.

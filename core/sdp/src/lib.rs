@@ -21,7 +21,7 @@ mod rtcp;
 mod session;
 
 pub use error::{Error, Refusal, What, Why};
-pub use flows::{Flows, flows};
+pub use flows::{Flows, flows, turned_off};
 pub use line::{Line, Lines};
 pub use media::{Direction, Ice, Media, MediaFlow, Protocol, Rtcp, Setup};
 pub use patch::{Origin, Patch};

@@ -215,6 +215,8 @@ pub struct MediaFlow {
     pub rtcp_mux: bool,
     /// Who opens the connection, over TCP.
     pub setup: Setup,
+    /// Over TCP: `a=connection:existing`, the writer wants to go on with the connection there is (RFC 4145 §5).
+    pub existing: bool,
     /// What it is to ICE.
     pub ice: Ice,
 }
@@ -263,7 +265,9 @@ impl fmt::Display for MediaFlow {
             None => {}
         }
         write!(f, "{} {}", if self.rtcp_mux { " mux" } else { "" }, self.direction)?;
-        write!(f, "{}{}", self.setup.text(), self.ice.text())?;
+        f.write_str(self.setup.text())?;
+        f.write_str(if self.existing { " existing" } else { "" })?;
+        f.write_str(self.ice.text())?;
         if self.transport != self.stream {
             write!(f, " within stream {}", u32::from(self.transport) + 1)?;
         }

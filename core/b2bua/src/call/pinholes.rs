@@ -221,6 +221,10 @@ impl Call {
         session: &Session<'_>,
         meaning: Meaning,
     ) -> Prepared {
+        if matches!(meaning, Meaning::Offer) {
+            self.legs[by].turned_off = sdp::turned_off(session).collect();
+            self.legs[by.other()].turned_off.clear();
+        }
         let (ids, out) = (&mut ctx.shared.ids, &mut ctx.shared.requests);
         let step = match meaning {
             Meaning::Offer => self.ledger.offered(ctx.now, by, session, ids, out),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sip::dialog::Dialog;
 use sip::message::{Defect, Method, NameAddr};
 use sip::transport::{Hop, ListenerId};
+use smallvec::SmallVec;
 
 use super::hold::Hold;
 use super::invite::{Invite, Setup};
@@ -57,6 +58,7 @@ impl Call {
             tag,
             dialog: None,
             description: Description::new(&mut ctx.shared.rng),
+            turned_off: SmallVec::new(),
             session,
             session_wake: None,
             hides: None,

@@ -11,6 +11,8 @@ use crate::side::{Side, Sides};
 pub(super) fn agree(by: Side, offer: &Flows, answer: &Flows) -> Sides<Flows> {
     let mut offer = offer.clone();
     let mut answer = answer.clone();
+    //= RFC 3264 §6: what the offer has turned off stays off, whatever the answer says.
+    answer.retain(|flow| offer.iter().any(|offered| offered.stream == flow.stream));
     let is_simple = |flow: &MediaFlow| {
         flow.ice == Ice::None && flow.transport == flow.stream && flow.protocol == Protocol::Udp
     };
@@ -104,6 +106,23 @@ fn choose_opener(stream: u16, offer: &mut Flows, answer: &mut Flows) {
     for (flows, setup) in [(offer, setups.0), (answer, setups.1)] {
         let over_tcp = |flow: &&mut MediaFlow| flow.stream == stream && flow.protocol == Protocol::Tcp;
         flows.iter_mut().filter(over_tcp).for_each(|flow| flow.setup = setup);
+    }
+}
+
+/// Where both sides go on with the connection they have, it stays as it is, whatever their lines would say of a new one.
+//= RFC 4145 §5: `existing` in offer and answer; a new one is opened if either says so or nothing.
+pub(super) fn keep_connections(agreed: &mut Sides<Flows>, before: &Sides<Flows>) {
+    let tcp = |flows: &Flows, stream: u16| {
+        flows.iter().position(|flow| flow.stream == stream && flow.protocol == Protocol::Tcp)
+    };
+    for index in 0..agreed.a.len() {
+        let stream = agreed.a[index].stream;
+        let (Some(a), Some(b)) = (tcp(&agreed.a, stream), tcp(&agreed.b, stream)) else { continue };
+        let (Some(old_a), Some(old_b)) = (tcp(&before.a, stream), tcp(&before.b, stream)) else { continue };
+        if a == index && agreed.a[a].existing && agreed.b[b].existing {
+            agreed.a[a] = MediaFlow { direction: agreed.a[a].direction, ..before.a[old_a] };
+            agreed.b[b] = MediaFlow { direction: agreed.b[b].direction, ..before.b[old_b] };
+        }
     }
 }
 

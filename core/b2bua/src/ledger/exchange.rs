@@ -4,7 +4,7 @@ use machine::Instant;
 use sdp::{Direction, Flows, Ice, MediaFlow, Protocol, Refusal, Session, Setup, Why};
 use smallvec::SmallVec;
 
-use super::agree::{agree, counterparts};
+use super::agree::{agree, counterparts, keep_connections};
 use super::forks::Forks;
 use super::pinhole::Pinhole;
 use super::plan::{Pinholes, desired, from_networks, heard, is_supported, places};
@@ -317,6 +317,7 @@ impl Ledger {
     /// unspecified address is silent at the place where it was before.
     fn agree(&self, by: Side, offer: &Flows, answer: &Flows) -> Sides<Flows> {
         let mut agreed = agree(by, offer, answer);
+        keep_connections(&mut agreed, &self.agreed);
         if self.terms.hold == OnHold::Keep {
             return agreed;
         }

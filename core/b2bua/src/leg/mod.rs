@@ -15,6 +15,7 @@ use sdp::Session;
 use sip::dialog::Dialog;
 use sip::message::{Builder, Message, Method, Name, Uri};
 use sip::transport::{Hop, Protocol};
+use smallvec::SmallVec;
 
 use crate::config::{Config, PreconditionType, RealmId};
 use crate::leg::carried::Carried;
@@ -37,6 +38,8 @@ pub(crate) struct Leg {
     pub(crate) dialog: Option<Dialog>,
     /// What the peer has been told about media.
     pub(crate) description: Description,
+    /// Streams that the peer's own offer has turned off: no answer to it turns them on.
+    pub(crate) turned_off: Streams,
     /// How long the session lives without a refresh.
     pub(crate) session: SessionTimer,
     /// Runs until the session is refreshed or ends.
@@ -44,6 +47,9 @@ pub(crate) struct Leg {
     /// A type of precondition that the other peer has been asked for by us: this one sees nothing of it.
     pub(crate) hides: Option<PreconditionType>,
 }
+
+/// Streams, by position of their m-lines.
+type Streams = SmallVec<[u16; 4]>;
 
 /// Whether a description may travel with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,10 +134,21 @@ impl Leg {
             None if sdp == Sdp::Answers => text::confirmed(session),
             None => None,
         };
-        match other.as_deref().map(Session::parse) {
-            Some(Ok(session)) => self.description.write(&session, address),
-            Some(Err(_)) | None => self.description.write(session, address),
-        }
+        let other = other.as_deref().and_then(|text| Session::parse(text).ok());
+        let session = other.as_ref().unwrap_or(session);
+        let silenced = self.without_turned_off(session);
+        let silenced = silenced.as_deref().and_then(|text| Session::parse(text).ok());
+        self.description.write(silenced.as_ref().unwrap_or(session), address)
+    }
+
+    //= RFC 3264 §6: a stream that is offered with port 0 has port 0 in the answer. One that has another is corrected: nothing
+    // was opened for it, and nobody has to lose the call for it.
+    fn without_turned_off(&self, session: &Session<'_>) -> Option<Vec<u8>> {
+        let off: Streams =
+            if self.turned_off.is_empty() { Streams::new() } else { sdp::turned_off(session).collect() };
+        let mut on = self.turned_off.iter().filter(|stream| !off.contains(stream)).peekable();
+        on.peek()?;
+        Some(on.fold(session.patch(), |patch, stream| patch.port(*stream, 0)).finish())
     }
 
     /// Adds the description that goes with a refusal because of a precondition (RFC 3312 §8): neither offer nor answer.
