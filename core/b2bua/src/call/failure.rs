@@ -1,7 +1,7 @@
 //! INVITEs that fail: by the peer's final failure, by silence, or because we refuse to pass something on.
 
 use sip::endpoint::ClientFailure;
-use sip::message::{Builder, Message, Method};
+use sip::message::{Builder, Message, Method, Name};
 
 use super::Call;
 use super::early::Pair;
@@ -43,15 +43,15 @@ impl Call {
         if initial {
             return self.on_target_failed(ctx, Failure::Heard(message));
         }
-        self.relay_failure(ctx, &message);
+        self.relay_failure(ctx, &message, &[]);
         self.abandon_invite(ctx);
         if message.status() == 481 {
             self.on_peer_gone(ctx, from.other());
         }
     }
 
-    /// The callee's failure goes on at once; what was held is of no use any more.
-    fn relay_failure(&mut self, ctx: &mut Context<'_>, message: &Message) -> u16 {
+    /// The callee's failure goes on at once, with the challenges of others; what was held is of no use any more.
+    fn relay_failure(&mut self, ctx: &mut Context<'_>, message: &Message, challenges: &[Message]) -> u16 {
         let Some(invite) = self.invite.as_deref_mut() else { return 0 };
         let from = invite.from;
         let Some((key, request)) = invite.server.take_proceeding() else { return 0 };
@@ -67,6 +67,9 @@ impl Call {
         let builder = Builder::response_to(&request, status, &words, Some(leg.tag.text().as_str()));
         let builder = self.session_id.write(builder, from);
         let (builder, _) = leg.carry(ctx.config, builder, carried, Sdp::Stays);
+        let builder = challenges.iter().fold(builder, |builder, other| {
+            builder.copy(other, Name::WwwAuthenticate).copy(other, Name::ProxyAuthenticate)
+        });
         ctx.shared.servers.remove(&key);
         ctx.respond(self.to(from), key, builder, Sip::new(&Method::Invite, status));
         status
@@ -109,9 +112,10 @@ impl Call {
 
     /// The call fails with the best failure of all who were called, the last of which is this.
     pub(super) fn fail_with(&mut self, ctx: &mut Context<'_>, last: Failure) {
-        match self.best_failure().unwrap_or(last) {
+        let (best, challenges) = self.best_failure().unwrap_or((last, Vec::new()));
+        match best {
             Failure::Heard(message) => {
-                let status = self.relay_failure(ctx, &message);
+                let status = self.relay_failure(ctx, &message, &challenges);
                 self.end(ctx, End::quiet(Cause::Refused(status)));
             }
             Failure::Silent(verdict) => {
@@ -119,6 +123,21 @@ impl Call {
                 self.end(ctx, End::refused(&verdict));
             }
         }
+    }
+
+    /// Whoever is called rings for too long: somebody else is called, or the caller is told.
+    fn on_target_rings_on(&mut self, ctx: &mut Context<'_>, verdict: Verdict) {
+        if self.has_another() {
+            self.leave_behind(ctx, verdict.reason());
+            return self.on_target_failed(ctx, Failure::Silent(verdict));
+        }
+        self.note_failure(verdict.clone());
+        if let Some((Failure::Heard(message), challenges)) = self.best_failure() {
+            let status = self.relay_failure(ctx, &message, &challenges);
+            let reason = Some(verdict.reason());
+            return self.end(ctx, End { reason, ..End::quiet(Cause::Refused(status)) });
+        }
+        self.cut(ctx, Cut { cause: Cause::Refused(408), verdict });
     }
 
     //= RFC 3261 §16.8: timer C without a final response: CANCEL after a provisional one, and 408 upstream.
@@ -134,7 +153,7 @@ impl Call {
         let initial = invite.is_initial();
         let verdict = Verdict::plain(408, "no final response");
         if initial {
-            return self.cut(ctx, Cut { cause: Cause::Refused(408), verdict });
+            return self.on_target_rings_on(ctx, verdict);
         }
         self.fail_invite(ctx, &verdict);
         self.cancel_client(ctx, Some(verdict.reason()), None);

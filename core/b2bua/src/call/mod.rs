@@ -12,6 +12,7 @@
 
 mod ack;
 mod answer;
+mod behind;
 mod bye;
 mod cancel;
 mod early;
@@ -60,6 +61,7 @@ use crate::leg::session_id::SessionId;
 use crate::named::OtherLeg;
 use crate::side::{Side, Sides};
 
+use behind::Behind;
 use ending::Ending;
 use hold::Hold;
 use invite::Invite;
@@ -90,6 +92,8 @@ pub(crate) struct Call {
     /// Requests of our own under way.
     own: Vec<OwnRequest>,
     ending: Option<Box<Ending>>,
+    /// INVITEs that were cancelled because somebody else is called instead.
+    behind: Vec<Behind>,
     from: Box<str>,
     to: Box<str>,
     started: Instant,
@@ -160,6 +164,9 @@ impl Call {
         if self.invite.as_ref().is_some_and(|invite| invite.client.key() == Some(key)) {
             return self.on_invite_response(ctx, key, message);
         }
+        if self.is_behind(key) {
+            return self.on_response_behind(ctx, key, &message);
+        }
         if let Some(from) = self.bye_side(key) {
             self.received(ctx, from, &message);
             return self.on_bye_response(ctx, from, Some(message));
@@ -176,6 +183,9 @@ impl Call {
     pub(crate) fn on_client_failed(&mut self, ctx: &mut Context<'_>, key: ClientKey, why: ClientFailure) {
         if self.invite.as_ref().is_some_and(|invite| invite.client.key() == Some(key)) {
             return self.on_invite_unanswered(ctx, why);
+        }
+        if self.is_behind(key) {
+            return self.drop_behind(key);
         }
         if let Some(side) = self.bye_side(key) {
             return self.on_bye_response(ctx, side, None);
@@ -233,6 +243,7 @@ impl Call {
             ctx.shared.tags.remove(&self.legs[side].tag);
         }
         ctx.shared.forget_rules(self.id, self.rules.drain(..));
+        self.forget_behind(ctx);
         ctx.stop(&mut self.ledger_timer);
         ctx.event(Event::Ended { call: self.id });
     }

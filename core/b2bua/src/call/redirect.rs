@@ -37,6 +37,8 @@ pub(super) struct Redirected {
     current: Contact,
     /// The best of the failures so far.
     best: Option<Failure>,
+    /// Those beside it that ask for credentials.
+    challenges: Vec<Message>,
 }
 
 /// Somebody to call instead.
@@ -63,6 +65,14 @@ impl Failure {
         match self {
             Self::Heard(message) => message.status(),
             Self::Silent(verdict) => verdict.code,
+        }
+    }
+
+    /// The message, if it asks for credentials.
+    fn challenge(self) -> Option<Message> {
+        match self {
+            Self::Heard(message) if matches!(message.status(), 401 | 407) => Some(message),
+            Self::Heard(_) | Self::Silent(_) => None,
         }
     }
 
@@ -106,9 +116,9 @@ impl Redirected {
     }
 
     fn note(&mut self, failure: Failure) {
-        if self.best.as_ref().is_none_or(|best| failure.rank() < best.rank()) {
-            self.best = Some(failure);
-        }
+        let is_better = self.best.as_ref().is_none_or(|best| failure.rank() < best.rank());
+        let other = if is_better { self.best.replace(failure) } else { Some(failure) };
+        self.challenges.extend(other.and_then(Failure::challenge));
     }
 }
 
@@ -134,8 +144,13 @@ impl Call {
         if setup.redirected.is_none() {
             let Some(first) = contacts.first().cloned() else { return false };
             let called = setup.request_uri(ctx.config, request).into();
-            let redirected =
-                Redirected { targets: vec![called], left: VecDeque::new(), current: first, best: None };
+            let redirected = Redirected {
+                targets: vec![called],
+                left: VecDeque::new(),
+                current: first,
+                best: None,
+                challenges: Vec::new(),
+            };
             setup.redirected = Some(Box::new(redirected));
         }
         let Some(redirected) = &mut setup.redirected else { return false };
@@ -188,15 +203,28 @@ impl Call {
         self.invite.as_deref_mut()?.setup.as_deref_mut()?.redirected.as_deref_mut()
     }
 
-    fn note_failure(&mut self, verdict: Verdict) {
+    pub(super) fn note_failure(&mut self, verdict: Verdict) {
         if let Some(redirected) = self.redirected() {
             redirected.note(Failure::Silent(verdict));
         }
     }
 
-    /// The best failure of all targets; `None` if there was only one.
-    pub(super) fn best_failure(&mut self) -> Option<Failure> {
-        self.redirected()?.best.take()
+    /// True if somebody else may be called in place of who is being called.
+    pub(super) fn has_another(&self) -> bool {
+        let setup = self.setup().filter(|setup| !has_agreed(setup));
+        setup.and_then(|setup| setup.redirected.as_deref()).is_some_and(|all| !all.left.is_empty())
+    }
+
+    /// The best failure of all targets, with every challenge beside it if it is one; `None` if there was only one.
+    //= RFC 3261 §16.7 step 7: the caller answers all challenges at once, or hears of the next each time.
+    pub(super) fn best_failure(&mut self) -> Option<(Failure, Vec<Message>)> {
+        let redirected = self.redirected()?;
+        let best = redirected.best.take()?;
+        let challenges = match matches!(best.status(), 401 | 407) {
+            true => std::mem::take(&mut redirected.challenges),
+            false => Vec::new(),
+        };
+        Some((best, challenges))
     }
 
     /// The early dialogs of a target that has failed are gone, and what was on the way from it.

@@ -94,6 +94,7 @@ impl Call {
             to,
             started: ctx.now,
             established: None,
+            behind: Vec::new(),
             owed: None,
             media: None,
         }
