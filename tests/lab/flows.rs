@@ -1,30 +1,35 @@
 //! The flows of `tests/flows` once more, on the real kernel: the same steps as datagrams to the real program, the same messages
-//! back, and after each step exactly the rules that the flow says, in the middlebox and in its table.
+//! and requests back, and after each step exactly the rules that the flow has granted, in the middlebox and in its table.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use ::flows::Script;
-use ::flows::kernel::{Move, configuration, is_remembered, moves};
+use ::flows::kernel::{configuration, obstacle};
+use ::flows::settings::Settings;
+use midcom::Capabilities;
 
+use crate::play::play;
 use crate::stage::Stage;
 use crate::world::{Named, Outcome, World, net};
 
+/// How many networks play at the same time.
+const SHARES: usize = 2;
 /// Fewer would mean that most of the proof has got lost on the way.
-const FLOWS_MIN: usize = 120;
+const FLOWS_MIN: usize = 550;
 
 pub(crate) fn trials() -> Vec<Named> {
     vec![("flows: each that a real firewall can play", every_flow)]
 }
 
-/// Flows that share a configuration, by that.
-type Groups = BTreeMap<String, Vec<Flow>>;
+/// Flows that share a configuration and what the middlebox says of itself, by both.
+type Groups = BTreeMap<(String, String), (Capabilities, Vec<Flow>)>;
+type Group = ((String, String), (Capabilities, Vec<Flow>));
 
 struct Flow {
     name: String,
     script: Script,
-    moves: Vec<Move>,
 }
 
 fn every_flow() -> Outcome {
@@ -33,17 +38,24 @@ fn every_flow() -> Outcome {
     read(&root, &root, &mut groups)?;
     let only = std::env::var("LAB_FLOW").ok();
     let wanted = |flow: &Flow| only.as_ref().is_none_or(|only| flow.name.contains(only.as_str()));
-    groups.values_mut().for_each(|flows| flows.retain(wanted));
-    groups.retain(|_, flows| !flows.is_empty());
-    let count: usize = groups.values().map(Vec::len).sum();
+    groups.values_mut().for_each(|(_, flows)| flows.retain(wanted));
+    groups.retain(|_, (_, flows)| !flows.is_empty());
+    let count: usize = groups.values().map(|(_, flows)| flows.len()).sum();
     if only.is_none() && count < FLOWS_MIN {
         return Err(format!("only {count} flows can be played").into());
     }
     let mut wrong = Vec::new();
-    let groups: Vec<_> = groups.into_iter().collect();
+    let mut shares: Vec<Vec<Group>> = (0..SHARES).map(|_| Vec::new()).collect();
+    let mut groups: Vec<Group> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, (_, flows))| std::cmp::Reverse(flows.len()));
+    for group in groups {
+        let size = |share: &Vec<Group>| share.iter().map(|(_, (_, flows))| flows.len() + 3).sum::<usize>();
+        if let Some(least) = shares.iter_mut().min_by_key(|share| size(share)) {
+            least.push(group);
+        }
+    }
     std::thread::scope(|scope| {
-        let some = groups.chunks(groups.len().div_ceil(2).max(1));
-        let playing: Vec<_> = some.map(|some| scope.spawn(move || play_groups(some))).collect();
+        let playing: Vec<_> = shares.iter().map(|share| scope.spawn(move || play_share(share))).collect();
         for play in playing {
             wrong.extend(play.join().unwrap_or_else(|_| vec!["a thread panicked".to_owned()]));
         }
@@ -54,39 +66,63 @@ fn every_flow() -> Outcome {
     }
 }
 
-fn play_groups(groups: &[(String, Vec<Flow>)]) -> Vec<String> {
-    let play = |(config, flows): &(String, Vec<Flow>)| {
-        play_group(config, flows).unwrap_or_else(|error| vec![format!("{error}\nwith\n{config}")])
-    };
-    groups.iter().flat_map(play).collect()
+/// Plays groups one after the other in one network and gives what went wrong.
+fn play_share(groups: &[Group]) -> Vec<String> {
+    let played = network().map(|world| {
+        let mut wrong = Vec::new();
+        for ((config, _), (capabilities, flows)) in groups {
+            if let Err(error) = play_group(&world, config, *capabilities, flows, &mut wrong) {
+                wrong.push(error.to_string());
+            }
+        }
+        wrong
+    });
+    played.unwrap_or_else(|error| vec![error.to_string()])
 }
 
-/// Plays the flows of one configuration one after the other and gives what went wrong.
-fn play_group(config: &str, flows: &[Flow]) -> io::Result<Vec<String>> {
+/// The addresses of the flows in the lab's network.
+fn network() -> io::Result<World> {
     let world = World::new()?;
-    let outside = ["192.0.2.10/32", "192.0.2.11/32"];
-    for address in outside {
+    for address in ["192.0.2.10/32", "192.0.2.11/32"] {
         world.outside.address("eth0", net(address)?)?;
         world.command(&world.firewall, "ip", &["route", "add", address, "dev", "outside0"])?;
     }
-    world.inside.address("eth0", net("10.0.0.5/24")?)?;
+    for address in ["10.0.0.5/24", "10.0.0.6/24"] {
+        world.inside.address("eth0", net(address)?)?;
+    }
     world.firewall.address("inside0", net("10.0.0.1/24")?)?;
     world.firewall.address("outside0", net("203.0.113.1/32")?)?;
     world.command(&world.outside, "ip", &["route", "add", "203.0.113.1/32", "via", "198.51.100.1"])?;
-    let mut stage = Stage::new(&world, config)?;
-    let mut wrong = Vec::new();
+    Ok(world)
+}
+
+/// Plays the flows of one configuration one after the other.
+fn play_group(
+    world: &World,
+    config: &str,
+    capabilities: Capabilities,
+    flows: &[Flow],
+    wrong: &mut Vec<String>,
+) -> io::Result<()> {
+    let mut stage: Option<Stage<'_>> = None;
     for flow in flows {
-        if let Err(error) = stage.play(&flow.script, &flow.moves) {
+        let playing = match stage.take() {
+            Some(stage) => stage,
+            None => Stage::new(world, config, capabilities)
+                .map_err(|error| io::Error::other(format!("{error}\nwith\n{config}")))?,
+        };
+        let playing = stage.insert(playing);
+        let played = play(playing, &flow.script);
+        let rested = if playing.is_stopping { Ok(()) } else { playing.rest() };
+        let is_over = playing.is_stopping || played.is_err() || rested.is_err();
+        if let Err(error) = played.and(rested) {
             wrong.push(format!("{}: {error}", flow.name));
         }
-        if is_remembered(&flow.script) {
-            drop(stage);
-            stage = Stage::new(&world, config)?;
-        } else {
-            stage.clear().map_err(|error| io::Error::other(format!("after {}: {error}", flow.name)))?;
+        if is_over {
+            stage = None;
         }
     }
-    Ok(wrong)
+    Ok(())
 }
 
 fn read(root: &Path, folder: &Path, groups: &mut Groups) -> Result<(), String> {
@@ -102,8 +138,11 @@ fn read(root: &Path, folder: &Path, groups: &mut Groups) -> Result<(), String> {
         } else if path.extension().is_some_and(|extension| extension == "flow") {
             let script = Script::parse(&std::fs::read_to_string(&path).map_err(say)?)?;
             let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
-            if let (Ok(config), Ok(moves)) = (configuration(&script), moves(&script)) {
-                groups.entry(config).or_default().push(Flow { name, script, moves });
+            if obstacle(&name, &script).is_none() {
+                let capabilities = Settings::new(&script.settings)?.capabilities()?;
+                let key = (configuration(&script)?, format!("{capabilities:?}"));
+                let group = groups.entry(key).or_insert_with(|| (capabilities, Vec::new()));
+                group.1.push(Flow { name, script });
             }
         }
     }

@@ -194,6 +194,29 @@ impl World {
         postern.wait_for("calls are possible", || postern.is_up())?;
         Ok(postern)
     }
+
+    /// Starts one half alone, with this configuration and what else `prepare` wants of it. Nothing is waited for.
+    pub(crate) fn half(
+        &self,
+        name: &str,
+        config: &str,
+        prepare: impl FnOnce(&mut Command),
+    ) -> io::Result<Postern<'_>> {
+        let file = self.folder.join(format!("{name}.toml"));
+        let folder = self.folder.join("run");
+        fs::write(
+            &file,
+            format!("run-dir = {:?}\nuser = \"nobody\"\n{config}", folder.display().to_string()),
+        )?;
+        let log = self.folder.join(format!("{name}.log"));
+        let output = fs::File::create(&log)?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
+        command.args([name, "--config"]).arg(&file);
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        prepare(&mut command);
+        let child = self.firewall.spawn(&mut command)?;
+        Ok(Postern { world: self, child, file, log })
+    }
 }
 
 impl Drop for World {

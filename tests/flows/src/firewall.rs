@@ -123,7 +123,8 @@ impl Firewall {
 }
 
 /// The refusals a flow can name: the negative replies of RFC 4540 §6 by their meaning, and what no reply is.
-pub(crate) fn failure(name: &str) -> Option<Failure> {
+#[must_use]
+pub fn failure(name: &str) -> Option<Failure> {
     NAMES.iter().find(|(known, _)| *known == name).map(|(_, failure)| *failure)
 }
 

@@ -1,8 +1,9 @@
 //! `docs/flows.md`: every flow with the section it plays, made from the comments the flows begin with.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::kernel::{configuration, moves};
+use crate::kernel::obstacle;
 use crate::script::Script;
 
 const HEAD: &str = "\
@@ -11,17 +12,19 @@ const HEAD: &str = "\
 <!-- Generated from the flows: UPDATE_DOCS=1 cargo test -p postern-flows -->
 
 Each line is a text file below `tests/flows` that says who sends what and what must leave. Sections of [calls.md](calls.md)
-and [pinholes.md](pinholes.md) are those of the normative pages beside this one. Those with a K are played a second time by the lab,
-as datagrams to the real program and with every rule compared in the real kernel; the others need what only the machine alone can show: a middlebox
-that refuses without a reason, time that jumps, numbers drawn by lot.
+and [pinholes.md](pinholes.md) are those of the normative pages beside this one. Those with a K are played a second time by the lab, against
+the real program and a real kernel: each step a datagram or a SIMCO message, each answer and each question of the agent compared, and after each
+step every rule in the middlebox and its nftables table. The lab stands between agent and middlebox: what a flow grants the real middlebox
+grants, what it refuses the lab refuses; and the agent's clock goes when the flow says so. The others need what only the machine alone can show; the last
+section says what.
 ";
 
 /// The page, for the paths below `tests/flows` and the texts of all flows, in order.
 #[must_use]
-pub fn page<'f>(flows: impl Iterator<Item = (&'f str, &'f str)>) -> String {
+pub fn page<'f>(flows: impl Iterator<Item = (&'f str, &'f str)> + Clone) -> String {
     let mut page = String::from(HEAD);
     let mut folder = "";
-    for (path, text) in flows {
+    for (path, text) in flows.clone() {
         let (here, name) = path.rsplit_once('/').unwrap_or(("", path));
         if here != folder {
             folder = here;
@@ -32,7 +35,7 @@ pub fn page<'f>(flows: impl Iterator<Item = (&'f str, &'f str)>) -> String {
         let comment = comment(text);
         let (section, what) = split(&comment);
         let name = name.trim_end_matches(".flow");
-        let kernel = if is_for_the_kernel(text) { "K" } else { "" };
+        let kernel = if is_for_the_kernel(path, text) { "K" } else { "" };
         let _written = writeln!(
             page,
             "| {} | [{name}](../tests/flows/{path}) | {kernel} | {} |",
@@ -40,11 +43,26 @@ pub fn page<'f>(flows: impl Iterator<Item = (&'f str, &'f str)>) -> String {
             cell(what)
         );
     }
+    alone(&mut page, flows);
     page
 }
 
-fn is_for_the_kernel(text: &str) -> bool {
-    Script::parse(text).is_ok_and(|script| moves(&script).is_ok() && configuration(&script).is_ok())
+/// Why some cannot be played on a kernel.
+fn alone<'f>(page: &mut String, flows: impl Iterator<Item = (&'f str, &'f str)>) {
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (path, text) in flows {
+        if let Some(why) = Script::parse(text).ok().and_then(|script| obstacle(path, &script)) {
+            reasons.entry(why).or_default().push(path.trim_end_matches(".flow"));
+        }
+    }
+    page.push_str("\n## Without a K\n\n| why | flows |\n|---|---|\n");
+    for (why, paths) in reasons {
+        let _written = writeln!(page, "| {why} | {} |", paths.join(", "));
+    }
+}
+
+fn is_for_the_kernel(path: &str, text: &str) -> bool {
+    Script::parse(text).is_ok_and(|script| obstacle(path, &script).is_none())
 }
 
 /// The lines a flow begins with, as one.

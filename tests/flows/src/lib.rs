@@ -27,6 +27,7 @@ pub mod world;
 
 use std::fmt::Write;
 
+pub use firewall::failure;
 pub use script::{Line, Script, Step};
 use world::World;
 

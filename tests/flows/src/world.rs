@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use b2bua::{B2bua, CallId, Event, Input, LookupId, Output};
+use bytes::Bytes;
 use machine::{Instant, Machine, Outbox, Rng};
 use midcom::{AgentEvent, Capabilities, DownReason, Failure, Lifetime, MiddleboxId, Notification, Prid};
 use sip::transport::{Hop, ListenerId, Protocol};
@@ -47,6 +48,8 @@ pub struct World {
     lookups: Vec<LookupId>,
     show: Vec<String>,
     outputs: Vec<String>,
+    /// The messages among them, as they were sent, each with the letter of its phone.
+    messages: Vec<(char, Bytes)>,
     /// Open questions of all middleboxes, oldest first.
     asked: Vec<usize>,
     /// How many ghost rings there were, and how many were prevented.
@@ -82,6 +85,7 @@ impl World {
             lookups: Vec::new(),
             show: show.filter(|name| !name.is_empty()).collect(),
             outputs: Vec::new(),
+            messages: Vec::new(),
             asked: Vec::new(),
             ghosts: (0, 0),
         };
@@ -93,6 +97,13 @@ impl World {
         Ok(world)
     }
 
+    /// The same world in another run: its phones name their calls anew.
+    #[must_use]
+    pub fn of_run(self, number: usize) -> Self {
+        let phones = self.phones.map(|(phone, inside)| (phone.of_run(number), inside));
+        Self { phones, ..self }
+    }
+
     /// The machine that is played against.
     #[must_use]
     pub fn b2bua(&self) -> &B2bua {
@@ -102,6 +113,23 @@ impl World {
     /// What has left since the last time.
     pub fn take_outputs(&mut self) -> Vec<String> {
         std::mem::take(&mut self.outputs)
+    }
+
+    /// True if something has left since the last time.
+    #[must_use]
+    pub fn has_outputs(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
+    /// The messages among them, as they were sent: to whom, and the octets.
+    pub fn take_messages(&mut self) -> Vec<(char, Bytes)> {
+        std::mem::take(&mut self.messages)
+    }
+
+    /// The time in this world.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
     }
 
     /// Lets a step happen.
@@ -119,7 +147,7 @@ impl World {
                 self.handle_from(number, bytes);
             }
             Step::Received(_) => {}
-            Step::Passes(time) => self.pass(self.now + *time),
+            Step::Passes(time) => self.pass_until(self.now + *time),
             Step::Holds(what) => self.check(what)?,
         }
         Ok(())
@@ -136,7 +164,7 @@ impl World {
         Hop { listener, protocol: Protocol::Udp, remote: phone.address, connection: None }
     }
 
-    fn handle_from(&mut self, number: usize, bytes: bytes::Bytes) {
+    fn handle_from(&mut self, number: usize, bytes: Bytes) {
         let hop = self.hop(number);
         self.handle(Input::Message { hop, bytes });
     }
@@ -202,12 +230,13 @@ impl World {
         self.ghosts.1 += usize::from(matches!(event, Event::GhostRingPrevented { .. }));
     }
 
-    fn transmit(&mut self, hop: Hop, bytes: &bytes::Bytes) {
+    fn transmit(&mut self, hop: Hop, bytes: &Bytes) {
         let Some(number) = self.phones.iter().position(|(phone, _)| phone.address == hop.remote) else {
             self.outputs.push(format!("? < {} {}", hop.remote, render::sip(bytes, &self.show)));
             return;
         };
         let phone = &mut self.phones[number].0;
+        self.messages.push((phone.letter(), bytes.clone()));
         let (letter, ack) = (phone.letter(), phone.receive(bytes));
         let text = self.named(render::sip(bytes, &self.show));
         self.outputs.push(format!("{letter} < {text}"));
@@ -322,15 +351,26 @@ impl World {
         Ok(())
     }
 
-    fn pass(&mut self, until: Instant) {
+    fn pass_until(&mut self, until: Instant) {
         for _ in 0..ROUNDS_MAX {
-            let Some((at, _)) = self.b2bua.next_timeout().filter(|(at, _)| *at <= until) else { break };
-            self.now = self.now.max(at);
-            let mut out = Outbox::new();
-            self.b2bua.handle_timeout(self.now, &mut out);
-            self.carry_out(out);
+            if !self.pass(until) {
+                return;
+            }
         }
         self.now = until;
+    }
+
+    /// Lets time pass to the next timer, if one runs out until then, or else until then. True if there was one.
+    pub fn pass(&mut self, until: Instant) -> bool {
+        let Some((at, _)) = self.b2bua.next_timeout().filter(|(at, _)| *at <= until) else {
+            self.now = until;
+            return false;
+        };
+        self.now = self.now.max(at);
+        let mut out = Outbox::new();
+        self.b2bua.handle_timeout(self.now, &mut out);
+        self.carry_out(out);
+        true
     }
 
     /// Where no call is left, lets time pass until nothing can be under way any more.
@@ -341,7 +381,7 @@ impl World {
         if self.b2bua.calls().next().is_some() {
             return Ok(());
         }
-        self.pass(self.now + REST);
+        self.pass_until(self.now + REST);
         match self.b2bua.next_timeout() {
             Some((_, what)) => Err(format!("no call is left, but a timer: {what}")),
             None => Ok(()),
