@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use netns::Host;
+
 use crate::raw::{Wire, header, sdp};
 use crate::world::{INSIDE, World};
 
@@ -19,12 +21,17 @@ pub(crate) struct Callee {
 impl Callee {
     /// Answers the first INVITE with media at this port.
     pub(crate) fn start(world: &World, port: u16) -> io::Result<Self> {
-        let wire = Wire::bind(&world.inside, &format!("{INSIDE}:5060"))?;
+        Self::at(&world.inside, &format!("{INSIDE}:5060"), (INSIDE, port))
+    }
+
+    /// The same on another host, with media somewhere else than SIP.
+    pub(crate) fn at(host: &Host, address: &str, media: (&'static str, u16)) -> io::Result<Self> {
+        let wire = Wire::bind(host, address)?;
         wire.socket.set_read_timeout(Some(Duration::from_millis(50)))?;
         let (asked, stop) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let thread = thread::spawn({
             let (asked, stop) = (Arc::clone(&asked), Arc::clone(&stop));
-            move || serve(&wire, port, &asked, &stop)
+            move || serve(&wire, media, &asked, &stop)
         });
         Ok(Self { asked, stop, thread: Some(thread) })
     }
@@ -44,7 +51,7 @@ impl Drop for Callee {
     }
 }
 
-fn serve(wire: &Wire, port: u16, asked: &Mutex<Vec<String>>, stop: &AtomicBool) {
+fn serve(wire: &Wire, media: (&str, u16), asked: &Mutex<Vec<String>>, stop: &AtomicBool) {
     let mut buffer = vec![0; 65_535];
     let (mut busy, mut branches) = (false, Vec::new());
     while !stop.load(Ordering::Relaxed) {
@@ -60,9 +67,9 @@ fn serve(wire: &Wire, port: u16, asked: &Mutex<Vec<String>>, stop: &AtomicBool) 
         }
         branches.push((method.clone(), branch));
         let response = match method.as_str() {
-            "INVITE" if busy => answer(&request, "486 Busy Here", ""),
-            "INVITE" => answer(&request, "200 OK", &sdp(INSIDE, port)),
-            _ => answer(&request, "200 OK", ""),
+            "INVITE" if busy => answer(wire, &request, "486 Busy Here", ""),
+            "INVITE" => answer(wire, &request, "200 OK", &sdp(media.0, media.1)),
+            _ => answer(wire, &request, "200 OK", ""),
         };
         busy |= method == "INVITE";
         asked.lock().unwrap_or_else(PoisonError::into_inner).push(method);
@@ -70,7 +77,7 @@ fn serve(wire: &Wire, port: u16, asked: &Mutex<Vec<String>>, stop: &AtomicBool) 
     }
 }
 
-fn answer(request: &str, status: &str, body: &str) -> String {
+fn answer(wire: &Wire, request: &str, status: &str, body: &str) -> String {
     let mut text = format!("SIP/2.0 {status}\r\n");
     for line in request.split("\r\n").take_while(|line| !line.is_empty()) {
         if ["Via: ", "From: ", "Call-ID: ", "CSeq: ", "Record-Route: "]
@@ -85,7 +92,8 @@ fn answer(request: &str, status: &str, body: &str) -> String {
     }
     let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
     text.push_str(&format!(
-        "Contact: <sip:bob@{INSIDE}:5060>\r\n{kind}Content-Length: {}\r\n\r\n{body}",
+        "Contact: <sip:bob@{}>\r\n{kind}Content-Length: {}\r\n\r\n{body}",
+        wire.local,
         body.len()
     ));
     text

@@ -17,6 +17,7 @@ mod hostile_simco;
 mod hostile_sip;
 mod line;
 mod linphone;
+mod local;
 mod meddlers;
 mod media;
 mod neighbours;
@@ -72,6 +73,7 @@ fn main() {
     trials.extend(two_firewalls::trials());
     trials.extend(meddlers::trials());
     trials.extend(neighbours::trials());
+    trials.extend(local::trials());
     trials.extend(hostile_host::trials());
     trials.extend(demo::trials());
     let trials = trials.into_iter().map(|(name, run)| Trial::test(name, run)).collect();

@@ -45,6 +45,8 @@ pub struct GateConfig {
     pub mark: Mark,
     /// See [`Mode`].
     pub mode: Mode,
+    /// Whether phones or a PBX live on this very host: what it sends itself passes the same entries and the same drops.
+    pub local: bool,
     /// How many entries each set may hold; the next one is refused as [`middlebox::EngineFailure::Full`].
     pub entries_max: u32,
 }
@@ -53,6 +55,6 @@ impl GateConfig {
     /// The usual gate for these realms: default mark, room for a million entries per set.
     #[must_use]
     pub fn new(realms: Realms) -> Self {
-        Self { realms, mark: Mark::default(), mode: Mode::Enforce, entries_max: 1 << 20 }
+        Self { realms, mark: Mark::default(), mode: Mode::Enforce, local: false, entries_max: 1 << 20 }
     }
 }

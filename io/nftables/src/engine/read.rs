@@ -8,7 +8,7 @@ use middlebox::{Counter, Entry, Key};
 use super::TABLE;
 use super::element::{self, Life};
 use crate::netlink::{Message, Socket, be64, text, uapi};
-use crate::ruleset::{OPEN, SetId, UDP_PACKETS};
+use crate::ruleset::{OPEN, OWN_UDP_PACKETS, SetId, UDP_PACKETS};
 
 /// Keys per question: their answers must fit in the smallest receive buffer, where each takes about a kilobyte.
 const KEYS_PER_QUESTION: usize = 100;
@@ -93,7 +93,7 @@ pub(super) fn traffic(socket: &mut Socket) -> io::Result<Traffic> {
             let packets: u64 = counters.sum();
             match chain.as_str() {
                 OPEN => traffic.passed += packets,
-                UDP_PACKETS => traffic.dropped += packets,
+                UDP_PACKETS | OWN_UDP_PACKETS => traffic.dropped += packets,
                 _ => {}
             }
         });

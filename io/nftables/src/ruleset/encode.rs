@@ -28,6 +28,10 @@ impl Statement {
                 load_meta(list, uapi::META_IIFNAME, REG);
                 compare(list, uapi::CMP_EQ, &interface_name(name));
             }
+            Self::OutputInterface(name) => {
+                load_meta(list, uapi::META_OIFNAME, REG);
+                compare(list, uapi::CMP_EQ, &interface_name(name));
+            }
             Self::InputInterfaceNotIn(set) => {
                 load_meta(list, uapi::META_IIFNAME, REG);
                 lookup(list, set, Find::Not);

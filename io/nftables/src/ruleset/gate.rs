@@ -20,6 +20,10 @@ const RAW: i32 = -300;
 pub(crate) const OPEN: &str = "open";
 /// Where UDP begins; what it counts it drops.
 pub(crate) const UDP_PACKETS: &str = "udp_packets";
+/// The same for what this host sends itself.
+pub(crate) const OWN_UDP_PACKETS: &str = "own_udp_packets";
+/// How the chains that look for entries begin.
+const ENTRIES: &str = "entries_from_";
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
@@ -131,6 +135,9 @@ fn sets(config: &GateConfig) -> Vec<Set> {
         };
         let name = |word: &str| format!("{word}{}", family.digit());
         sets.push(Set { name: name("senders"), kind: verdicts("from_", Verdict::Jump) });
+        if config.local {
+            sets.push(Set { name: name("own_senders"), kind: verdicts(ENTRIES, Verdict::Jump) });
+        }
         sets.push(Set { name: name("receivers"), kind: verdicts("back_to_", Verdict::Goto) });
     }
     sets
@@ -151,7 +158,6 @@ fn families_of(realm: &Realm) -> Vec<Family> {
 
 /// Chains in an order in which nobody jumps to one that does not exist yet.
 fn chains(config: &GateConfig) -> Vec<Chain> {
-    let goto = |chain: &str| Statement::Then(Verdict::Goto(chain.into()));
     let (open, fragments) = match config.mode {
         // The packet may pass: the mark says so to the administrator's line, which also asks for "untracked".
         Mode::Enforce => (vec![Statement::SetMark(config.mark), Statement::NoTrack], true),
@@ -168,35 +174,55 @@ fn chains(config: &GateConfig) -> Vec<Chain> {
     chains.extend(config.realms.zones().iter().map(|zone| back_to(zone.network)));
     chains.extend(Family::BOTH.map(back));
     let realms = config.realms.realms();
-    chains
-        .extend(config.realms.zones().iter().map(|zone| from(zone.network, zone.realm, &realms[zone.realm])));
-    let senders = || {
-        Family::BOTH.map(|family| {
-            let map = format!("senders{}", family.digit());
-            vec![Statement::AddressVerdict(family, End::Source, map)]
-        })
-    };
-    chains.push(Chain::inner("tcp_packets", senders().to_vec()));
-    let managed = managed(realms, config.mode);
-    chains.push(Chain::inner(UDP_PACKETS, senders().into_iter().chain(managed).collect()));
-    let mut rules = vec![
-        vec![Statement::Protocol(UDP), goto(UDP_PACKETS)],
-        vec![Statement::Protocol(TCP), goto("tcp_packets")],
-    ];
-    if config.mode == Mode::Enforce {
-        rules.insert(0, vec![Statement::ClearMark(config.mark)]);
+    for zone in config.realms.zones() {
+        chains.push(entries_from(zone.network));
+        chains.push(from(zone.network, zone.realm, &realms[zone.realm]));
     }
-    chains.push(Chain {
-        name: "prerouting".into(),
-        hook: Some(Hook { number: uapi::PRE_ROUTING, priority: RAW, drop: false }),
-        rules,
-    });
+    let managed = managed(realms, config.mode);
+    let packets = |name: &str, map: &str, managed: Vec<Vec<Statement>>| {
+        let senders = Family::BOTH.map(|family| {
+            let map = format!("{map}{}", family.digit());
+            vec![Statement::AddressVerdict(family, End::Source, map)]
+        });
+        Chain::inner(name, senders.into_iter().chain(managed).collect())
+    };
+    chains.push(packets("tcp_packets", "senders", Vec::new()));
+    chains.push(packets(UDP_PACKETS, "senders", managed.clone()));
+    if config.local {
+        chains.push(packets("own_tcp_packets", "own_senders", Vec::new()));
+        chains.push(packets(OWN_UDP_PACKETS, "own_senders", managed));
+    }
+    chains.extend(bases(config));
     chains
 }
 
-/// Packets from one zone: the right interface, then the three key classes.
+/// Where packets come into our table.
+fn bases(config: &GateConfig) -> Vec<Chain> {
+    let base = |name: &str, number, udp: &str, tcp: &str, within: Statement| {
+        let goto = |chain: &str| Statement::Then(Verdict::Goto(chain.into()));
+        let mut rules = Vec::new();
+        if config.mode == Mode::Enforce {
+            rules.push(vec![Statement::ClearMark(config.mark)]);
+        }
+        if config.local {
+            // What stays on this host crosses no firewall.
+            rules.push(vec![within, Statement::Then(Verdict::Accept)]);
+        }
+        rules.push(vec![Statement::Protocol(UDP), goto(udp)]);
+        rules.push(vec![Statement::Protocol(TCP), goto(tcp)]);
+        Chain { name: name.into(), hook: Some(Hook { number, priority: RAW, drop: false }), rules }
+    };
+    let comes = Statement::InputInterface("lo".into());
+    let mut bases = vec![base("prerouting", uapi::PRE_ROUTING, UDP_PACKETS, "tcp_packets", comes)];
+    if config.local {
+        let leaves = Statement::OutputInterface("lo".into());
+        bases.push(base("output", uapi::LOCAL_OUT, OWN_UDP_PACKETS, "own_tcp_packets", leaves));
+    }
+    bases
+}
+
+/// Packets from one zone: the right interface, then the entries.
 fn from(network: IpNet, position: usize, realm: &Realm) -> Chain {
-    let family = Family::of(network.addr());
     let mut rules = Vec::new();
     let turn_away = |why| vec![why, Statement::Then(Verdict::Return)];
     if realm.interfaces.is_empty() {
@@ -208,6 +234,14 @@ fn from(network: IpNet, position: usize, realm: &Realm) -> Chain {
     } else {
         rules.push(turn_away(Statement::InputInterfaceNotIn(interfaces_name(position))));
     }
+    let entries = format!("{ENTRIES}{}", zone_name(network));
+    rules.push(vec![Statement::Then(Verdict::Goto(entries))]);
+    Chain::inner(format!("from_{}", zone_name(network)), rules)
+}
+
+/// The three key classes of what comes from one zone. What this host sends itself begins here: its interface is not asked.
+fn entries_from(network: IpNet) -> Chain {
+    let family = Family::of(network.addr());
     let sets = [
         SetId::Exact(family),
         SetId::Host(family, false),
@@ -215,10 +249,10 @@ fn from(network: IpNet, position: usize, realm: &Realm) -> Chain {
         SetId::Network(network, false),
         SetId::Network(network, true),
     ];
-    rules.extend(sets.map(|set| open_if(set.fields(), set)));
+    let mut rules = sets.map(|set| open_if(set.fields(), set)).to_vec();
     let back = Statement::Then(Verdict::Goto(format!("back{}", family.digit())));
     rules.push(vec![Statement::Protocol(TCP), back]);
-    Chain::inner(format!("from_{}", zone_name(network)), rules)
+    Chain::inner(format!("{ENTRIES}{}", zone_name(network)), rules)
 }
 
 /// TCP segments from the destination of an entry back to its source: not one that opens a connection.

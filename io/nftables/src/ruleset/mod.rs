@@ -6,6 +6,6 @@ mod intervals;
 mod statement;
 mod table;
 
-pub(crate) use gate::{OPEN, SetId, UDP_PACKETS, by_name, gate};
+pub(crate) use gate::{OPEN, OWN_UDP_PACKETS, SetId, UDP_PACKETS, by_name, gate};
 pub(crate) use statement::{End, Family, Statement, Verdict};
 pub(crate) use table::{Chain, ElementSet, Hook, Set, SetKind, Table, family_name, hook_name};

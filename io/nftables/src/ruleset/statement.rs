@@ -93,6 +93,8 @@ pub(crate) enum Statement {
     Protocol(u8),
     /// The packet came in on this interface.
     InputInterface(String),
+    /// The packet leaves on this interface.
+    OutputInterface(String),
     /// The interface on which it came in is not in the set.
     InputInterfaceNotIn(String),
     /// There is no route back to the sender: none at all, or (`strict`) none through the interface it came in on.
@@ -160,6 +162,7 @@ impl fmt::Display for Statement {
             Self::Family(Family::V6) => f.write_str("meta nfproto ipv6"),
             Self::Protocol(number) => write!(f, "meta l4proto {}", protocol(*number)),
             Self::InputInterface(name) => write!(f, "iifname \"{name}\""),
+            Self::OutputInterface(name) => write!(f, "oifname \"{name}\""),
             Self::InputInterfaceNotIn(set) => write!(f, "iifname != @{set}"),
             Self::NoRouteBack { strict: true } => f.write_str("fib saddr . iif oif missing"),
             Self::NoRouteBack { strict: false } => f.write_str("fib saddr oif missing"),

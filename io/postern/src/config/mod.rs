@@ -165,6 +165,7 @@ impl Config {
         let realms = realms(document, problems);
         let routes = routes(document, &realms, problems);
         duplicates(&realms, problems);
+        own_ports(&realms, problems);
         let middleboxes = middleboxes(document, &realms, &run_dir, problems);
         let (found, span) = section(document, "calls", problems);
         let calls = Calls::read(span, found, problems);
@@ -310,6 +311,26 @@ fn routes(document: &DeTable<'_>, realms: &[Realm], problems: &mut Problems) -> 
 }
 
 /// The same address twice would be refused by the kernel, with less to say.
+/// No pinhole may lead to a port of this host on which we listen ourselves.
+fn own_ports(realms: &[Realm], problems: &mut Problems) {
+    let listeners = || realms.iter().flat_map(|realm| &realm.listen);
+    for realm in realms.iter().filter(|realm| realm.local_media) {
+        let open = |address: std::net::SocketAddr| {
+            realm.media_ports.contains(&address.port())
+                && realm.media.iter().any(|network| network.contains(&address.ip()))
+        };
+        for (listen, span) in listeners().filter(|(listen, _)| open(listen.address)) {
+            let (low, high) = (realm.media_ports.start(), realm.media_ports.end());
+            problems.push_with_help(
+                span.clone(),
+                format!("realm {} would open pinholes to this port", realm.name),
+                format!("{} is among its `media`, and `media-ports` are {low}-{high}", listen.address.ip()),
+                "with `local-media` the ports of media and those we listen on must differ",
+            );
+        }
+    }
+}
+
 fn duplicates(realms: &[Realm], problems: &mut Problems) {
     let mut seen: Vec<(&Listen, &str)> = Vec::new();
     for (realm, (listen, span)) in

@@ -36,6 +36,7 @@ pub(crate) struct Realm {
     pub media: Vec<IpNet>,
     pub media_ports: RangeInclusive<u16>,
     pub source: Source,
+    pub local_media: bool,
     pub interfaces: Vec<String>,
     pub early_media: bool,
     pub precondition: Precondition,
@@ -74,6 +75,14 @@ static SOURCE: Key<OneOf<Source>> = Key {
     absent: Absent::Literal("\"address\""),
     text: "From whom media of this realm is let in: exactly the address and port its SDP names, that address from any \
            port, or any address of the realm's media networks.",
+};
+static LOCAL_MEDIA: Key<Bool> = Key {
+    name: "local-media",
+    kind: Bool,
+    absent: Absent::Literal("false"),
+    text: "Whether phones or a PBX of this realm live on this very host, at addresses of its own that are among `media`. \
+           Without it an SDP that names an address of this host is refused. What the host sends itself then passes the \
+           same gate, and your `input` and `output` chains need the line as `forward` does.",
 };
 static INTERFACES: Key<List<Text>> = Key {
     name: "interfaces",
@@ -130,6 +139,7 @@ pub(super) static SECTION: Section = Section {
         &MEDIA,
         &MEDIA_PORTS,
         &SOURCE,
+        &LOCAL_MEDIA,
         &INTERFACES,
         &EARLY_MEDIA,
         &PRECONDITION,
@@ -172,6 +182,15 @@ impl Realm {
             );
         }
         let media = table.value(&MEDIA, problems);
+        let local_media = table.value(&LOCAL_MEDIA, problems);
+        if local_media && media.is_empty() {
+            problems.push_with_help(
+                table.place(&LOCAL_MEDIA),
+                "`local-media` without `media`",
+                "which of this host's addresses?",
+                "name them: media = [\"203.0.113.1/32\"]",
+            );
+        }
         let ports = if media.is_empty() { 1024..=u16::MAX } else { 16384..=32767 };
         Self {
             name: name.to_owned(),
@@ -180,6 +199,7 @@ impl Realm {
             media,
             media_ports: table.given(&MEDIA_PORTS, problems).unwrap_or(ports),
             source: table.value(&SOURCE, problems),
+            local_media,
             interfaces,
             early_media: table.value(&EARLY_MEDIA, problems),
             precondition: table.value(&PRECONDITION, problems),

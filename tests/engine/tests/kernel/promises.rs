@@ -312,7 +312,10 @@ pub(crate) fn text_is_truth() -> Result<(), Failed> {
     let strange_mark =
         GateConfig { mark: Mark { value: 0x10, mask: 0x30 }, ..GateConfig::new(everybody_outside()) };
     let observer = GateConfig { mode: Mode::Observe, ..GateConfig::new(realms()) };
-    for config in [GateConfig::new(realms()), GateConfig::new(with_interfaces()), strange_mark, observer] {
+    let local = GateConfig { local: true, ..GateConfig::new(realms()) };
+    for config in
+        [GateConfig::new(realms()), GateConfig::new(with_interfaces()), strange_mark, observer, local]
+    {
         let text = nftables::ruleset(&config);
         let ours = Kernel::with(config, WITHOUT_OWNER)?;
         let told = ours.nft("list table inet postern")?;

@@ -5,7 +5,6 @@ use nftables::{Features, Mark};
 
 use super::{Finding, Grade};
 use crate::config::Config;
-use crate::runtime::gate::prove;
 
 /// `proven`: packets of every direction and version have passed. True if the text of the line was given.
 pub(super) fn look(config: &Config, mark: Mark, proven: bool, findings: &mut Vec<Finding>) -> bool {
@@ -18,8 +17,14 @@ pub(super) fn look(config: &Config, mark: Mark, proven: bool, findings: &mut Vec
     };
     let managed = managed(config);
     let before = findings.len();
-    for chain in around.chains.iter().filter(|chain| chain.hook == "forward") {
-        findings.extend(judge(&around, chain, mark, &managed, proven));
+    let local = config.realms.iter().any(|realm| realm.local_media);
+    for chain in &around.chains {
+        match chain.hook {
+            "forward" => findings.extend(judge(&around, chain, mark, &managed, proven)),
+            // No packet is tried there.
+            _ if local => findings.extend(judge(&around, chain, mark, &managed, false)),
+            _ => {}
+        }
     }
     let told = findings.iter().skip(before).any(|finding| finding.grade == Grade::Problem);
     for place in &around.stray_lines {
@@ -44,14 +49,13 @@ pub(super) fn look(config: &Config, mark: Mark, proven: bool, findings: &mut Vec
 
 /// What the gate will let in.
 fn expected(config: &Config, mark: Mark) -> Expected {
-    let (mut v4, mut v6) = (false, false);
-    for question in prove::questions(config) {
-        v4 |= question.v4;
-        v6 |= !question.v4;
-    }
+    let has = |v4| {
+        let mut networks = config.realms.iter().flat_map(|realm| &realm.media);
+        networks.any(|network| network.addr().is_ipv4() == v4)
+    };
     let first = config.realms.iter().map(|realm| *realm.media_ports.start()).min();
     let last = config.realms.iter().map(|realm| *realm.media_ports.end()).max();
-    Expected { mark, ports: first.unwrap_or(0)..=last.unwrap_or(u16::MAX), v4, v6 }
+    Expected { mark, ports: first.unwrap_or(0)..=last.unwrap_or(u16::MAX), v4: has(true), v6: has(false) }
 }
 
 fn managed(config: &Config) -> Vec<Managed> {

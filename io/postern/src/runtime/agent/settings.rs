@@ -67,10 +67,11 @@ fn realm(config: &Config, from: &Realm, own: &[IpAddr]) -> to::Realm {
         Source::Address => ledger::SourcePolicy::Address,
         Source::Realm => ledger::SourcePolicy::Realm,
     };
+    let local = |own: IpAddr| from.local_media && from.media.iter().any(|network| network.contains(&own));
     let media = sdp::MediaPolicy {
         networks,
         ports: from.media_ports.clone(),
-        own_addresses: own.to_vec(),
+        own_addresses: own.iter().copied().filter(|own| !local(*own)).collect(),
         flows_max: u16::try_from(config.limits.streams).unwrap_or(u16::MAX),
     };
     let pinholes = ledger::Realm { media, source, early_media: from.early_media };

@@ -28,7 +28,12 @@ pub(crate) struct Question {
 /// The questions that a configuration raises.
 pub(crate) fn questions(config: &Config) -> Vec<Question> {
     let inside = config.middlebox.inside.iter().filter_map(|position| config.realms.get(*position));
-    let media: Vec<IpNet> = inside.flat_map(|realm| realm.media.iter().copied()).collect();
+    // Behind an address of this host itself there is nobody else to whom a packet could be sent.
+    let behind = |realm: &&Realm, network: &IpNet| {
+        !realm.local_media || network.prefix_len() < network.max_prefix_len()
+    };
+    let media: Vec<IpNet> =
+        inside.flat_map(|realm| realm.media.iter().copied().filter(move |net| behind(&realm, net))).collect();
     let has = |v4| media.iter().any(|network| network.addr().is_ipv4() == v4);
     let both = |v4| [true, false].map(|inward| Question { inward, v4 });
     [true, false].into_iter().filter(|v4| has(*v4)).flat_map(both).collect()

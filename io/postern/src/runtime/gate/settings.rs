@@ -152,5 +152,6 @@ pub(super) fn gate(config: &Config, realms: Realms) -> GateConfig {
         config::Mode::Enforce => nftables::Mode::Enforce,
         config::Mode::Observe => nftables::Mode::Observe,
     };
-    GateConfig { mark: Mark::bit(config.middlebox.mark), mode, ..GateConfig::new(realms) }
+    let local = config.realms.iter().any(|realm| realm.local_media);
+    GateConfig { mark: Mark::bit(config.middlebox.mark), mode, local, ..GateConfig::new(realms) }
 }
