@@ -31,6 +31,7 @@ mod row;
 mod script;
 mod scripted;
 mod seat;
+mod servers;
 mod sessions;
 mod simco_peer;
 mod sipp;
@@ -59,6 +60,7 @@ fn main() {
     trials.extend(sessions::trials());
     trials.extend(simco_peer::trials());
     trials.extend(sipp::trials());
+    trials.extend(servers::trials());
     trials.extend(flows::trials());
     trials.extend(phones::trials());
     trials.extend(talks::trials());

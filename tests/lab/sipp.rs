@@ -123,14 +123,14 @@ fn calls(call: &Call) -> Outcome {
 }
 
 /// SIPp's own answering scenario.
-struct Callee {
+pub(crate) struct Callee {
     program: Program,
     statistics: PathBuf,
 }
 
 impl Callee {
-    fn start(world: &World, host: &Host, address: &str, transport: &str) -> io::Result<Self> {
-        let statistics = world.folder.join("uas.csv");
+    pub(crate) fn start(world: &World, host: &Host, address: &str, transport: &str) -> io::Result<Self> {
+        let statistics = world.folder.join(format!("uas-{address}.csv"));
         let child = host.spawn(
             Command::new("sipp")
                 .args([
@@ -160,7 +160,7 @@ impl Callee {
     }
 
     /// Ends it and reads how many calls succeeded and failed on its side.
-    fn finish(self) -> io::Result<(u64, u64)> {
+    pub(crate) fn finish(self) -> io::Result<(u64, u64)> {
         signal(self.program.id(), "USR1")?;
         text(self.program.output()?)?;
         let statistics = read(&self.statistics)?;

@@ -368,9 +368,9 @@ impl Machine for B2bua {
                 self.on_incoming(now, incoming, out);
             }
             Input::Midcom { middlebox, event } => self.on_midcom(now, middlebox, event, out),
-            Input::Resolved { id, addresses } => {
+            Input::Resolved { id, places } => {
                 if let Some(id) = self.shared.lookups.remove(&id) {
-                    self.with_call(now, out, id, |call, ctx| call.on_resolved(ctx, &addresses));
+                    self.with_call(now, out, id, |call, ctx| call.on_resolved(ctx, &places));
                 }
             }
             Input::Kick { call } => self.on_kick(now, call, out),

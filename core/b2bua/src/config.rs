@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use midcom::{Lifetime, MiddleboxId};
+use sip::locate::Place;
 use sip::transport::{Hop, ListenerId, Protocol};
 
 use crate::ledger;
@@ -91,13 +92,17 @@ pub struct NextHop {
     pub host: Host,
     /// The port; `None`: as RFC 3263 finds it, 5060 for an address.
     pub port: Option<u16>,
-    /// UDP or TCP; the realm must have a listener of this protocol.
-    pub protocol: Protocol,
+    /// The transport; `None`: as RFC 3263 finds it, UDP for an address.
+    pub transport: Option<Protocol>,
 }
 
 impl From<Hop> for NextHop {
     fn from(hop: Hop) -> Self {
-        Self { host: Host::Address(hop.remote.ip()), port: Some(hop.remote.port()), protocol: hop.protocol }
+        Self {
+            host: Host::Address(hop.remote.ip()),
+            port: Some(hop.remote.port()),
+            transport: Some(hop.protocol),
+        }
     }
 }
 
@@ -297,11 +302,33 @@ impl Config {
     /// The listener a realm sends from with this protocol: its first.
     #[must_use]
     pub fn listener_in(&self, realm: RealmId, protocol: Protocol) -> Option<ListenerId> {
-        (0..)
-            .map(ListenerId)
-            .zip(&self.listeners)
-            .find(|(_, listener)| listener.realm == realm && listener.protocol == protocol)
-            .map(|(id, _)| id)
+        self.listeners_in(realm).find(|(_, listener)| listener.protocol == protocol).map(|(id, _)| id)
+    }
+
+    /// The listener a realm sends from to a place: the first of its protocol and IP version.
+    #[must_use]
+    pub fn listener_to(&self, realm: RealmId, place: &Place) -> Option<ListenerId> {
+        let is_v4 = place.address.is_ipv4();
+        let mut listeners = self.listeners_in(realm);
+        let fits =
+            |listener: &Listener| listener.protocol == place.protocol && listener.address.is_ipv4() == is_v4;
+        listeners.find(|(_, listener)| fits(listener)).map(|(id, _)| id)
+    }
+
+    /// What a realm can send over, in the order of its listeners.
+    #[must_use]
+    pub fn speaks(&self, realm: RealmId) -> Vec<Protocol> {
+        let mut spoken = Vec::new();
+        for (_, listener) in self.listeners_in(realm) {
+            if !spoken.contains(&listener.protocol) {
+                spoken.push(listener.protocol);
+            }
+        }
+        spoken
+    }
+
+    fn listeners_in(&self, realm: RealmId) -> impl Iterator<Item = (ListenerId, &Listener)> {
+        (0..).map(ListenerId).zip(&self.listeners).filter(move |(_, listener)| listener.realm == realm)
     }
 }
 

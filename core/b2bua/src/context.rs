@@ -8,14 +8,16 @@ use machine::onlooker::{Onlooker, see_map};
 use machine::{Instant, Outbox, Rng, TimerId, Timers};
 use midcom::{Lifetime, MiddleboxId, Prid, Request};
 use sip::endpoint::{ClientKey, Endpoint, Incoming, ServerKey, Transmit};
+use sip::locate::Wish;
 use sip::message::{Builder, Name};
 use sip::transport::Hop;
 
 use crate::acks::{Ack, Acks};
 use crate::agents::{Again, Agents, Asker};
 use crate::call::Pair;
-use crate::config::{Config, NextHop};
+use crate::config::{Config, NextHop, RealmId};
 use crate::event::{CallId, Event, Sip};
+use crate::failures::Failures;
 use crate::io::{LookupId, Output};
 use crate::ledger::{LedgerRequest, RequestIds};
 use crate::precondition::memory::Unwilling;
@@ -43,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) unwilling: Unwilling,
     /// Names being looked up.
     pub(crate) lookups: Map<LookupId, CallId>,
+    /// Servers that did not work.
+    pub(crate) failures: Failures,
     lookups_made: u64,
     /// Used again for every call of the endpoint.
     transmits: Outbox<Transmit>,
@@ -118,6 +122,7 @@ impl Shared {
             rules: Map::with_hasher(Seeded::new(&mut rng)),
             lookups: Map::with_hasher(Seeded::new(&mut rng)),
             unwilling: Unwilling::default(),
+            failures: Failures::default(),
             lookups_made: 0,
             transmits: Outbox::new(),
             requests: Outbox::new(),
@@ -140,6 +145,7 @@ impl Shared {
             rules,
             unwilling,
             lookups,
+            failures,
             lookups_made: _,
             transmits: _,
             requests: _,
@@ -154,6 +160,7 @@ impl Shared {
         see_map(rules, onlooker);
         see_map(lookups, onlooker);
         onlooker.see(unwilling);
+        onlooker.see(failures);
     }
 
     /// Forgets rules that a call no longer owns. A middlebox may have given an identifier to another call since.
@@ -342,16 +349,17 @@ impl Context<'_> {
         self.ask(LedgerRequest { middlebox, id, request }, asker);
     }
 
-    /// Asks for the addresses of a next hop; false at the limit.
-    pub(crate) fn resolve(&mut self, call: CallId, next_hop: &NextHop, host: &str) -> bool {
+    /// Asks where the servers of a next hop are, for a realm; false at the limit.
+    pub(crate) fn resolve(&mut self, call: CallId, realm: RealmId, next_hop: &NextHop, host: &str) -> bool {
         if self.shared.lookups.len() >= self.config.limits.lookups {
             return false;
         }
         self.shared.lookups_made += 1;
         let id = LookupId(self.shared.lookups_made);
         self.shared.lookups.insert(id, call);
-        let (port, protocol) = (next_hop.port, next_hop.protocol);
-        self.out.push(Output::Resolve { id, host: host.to_owned(), port, protocol });
+        let NextHop { port, transport, .. } = *next_hop;
+        let speaks = self.config.speaks(realm);
+        self.out.push(Output::Resolve { id, wish: Wish { host: host.to_owned(), port, transport, speaks } });
         true
     }
 }

@@ -1,10 +1,9 @@
 //! Everything that can happen to the B2BUA, and everything it can ask for.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use midcom::{AgentEvent, MiddleboxId, Request, RequestId};
-use sip::transport::{Hop, Protocol};
+use sip::locate::{Place, Wish};
+use sip::transport::Hop;
 
 use crate::event::{CallId, Event};
 
@@ -34,8 +33,8 @@ pub enum Input {
     Resolved {
         /// Which question.
         id: LookupId,
-        /// The addresses in the order in which they are to be tried; empty if there are none.
-        addresses: Vec<SocketAddr>,
+        /// The places in the order in which they are to be tried; empty if there are none.
+        places: Vec<Place>,
     },
     /// An operator ends a call.
     Kick {
@@ -65,16 +64,12 @@ pub enum Output {
         /// What.
         request: Request,
     },
-    /// Find the addresses of a name (RFC 3263 §4; with a port only its addresses). Answered by [`Input::Resolved`].
+    /// Find where the servers of a name are ([`sip::locate`]). Answered by [`Input::Resolved`].
     Resolve {
         /// Comes back with the answer.
         id: LookupId,
-        /// The name.
-        host: String,
-        /// The port, if one is given.
-        port: Option<u16>,
-        /// What will be spoken there.
-        protocol: Protocol,
+        /// What is looked for.
+        wish: Wish,
     },
     /// Something happened.
     Event(Event),

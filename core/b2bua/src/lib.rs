@@ -12,6 +12,7 @@ pub mod config;
 mod context;
 mod event;
 mod failure;
+mod failures;
 mod info;
 mod io;
 pub mod ledger;

@@ -54,3 +54,7 @@ pub(crate) const UNWILLING_MAX: usize = 4096;
 pub(crate) const UNWILLING_TIME: Duration = Duration::from_secs(3600);
 /// The longest Request-URI, in bytes, with which one is remembered; longer ones are asked each time.
 pub(crate) const UNWILLING_URI_MAX: usize = 256;
+/// Servers remembered because they did not work; further ones are not, and the next calls begin with them again.
+pub(crate) const FAILURES_MAX: usize = 256;
+/// How long a server that did not work is called after the others of its name.
+pub(crate) const FAILURE_MEMORY: Duration = Duration::from_secs(60);

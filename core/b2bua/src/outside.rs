@@ -124,7 +124,7 @@ impl B2bua {
             Some(target) => (target.realm, NextHop::from(target.hop), Some(target.hop.listener)),
             None => {
                 let route = route::choose(config, from).ok_or_else(nowhere)?;
-                (route.to, route.next_hop.clone(), config.listener_in(route.to, route.next_hop.protocol))
+                (route.to, route.next_hop.clone(), route::listener(config, route.to, &route.next_hop))
             }
         };
         let listener = listener.ok_or_else(|| Verdict::plain(500, "no listener towards the next hop"))?;

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
+use sip::locate::Place;
 use sip::message::{Message, Scheme, Uri};
-use sip::transport::{Hop, ListenerId};
+use sip::transport::{Hop, ListenerId, Protocol};
 
 use crate::config::{Config, Host, Listener, NextHop, Realm, RealmId, Route};
 
@@ -19,19 +20,44 @@ pub(crate) fn hop(next_hop: &NextHop, listener: ListenerId) -> Option<Hop> {
     match next_hop.host {
         //= RFC 3263 §4.2: a numeric host is used as it is, with the port given or 5060.
         Host::Address(address) => {
-            Some(hop_to(SocketAddr::new(address, next_hop.port.unwrap_or(PORT)), next_hop, listener))
+            let remote = SocketAddr::new(address, next_hop.port.unwrap_or(PORT));
+            Some(Hop { listener, protocol: protocol(next_hop), remote, connection: None })
         }
         Host::Name(_) => None,
     }
 }
 
-/// The hop to an address of a next hop.
-pub(crate) fn hop_to(remote: SocketAddr, next_hop: &NextHop, listener: ListenerId) -> Hop {
-    Hop { listener, protocol: next_hop.protocol, remote, connection: None }
+/// The transport to a next hop that is a number.
+//= RFC 3263 §4.1: UDP unless the URI says otherwise.
+pub(crate) fn protocol(next_hop: &NextHop) -> Protocol {
+    next_hop.transport.unwrap_or(Protocol::Udp)
+}
+
+/// The listener of a realm that reaches a next hop; for a name without a transport any will do until it is found.
+pub(crate) fn listener(config: &Config, realm: RealmId, next_hop: &NextHop) -> Option<ListenerId> {
+    let first = || config.listener_in(realm, *config.speaks(realm).first()?);
+    match (&next_hop.host, next_hop.transport) {
+        (_, Some(transport)) => config.listener_in(realm, transport),
+        (Host::Address(address), None) => {
+            let address = SocketAddr::new(*address, next_hop.port.unwrap_or(PORT));
+            let place = Place { protocol: Protocol::Udp, address };
+            config.listener_to(realm, &place).or_else(|| config.listener_in(realm, Protocol::Udp))
+        }
+        (Host::Name(_), None) => first(),
+    }
+}
+
+/// The hops to places that a realm can send to, in their order.
+pub(crate) fn hops(config: &Config, realm: RealmId, places: &[Place]) -> Vec<Hop> {
+    let hop = |place: &Place| {
+        let listener = config.listener_to(realm, place)?;
+        Some(Hop { listener, protocol: place.protocol, remote: place.address, connection: None })
+    };
+    places.iter().filter_map(hop).collect()
 }
 
 /// The default port of SIP.
-pub(crate) const PORT: u16 = 5060;
+pub(crate) const PORT: u16 = sip::locate::PORT;
 
 /// The Request-URI of the outgoing INVITE.
 ///
@@ -198,7 +224,7 @@ mod tests {
 
     fn next_hop(host: &str, port: Option<u16>) -> NextHop {
         let host = host.parse().map_or_else(|_| Host::Name(host.into()), Host::Address);
-        NextHop { host, port, protocol: sip::transport::Protocol::Udp }
+        NextHop { host, port, transport: None }
     }
 
     fn readdressed(uri: &str, host: &str, port: Option<u16>) -> String {

@@ -12,6 +12,7 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 use midcom::{Direction, Protocol, Request, Tuple};
+use sip::locate::Wish;
 use sip::message::Message;
 
 /// Header fields that are always shown.
@@ -88,6 +89,13 @@ pub fn midcom(request: &Request) -> String {
             format!("PRC {}", prids.join(" "))
         }
     }
+}
+
+/// What is looked for: a name, and what the URI says besides.
+pub(crate) fn wish(wish: &Wish) -> String {
+    let port = wish.port.map(|port| format!(":{port}")).unwrap_or_default();
+    let transport = wish.transport.map(|protocol| format!(" over {protocol}")).unwrap_or_default();
+    format!("{}{port}{transport}", wish.host)
 }
 
 fn flow(direction: Direction, internal: &Tuple, external: &Tuple) -> String {

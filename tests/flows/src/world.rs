@@ -17,6 +17,7 @@ use b2bua::{B2bua, CallId, Event, Input, LookupId, Output};
 use bytes::Bytes;
 use machine::{Instant, Machine, Outbox, Rng};
 use midcom::{AgentEvent, Capabilities, DownReason, Failure, Lifetime, MiddleboxId, Notification, Prid};
+use sip::locate::Place;
 use sip::transport::{Hop, ListenerId, Protocol};
 
 use crate::firewall::{self, Firewall};
@@ -211,9 +212,8 @@ impl World {
                         Some(_) | None => unasked.push((number, id)),
                     }
                 }
-                Output::Resolve { id, host, port, .. } => {
-                    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-                    self.outputs.push(format!("R < resolve {host}{port}"));
+                Output::Resolve { id, wish } => {
+                    self.outputs.push(format!("R < resolve {}", render::wish(&wish)));
                     self.lookups.push(id);
                 }
                 Output::Event(event) => self.count(&event),
@@ -323,7 +323,7 @@ impl World {
         Ok(())
     }
 
-    /// `kick N`, `shutdown`, `resolved ADDR:PORT`, `unresolved`, `unreachable A`.
+    /// `kick N`, `shutdown`, `resolved ADDR:PORT …`, `unresolved`, `unreachable A`.
     fn apply_runtime(&mut self, words: &str) -> Result<(), String> {
         let words: Vec<&str> = words.split(' ').collect();
         let input = match words.as_slice() {
@@ -331,15 +331,16 @@ impl World {
                 Input::Kick { call: CallId(call.parse().map_err(|_| format!("no call {call}"))?) }
             }
             ["shutdown"] => Input::Shutdown,
-            ["resolved", address] => {
-                let address = address.parse().map_err(|_| format!("no address: {address}"))?;
-                Input::Resolved {
-                    id: self.lookups.pop().ok_or("nothing to resolve")?,
-                    addresses: vec![address],
-                }
+            ["resolved", places @ ..] => {
+                let place = |address: &&str| {
+                    let address = address.parse().map_err(|_| format!("no address: {address}"))?;
+                    Ok(Place { protocol: Protocol::Udp, address })
+                };
+                let places = places.iter().map(place).collect::<Result<_, String>>()?;
+                Input::Resolved { id: self.lookups.pop().ok_or("nothing to resolve")?, places }
             }
             ["unresolved"] => {
-                Input::Resolved { id: self.lookups.pop().ok_or("nothing to resolve")?, addresses: Vec::new() }
+                Input::Resolved { id: self.lookups.pop().ok_or("nothing to resolve")?, places: Vec::new() }
             }
             ["unreachable", letter] => {
                 let number = self.phone(letter.chars().next().unwrap_or_default())?;

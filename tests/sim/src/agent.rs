@@ -185,7 +185,7 @@ fn config(house: &House) -> Config {
                 false => Host::Address(place::switch(house.v6, outside).ip()),
             },
             port: Some(place::switch(house.v6, outside).port()),
-            protocol: Protocol::Udp,
+            transport: None,
         },
     };
     let middlebox = |number| Middlebox {

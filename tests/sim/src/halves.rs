@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use midcom::AgentEvent;
 use middlebox::BatchId;
+use sip::locate::Place;
+use sip::transport::Protocol;
 
 use crate::agent::{self, PAUSE};
 use crate::gate;
@@ -32,7 +34,7 @@ impl World {
                 agent::Wish::Told { gate, event } => self.agent_hears(gate, &event),
                 agent::Wish::Machine(output) => match output {
                     b2bua::Output::Transmit { hop, bytes } => self.agent_sends(hop, bytes),
-                    b2bua::Output::Resolve { id, host, .. } => self.look_up(id, &host),
+                    b2bua::Output::Resolve { id, wish } => self.look_up(id, &wish.host),
                     b2bua::Output::Event(event) => self.agent_says(event),
                     b2bua::Output::ShutdownComplete => complete = true,
                     b2bua::Output::Midcom { .. } => {}
@@ -90,9 +92,10 @@ impl World {
 
     fn look_up(&mut self, id: b2bua::LookupId, host: &str) {
         let switch = place::switch(self.plan.house.v6, host.starts_with("outside"));
-        let addresses = if self.rng.percent(3) { Vec::new() } else { vec![switch] };
+        let place = Place { protocol: Protocol::Udp, address: switch };
+        let places = if self.rng.percent(3) { Vec::new() } else { vec![place] };
         let at = self.now + Duration::from_millis(self.rng.below(300));
-        self.queue.put(at, Happening::Resolved { life: self.agent.life, id, addresses });
+        self.queue.put(at, Happening::Resolved { life: self.agent.life, id, places });
     }
 
     /// Tells a middlebox something, if it is still the same process.

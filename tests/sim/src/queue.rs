@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use machine::Instant;
 use middlebox::{BatchId, EngineFailure, Operation};
+use sip::locate::Place;
 
 use crate::mishaps::Fault;
 use crate::plan::{End, Offer};
@@ -45,7 +46,7 @@ pub(crate) enum Happening {
     /// The network says that the agent's port is closed.
     Unreachable { seat: usize },
     /// The name service answers.
-    Resolved { life: Life, id: b2bua::LookupId, addresses: Vec<SocketAddr> },
+    Resolved { life: Life, id: b2bua::LookupId, places: Vec<Place> },
     /// The agent tries to connect.
     Connect { life: Life, gate: usize },
     /// Octets reach the middlebox.

@@ -187,9 +187,9 @@ impl World {
                 };
                 self.phone_input(seat, phone::Input::TransportFailed { hop });
             }
-            Happening::Resolved { life, id, addresses } => {
+            Happening::Resolved { life, id, places } => {
                 if life == self.agent.life {
-                    self.agent.inputs.push_back(b2bua::Input::Resolved { id, addresses });
+                    self.agent.inputs.push_back(b2bua::Input::Resolved { id, places });
                     self.agent_works();
                 }
             }

@@ -105,7 +105,8 @@ impl Call {
 
     /// Who was called will not answer: somebody else is called, or the caller is told.
     fn on_target_failed(&mut self, ctx: &mut Context<'_>, failure: Failure) {
-        if !self.try_another(ctx, &failure) {
+        self.remember_failure(ctx, &failure);
+        if !self.try_next_place(ctx, &failure) && !self.try_another(ctx, &failure) {
             self.fail_with(ctx, failure);
         }
     }

@@ -7,6 +7,7 @@
 //!                                                                      Calling, Proceeding --CANCEL--> Cancelling --> Done
 //! ```
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -111,6 +112,8 @@ pub(super) struct Setup {
     pub(super) replaces: Option<Box<Replacement>>,
     /// Whom the callee or its server has named instead.
     pub(super) redirected: Option<Box<Redirected>>,
+    /// Other places of the name that is being called, in the order in which they are tried.
+    pub(super) spare: VecDeque<Hop>,
     /// Early dialogs, in the order in which they were heard of.
     pub(super) early: Vec<EarlyDialog>,
     /// The one that answered with the first 2xx.

@@ -19,6 +19,7 @@ mod early;
 mod ending;
 mod enforce;
 mod failure;
+mod found;
 mod hold;
 mod invite;
 mod media;

@@ -1,14 +1,12 @@
 //! The INVITE leaves on leg B: RFC 3261 §8.1, §13.2.1, RFC 7332.
 
-use std::net::SocketAddr;
-
 use sip::dialog::Initial;
 use sip::endpoint::ClientKey;
 use sip::message::{Defect, Message, Method, Name, NameAddr};
 use sip::transport::Hop;
 
 use super::Call;
-use super::invite::{Client, Invite, Server};
+use super::invite::{Client, Server};
 use crate::config::Host;
 use crate::context::{Context, Wake};
 use crate::event::Sip;
@@ -39,37 +37,11 @@ impl Call {
         }
         match (route::hop(&next_hop, listener), &next_hop.host) {
             (Some(hop), _) => self.call_out(ctx, hop),
-            (None, Host::Name(name)) if ctx.resolve(self.id, &next_hop, name) => {}
+            (None, Host::Name(name)) if ctx.resolve(self.id, self.legs.b.realm, &next_hop, name) => {}
             (None, _) => {
                 let verdict = Verdict::plain(500, "too many names are being looked up").later();
                 self.refuse_try(ctx, verdict);
             }
-        }
-    }
-
-    /// The name service answered.
-    pub(crate) fn on_resolved(&mut self, ctx: &mut Context<'_>, addresses: &[SocketAddr]) {
-        let Some(Invite { client: Client::Idle, setup: Some(setup), .. }) = self.invite.as_deref() else {
-            return;
-        };
-        if let Some(redirected) = &setup.redirected {
-            let (next_hop, realm) = (redirected.next_hop(), self.legs.b.realm);
-            let listener = ctx.config.listener_in(realm, next_hop.protocol);
-            let hops =
-                addresses.iter().filter_map(|remote| Some(route::hop_to(*remote, next_hop, listener?)));
-            let hop = hops.into_iter().find(|hop| route::is_in(ctx.config, realm, hop.remote.ip()));
-            return match hop {
-                Some(hop) => self.call_out(ctx, hop),
-                None => self.contact_not_found(ctx),
-            };
-        }
-        match addresses.first() {
-            Some(remote) => {
-                let hop = route::hop_to(*remote, &setup.next_hop, setup.listener);
-                self.call_out(ctx, hop);
-            }
-            //= exception RFC 3263 §4.3: a name without addresses gives 500, not 503, which would take us out of service.
-            None => self.refuse_try(ctx, Verdict::plain(500, "the next hop has no address").later()),
         }
     }
 

@@ -61,7 +61,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    fn status(&self) -> u16 {
+    pub(super) fn status(&self) -> u16 {
         match self {
             Self::Heard(message) => message.status(),
             Self::Silent(verdict) => verdict.code,
@@ -129,7 +129,7 @@ impl Call {
         let realm = self.legs.b.realm;
         let Some(invite) = self.invite.as_deref_mut() else { return false };
         let (Some(request), Some(setup)) = (invite.server.request(), &mut invite.setup) else { return false };
-        if has_agreed(setup) {
+        if setup.has_agreed() {
             if let Some(redirected) = &mut setup.redirected {
                 redirected.note(failure.clone());
             }
@@ -172,18 +172,19 @@ impl Call {
             let Some(contact) = redirected.left.pop_front() else { return false };
             let (next_hop, name) = (contact.next_hop.clone(), contact.next_hop.host.clone());
             redirected.current = contact;
-            let listener = ctx.config.listener_in(realm, next_hop.protocol);
+            let listener = route::listener(ctx.config, realm, &next_hop);
             let hop = listener.and_then(|listener| route::hop(&next_hop, listener));
             if let Some(invite) = self.invite.as_deref_mut() {
                 invite.client = Client::Idle;
             }
+            self.keep_spare(VecDeque::new());
             self.offer_anew();
             match (hop, name) {
                 (Some(hop), _) => {
                     self.call_out(ctx, hop);
                     return true;
                 }
-                (None, Host::Name(name)) if ctx.resolve(self.id, &next_hop, &name) => return true,
+                (None, Host::Name(name)) if ctx.resolve(self.id, realm, &next_hop, &name) => return true,
                 (None, _) => self.note_failure(Verdict::plain(500, "a contact cannot be called")),
             }
         }
@@ -211,7 +212,7 @@ impl Call {
 
     /// True if somebody else may be called in place of who is being called.
     pub(super) fn has_another(&self) -> bool {
-        let setup = self.setup().filter(|setup| !has_agreed(setup));
+        let setup = self.setup().filter(|setup| !setup.has_agreed());
         setup.and_then(|setup| setup.redirected.as_deref()).is_some_and(|all| !all.left.is_empty())
     }
 
@@ -247,11 +248,13 @@ impl Call {
     }
 }
 
-/// True once A has an answer, or an offer, in a reliable response.
-//= RFC 3262 §5: that is final; with somebody else A would have to agree anew.
-fn has_agreed(setup: &Setup) -> bool {
-    let stages = setup.early.iter().map(|early| early.agreement.stage);
-    stages.into_iter().any(|stage| matches!(stage, Stage::Returned | Stage::Agreed))
+impl Setup {
+    /// True once A has an answer, or an offer, in a reliable response.
+    //= RFC 3262 §5: that is final; with somebody else A would have to agree anew.
+    pub(super) fn has_agreed(&self) -> bool {
+        let mut stages = self.early.iter().map(|early| early.agreement.stage);
+        stages.any(|stage| matches!(stage, Stage::Returned | Stage::Agreed))
+    }
 }
 
 /// The contacts of a redirection that may be called, best first, so that the best are those that are called.
@@ -268,8 +271,10 @@ fn usable(config: &Config, realm: RealmId, contact: &NameAddr<'_>) -> Option<Con
     if uri.param("maddr").is_some() || uri.param("method").is_some() || route::is_us(config, &uri) {
         return None;
     }
-    let protocol = uri.param("transport").map_or(Some(Protocol::Udp), Protocol::from_token)?;
-    config.listener_in(realm, protocol)?;
+    let transport = match uri.param("transport") {
+        Some(word) => Some(Protocol::from_token(word)?),
+        None => None,
+    };
     let host = uri.host()?;
     let host = match host.address() {
         Some(address) if route::is_in(config, realm, address) => Host::Address(address),
@@ -279,7 +284,9 @@ fn usable(config: &Config, realm: RealmId, contact: &NameAddr<'_>) -> Option<Con
     //= RFC 3261 §19.1.5: headers in a URI would become those of our INVITE.
     let text = uri.as_str().split_once('?').map_or(uri.as_str(), |(text, _)| text);
     let q = contact.params().text("q").map_or(Q_MAX, thousandths);
-    Some(Contact { uri: text.into(), next_hop: NextHop { host, port: uri.port(), protocol }, q })
+    let next_hop = NextHop { host, port: uri.port(), transport };
+    route::listener(config, realm, &next_hop)?;
+    Some(Contact { uri: text.into(), next_hop, q })
 }
 
 const Q_MAX: u16 = 1_000;

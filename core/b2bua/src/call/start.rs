@@ -1,5 +1,6 @@
 //! A call begins: RFC 3261 §8.2, §12.1.1.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use sip::dialog::Dialog;
@@ -21,6 +22,7 @@ use crate::leg::description::Description;
 use crate::leg::session_id::SessionId;
 use crate::leg::session_timer::SessionTimer;
 use crate::named::Replacement;
+use crate::route;
 use crate::side::{Side, Sides};
 use crate::tag::Tag;
 
@@ -63,7 +65,7 @@ impl Call {
             session_wake: None,
             hides: None,
         };
-        let hop_b = Hop { listener: plan.listener, protocol: plan.next_hop.protocol, ..hop };
+        let hop_b = Hop { listener: plan.listener, protocol: route::protocol(&plan.next_hop), ..hop };
         let legs = Sides {
             a: leg(plan.realms.a, hop, tags.a, plan.sessions.a),
             b: leg(plan.realms.b, hop_b, tags.b, plan.sessions.b),
@@ -132,6 +134,7 @@ impl Setup {
             uac: None,
             replaces,
             redirected: None,
+            spare: VecDeque::new(),
             early: Vec::new(),
             winner: None,
             strays: 0,

@@ -116,8 +116,9 @@ pub(crate) enum Host {
 pub(crate) struct NextHop {
     pub host: Host,
     /// The port, where given; a number of 0 is refused.
-    pub port: u16,
-    pub transport: Transport,
+    pub port: Option<u16>,
+    /// The transport, where given.
+    pub transport: Option<Transport>,
     /// The URI as written.
     pub text: String,
 }
@@ -135,13 +136,13 @@ impl Kind for NextHopKind {
         }
         let Some(rest) = text.strip_prefix("sip:") else { return complain(self, value, problems) };
         let mut parts = rest.split(';');
-        let Some((host, port)) = parts.next().and_then(|text| host_and_port(text, SIP_PORT)) else {
+        let Some((host, port)) = parts.next().and_then(host_and_port) else {
             return complain(self, value, problems);
         };
-        let mut used = Transport::Udp;
+        let mut used = None;
         for parameter in parts {
             match parameter.split_once('=') {
-                Some(("transport", word)) => used = transport(word, value, problems)?,
+                Some(("transport", word)) => used = Some(transport(word, value, problems)?),
                 Some(_) | None => {
                     problems.push_with_help(
                         value.span(),
@@ -161,16 +162,17 @@ impl Kind for NextHopKind {
 }
 
 /// `HOST[:PORT]`, an IPv6 address in brackets.
-pub(super) fn host_and_port(text: &str, usual: u16) -> Option<(Host, u16)> {
+pub(super) fn host_and_port(text: &str) -> Option<(Host, Option<u16>)> {
     if let Ok(address) = text.parse::<SocketAddr>() {
-        return Some((Host::Address(address.ip()), address.port())).filter(|(_, port)| *port != 0);
+        let port = Some(address.port()).filter(|port| *port != 0)?;
+        return Some((Host::Address(address.ip()), Some(port)));
     }
     if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse::<Ipv6Addr>() {
-        return Some((Host::Address(address.into()), usual));
+        return Some((Host::Address(address.into()), None));
     }
     let (name, port) = match text.split_once(':') {
-        Some((name, port)) => (name, port.parse().ok().filter(|port| *port != 0)?),
-        None => (text, usual),
+        Some((name, port)) => (name, Some(port.parse().ok().filter(|port| *port != 0)?)),
+        None => (text, None),
     };
     if let Ok(address) = name.parse::<IpAddr>() {
         return Some((Host::Address(address), port));

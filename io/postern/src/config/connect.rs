@@ -64,8 +64,8 @@ impl Kind for ConnectKind {
     fn read(&self, value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Connect> {
         let text = value.get_ref().as_str().unwrap_or_default();
         let rest = text.strip_prefix("tcp:").unwrap_or(text);
-        match host_and_port(rest, SIMCO_PORT) {
-            Some((host, port)) => Some(Connect::Tcp(Peer { host, port })),
+        match host_and_port(rest) {
+            Some((host, port)) => Some(Connect::Tcp(Peer { host, port: port.unwrap_or(SIMCO_PORT) })),
             None => complain(self, value, problems),
         }
     }

@@ -14,6 +14,7 @@ mod problem;
 mod realm;
 mod route;
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,7 @@ pub(crate) use connect::{Connect, Peer};
 pub(crate) use docs::keys;
 use key::{Absent, Key, Section, Table};
 pub(crate) use kind::parse_time;
-use kind::{AbsolutePath, OneOf, Text};
+use kind::{AbsolutePath, AddressAndPort, List, OneOf, Text};
 pub(crate) use middlebox::{Engine, Middlebox, Mode, ReversePath};
 pub(crate) use numbers::{Codes, Limits, Timers};
 use problem::Problems;
@@ -57,6 +58,8 @@ pub(crate) struct Config {
     pub run_dir: PathBuf,
     pub user: Option<String>,
     pub log: log::Level,
+    /// Instead of the system's.
+    pub name_servers: Vec<SocketAddr>,
     /// In the order of the file; realms are named by position everywhere else.
     pub realms: Vec<Realm>,
     pub routes: Vec<Route>,
@@ -96,9 +99,18 @@ static LOG: Key<OneOf<log::Level>> = Key {
     text: "What is written to standard error: broken promises, what an operator would want to be woken for, one line \
            per call begun and ended, each decision.",
 };
+static NAME_SERVERS: Key<List<AddressAndPort>> = Key {
+    name: "name-servers",
+    kind: List { of: AddressAndPort, max: 4 },
+    absent: Absent::Derived("those of `/etc/resolv.conf`"),
+    text: "DNS servers that next hops are looked up at. `/etc/hosts` is read first in any case.",
+};
 
-static TOP: Section =
-    Section { heading: "", text: "Keys at the top of the file.", keys: &[&RUN_DIR, &USER, &LOG] };
+static TOP: Section = Section {
+    heading: "",
+    text: "Keys at the top of the file.",
+    keys: &[&RUN_DIR, &USER, &LOG, &NAME_SERVERS],
+};
 
 /// Every section, in the order of the documentation.
 static SECTIONS: [&Section; 9] = [
@@ -178,10 +190,12 @@ impl Config {
         let (user, log) = (top.given(&USER, problems), top.value(&LOG, problems));
         let own = middleboxes.iter().find(|middlebox| middlebox.is_local()).or_else(|| middleboxes.first());
         let middlebox = own?.clone();
+        let name_servers = top.given(&NAME_SERVERS, problems).unwrap_or_default();
         Some(Self {
             run_dir,
             user,
             log,
+            name_servers,
             realms,
             routes,
             middleboxes,

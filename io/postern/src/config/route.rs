@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::address::{NextHop, NextHopKind};
+use super::address::{Host, NextHop, NextHopKind, Transport};
 use super::key::{Absent, Key, Section, Table};
 use super::kind::{Place, Text};
 use super::problem::{Problems, did_you_mean};
@@ -33,7 +33,11 @@ static NEXT_HOP: Key<NextHopKind> = Key {
     name: "next-hop",
     kind: NextHopKind,
     absent: Absent::Required,
-    text: "Where the INVITE is sent. A name is looked up when a call needs it; UDP unless `transport` says otherwise.",
+    text: "Where the INVITE is sent. An address is spoken to over UDP unless `transport` says otherwise. A name is looked \
+           up when a call needs it, as RFC 3263 says: with a port only its addresses; else its SRV records, chosen by \
+           NAPTR records among the transports of the realm's listeners unless `transport` names one; else its \
+           addresses. If a server answers 503, cannot be reached, or says nothing for 64 times `t1`, the next one gets \
+           the call, and for a minute calls begin with the others.",
 };
 
 pub(super) static SECTION: Section = Section {
@@ -59,19 +63,28 @@ impl Route {
             None => None,
         };
         let (to, next_hop) = (to?, next_hop?);
-        let reachable = realms.get(to).is_some_and(|realm| {
-            realm.listen.iter().any(|(listen, _)| listen.transport == next_hop.transport)
-        });
-        if !reachable {
+        if let Some(transport) = needed(&next_hop)
+            && !realms
+                .get(to)
+                .is_some_and(|realm| realm.listen.iter().any(|(listen, _)| listen.transport == transport))
+        {
             let name = realms.get(to).map_or("", |realm| realm.name.as_str());
             problems.push_with_help(
                 table.place(&NEXT_HOP),
-                format!("realm {name} cannot send over {}", next_hop.transport),
-                format!("needs a `{}:` listener in [realm.{name}]", next_hop.transport),
-                format!("add \"{}:ADDRESS:PORT\" to its `listen`", next_hop.transport),
+                format!("realm {name} cannot send over {transport}"),
+                format!("needs a `{transport}:` listener in [realm.{name}]"),
+                format!("add \"{transport}:ADDRESS:PORT\" to its `listen`"),
             );
         }
         Some(Self { from, to, next_hop })
+    }
+}
+
+/// The transport that the realm must have; a name without one leaves it to the name service.
+fn needed(next_hop: &NextHop) -> Option<Transport> {
+    match next_hop.host {
+        Host::Address(_) => Some(next_hop.transport.unwrap_or(Transport::Udp)),
+        Host::Name(_) => next_hop.transport,
     }
 }
 

@@ -10,6 +10,7 @@ use b2bua::{B2bua, Event, Input, LookupId, Output, ledger};
 use bytes::Bytes;
 use machine::{Instant, Machine as _, Outbox, Rng};
 use midcom::{AgentEvent, DownReason, Lifetime, MiddleboxId, Notification, RequestId};
+use sip::locate::Place;
 use sip::message::Message;
 use sip::transport::{ConnectionId, Hop, ListenerId, Protocol};
 
@@ -259,8 +260,9 @@ impl World {
 
     pub(super) fn resolve(&mut self, count: u8) {
         if let Some(id) = self.lookups.pop() {
-            let remote = self.phones[1].hops[0].remote;
-            self.handle(Input::Resolved { id, addresses: vec![remote; count.into()] });
+            let hop = self.phones[1].hops[0];
+            let place = Place { protocol: hop.protocol, address: hop.remote };
+            self.handle(Input::Resolved { id, places: vec![place; count.into()] });
         }
     }
 
@@ -400,7 +402,7 @@ fn config(settings: u8, features: u8) -> Config {
             0 => Host::Address(host.into()),
             _ => Host::Name("pbx.example".into()),
         };
-        NextHop { host, port: None, protocol: Protocol::Udp }
+        NextHop { host, port: None, transport: None }
     };
     let (far, near) = ([203, 0, 113, 1], [10, 0, 0, 1]);
     let middlebox = |number| config::Middlebox {

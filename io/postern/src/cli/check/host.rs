@@ -1,13 +1,13 @@
 //! What this host says: users, interfaces, sockets, names.
 
-use std::net::{TcpListener, ToSocketAddrs as _, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 
 use super::{Finding, Grade};
 use crate::admin::client;
 use crate::admin::protocol::{AgentStatus, Request, agent_socket};
-use crate::config::{Config, Host, Listen, Transport};
-use crate::runtime::agent::cannot_listen;
+use crate::config::{Config, Host, Listen, Route, Transport};
+use crate::runtime::agent::{cannot_listen, find_servers};
 use crate::sandbox::Identity;
 
 pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) {
@@ -73,13 +73,27 @@ fn try_listen(listen: Listen) -> std::io::Result<()> {
 fn names(config: &Config, findings: &mut Vec<Finding>) {
     for route in &config.routes {
         let Host::Name(name) = &route.next_hop.host else { continue };
-        findings.push(match (name.as_str(), route.next_hop.port).to_socket_addrs() {
-            Ok(addresses) => {
-                let list: Vec<String> = addresses.map(|address| address.ip().to_string()).collect();
-                Finding::new(Grade::Ok, format!("{name} is {}", list.join(", ")))
+        findings.push(match find_servers(config, route) {
+            Ok(places) if places.is_empty() => {
+                let text = format!(
+                    "{}: nobody serves SIP there that realm {} can send to",
+                    route.next_hop.text,
+                    realm(config, route)
+                );
+                Finding::new(Grade::Warning, text)
+                    .advise("calls on this route fail until the name has addresses; `dig` shows what it has")
             }
-            Err(error) => Finding::new(Grade::Warning, format!("{}: {error}", route.next_hop.text))
+            Ok(places) => {
+                let list: Vec<String> =
+                    places.iter().map(|place| format!("{} {}", place.protocol, place.address)).collect();
+                Finding::new(Grade::Ok, format!("{name} is served at {}", list.join(", ")))
+            }
+            Err(why) => Finding::new(Grade::Warning, format!("{}: {why}", route.next_hop.text))
                 .advise("calls on this route fail until the name can be looked up"),
         });
     }
+}
+
+fn realm<'c>(config: &'c Config, route: &Route) -> &'c str {
+    config.realms.get(route.to).map_or("", |realm| realm.name.as_str())
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod chronicle;
 mod doors;
+mod find;
 mod link;
 mod open;
 mod resolver;
@@ -31,6 +32,7 @@ use crate::admin::server::Question;
 use crate::clock::Clock;
 use crate::log;
 
+pub(crate) use self::find::find_servers;
 pub(crate) use self::open::{cannot_listen, run};
 
 /// Events of one kind taken in one turn, so that no source keeps the others waiting.
@@ -175,7 +177,7 @@ impl Agent {
                         link.request(now, id, request, &mut self.midcom);
                     }
                 }
-                Output::Resolve { id, host, port, protocol: _ } => self.resolver.ask(id, host, port),
+                Output::Resolve { id, wish } => self.resolver.ask(id, wish),
                 Output::Event(event) => self.chronicle.observe(now, &event),
                 Output::ShutdownComplete => self.done = true,
             }
@@ -217,8 +219,8 @@ impl Agent {
         }
     }
 
-    fn found(&mut self, (id, addresses): Found) {
-        self.inputs.push_back(Input::Resolved { id, addresses });
+    fn found(&mut self, (id, places): Found) {
+        self.inputs.push_back(Input::Resolved { id, places });
     }
 
     fn stop(&mut self) {

@@ -110,13 +110,13 @@ fn calls(config: &Config) -> to::CallPolicy {
     }
 }
 
-fn route(from: &crate::config::Route) -> to::Route {
+pub(super) fn route(from: &crate::config::Route) -> to::Route {
     let host = match &from.next_hop.host {
         Host::Address(address) => to::Host::Address(*address),
         Host::Name(name) => to::Host::Name(name.clone()),
     };
     let next_hop =
-        to::NextHop { host, port: Some(from.next_hop.port), protocol: protocol(from.next_hop.transport) };
+        to::NextHop { host, port: from.next_hop.port, transport: from.next_hop.transport.map(protocol) };
     to::Route { from: from.from.map(id), to: id(from.to), next_hop }
 }
 
@@ -161,7 +161,7 @@ fn codes(config: &Config) -> to::Codes {
     }
 }
 
-fn id(position: usize) -> to::RealmId {
+pub(super) fn id(position: usize) -> to::RealmId {
     to::RealmId(u16::try_from(position).unwrap_or(u16::MAX))
 }
 

@@ -1,0 +1,94 @@
+//! Where the servers of a name are, and the next one if one fails: RFC 3263 §4.3.
+//!
+//! ```text
+//!  asked --places--> the first is called        none: the call fails, or the next contact is called
+//!  Calling --503, silence, no way to it--> the next is called, with the same Request-URI      none left: as any failure
+//! ```
+
+use std::collections::VecDeque;
+
+use sip::locate::Place;
+use sip::transport::Hop;
+
+use super::Call;
+use super::invite::{Client, Invite};
+use super::redirect::Failure;
+use crate::config::Host;
+use crate::context::Context;
+use crate::failure::Verdict;
+use crate::route;
+
+impl Call {
+    /// The name service answered.
+    pub(crate) fn on_resolved(&mut self, ctx: &mut Context<'_>, places: &[Place]) {
+        let Some(Invite { client: Client::Idle, setup: Some(setup), .. }) = self.invite.as_deref() else {
+            return;
+        };
+        let (realm, is_contact) = (self.legs.b.realm, setup.redirected.is_some());
+        let hops = route::hops(ctx.config, realm, places);
+        let mut hops: VecDeque<Hop> = ctx.shared.failures.last(ctx.now, hops).into();
+        if is_contact {
+            // Who redirects may only name hosts of the realm; who configures may name any.
+            hops.retain(|hop| route::is_in(ctx.config, realm, hop.remote.ip()));
+        }
+        match (hops.pop_front(), is_contact) {
+            (Some(first), _) => {
+                self.keep_spare(hops);
+                self.call_out(ctx, first);
+            }
+            (None, true) => self.contact_not_found(ctx),
+            //= exception RFC 3263 §4.3: a name without addresses gives 500, not 503, which would take us out of service.
+            (None, false) => {
+                let why = match places.is_empty() {
+                    true => "the next hop has no address",
+                    false => "no listener of this realm can send to any address of the next hop",
+                };
+                self.refuse_try(ctx, Verdict::plain(500, why).later());
+            }
+        }
+    }
+
+    /// The place that was called failed: true if another place of the same name is being called.
+    //= RFC 3263 §4.3: 503, a transport failure, or no response at all; then the same request to the next one.
+    pub(super) fn try_next_place(&mut self, ctx: &mut Context<'_>, failure: &Failure) -> bool {
+        let Some(invite) = self.invite.as_deref_mut().filter(|_| failure.is_of_place()) else { return false };
+        let Some(setup) = invite.setup.as_deref_mut() else { return false };
+        if setup.has_agreed() {
+            return false;
+        }
+        let Some(next) = setup.spare.pop_front() else { return false };
+        invite.client = Client::Idle;
+        self.forget_early(ctx, failure.status());
+        self.offer_anew();
+        self.call_out(ctx, next);
+        true
+    }
+
+    /// Remembers for a while that a place has failed, so that the next calls begin elsewhere.
+    pub(super) fn remember_failure(&self, ctx: &mut Context<'_>, failure: &Failure) {
+        let setup = self.invite.as_deref().and_then(|invite| invite.setup.as_deref());
+        let next_hop =
+            setup.map(|setup| setup.redirected.as_ref().map_or(&setup.next_hop, |it| it.next_hop()));
+        let by_name = next_hop.is_some_and(|next_hop| matches!(next_hop.host, Host::Name(_)));
+        if by_name && failure.is_of_place() {
+            ctx.shared.failures.note(ctx.now, self.legs.b.hop);
+        }
+    }
+
+    /// Remembers where else the name that is being called may be found.
+    pub(super) fn keep_spare(&mut self, spare: VecDeque<Hop>) {
+        if let Some(setup) = self.invite.as_deref_mut().and_then(|invite| invite.setup.as_deref_mut()) {
+            setup.spare = spare;
+        }
+    }
+}
+
+impl Failure {
+    /// True if it says that a server does not work, not that a call is not wanted.
+    fn is_of_place(&self) -> bool {
+        match self {
+            Self::Heard(message) => message.status() == 503,
+            Self::Silent(_) => true,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Next hops that are names: a real name server (dnsmasq), SRV and NAPTR records, servers that are not there.
+
+use std::io;
+use std::process::{Command, Stdio};
+
+use crate::sipp::Callee;
+use crate::world::{BORDER_OUTSIDE, CONFIG, INSIDE, Named, OUTSIDE, Outcome, Postern, Program, World};
+
+pub(crate) fn trials() -> Vec<Named> {
+    vec![
+        ("servers::the_domain_chooses_tcp", the_domain_chooses_tcp),
+        ("servers::the_next_server_gets_the_call", the_next_server_gets_the_call),
+        ("servers::check_says_where_calls_go", check_says_where_calls_go),
+    ]
+}
+
+/// The inside network's name server; it listens on the firewall's own loopback.
+const NAME_SERVER: &str = "127.0.0.53:5353";
+/// Another address of the inside phone's host, on which nothing listens.
+const DEAD: &str = "10.0.40.21";
+
+fn config() -> String {
+    format!("name-servers = [\"{NAME_SERVER}\"]\n{}", CONFIG.replace("sip:10.0.40.20", "sip:pbx.example"))
+}
+
+/// Serves these records from the firewall.
+fn name_server(world: &World, records: &[&str]) -> io::Result<Program> {
+    let (address, port) = NAME_SERVER.split_once(':').unwrap_or_default();
+    world.command(&world.firewall, "ip", &["link", "set", "lo", "up"])?;
+    let child = world.firewall.spawn(
+        Command::new("dnsmasq")
+            .args(["--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--bind-interfaces"])
+            .args([format!("--listen-address={address}"), format!("--port={port}"), "--user=root".into()])
+            .arg(format!("--pid-file={}", world.folder.join("dnsmasq.pid").display()))
+            .arg("--local=/example/")
+            .args(records)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    )?;
+    let server = Program::of(child);
+    // It serves once its socket is there.
+    let listens = ["-Hlnu", "sport", "=", ":5353"];
+    while world.command(&world.firewall, "ss", &listens)?.is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    Ok(server)
+}
+
+fn call(world: &World, postern: &Postern<'_>, count: u32) -> io::Result<()> {
+    let (border, count) = (format!("{BORDER_OUTSIDE}:5060"), count.to_string());
+    let arguments =
+        ["-sn", "uac", &border, "-i", OUTSIDE, "-p", "5060", "-mp", "20000", "-m", &count, "-r", "10"];
+    let rest = ["-d", "100", "-s", "bob", "-nostdin", "-timeout", "60s", "-timeout_error"];
+    let all = [arguments.as_slice(), rest.as_slice()].concat();
+    world
+        .command(&world.outside, "sipp", &all)
+        .map_err(|error| io::Error::other(format!("{error}\n{}", postern.log())))?;
+    postern.wait_for("no call and no pinhole is left", || {
+        let calls = postern.json(&["calls"])?;
+        Ok(calls["calls"].as_array().is_some_and(Vec::is_empty) && postern.pinholes()? == (0, 0))
+    })
+}
+
+/// NAPTR prefers TCP: the INVITE of a caller over UDP arrives over TCP, at the port of the SRV record.
+fn the_domain_chooses_tcp() -> Outcome {
+    let world = World::new()?;
+    let host = format!("--host-record=one.pbx.example,{INSIDE}");
+    let _names = name_server(
+        &world,
+        &[
+            &host,
+            "--naptr-record=pbx.example,20,10,s,SIP+D2U,,_sip._udp.pbx.example",
+            "--naptr-record=pbx.example,10,10,s,SIP+D2T,,_sip._tcp.pbx.example",
+            "--srv-host=_sip._tcp.pbx.example,one.pbx.example,5060,0,0",
+            "--srv-host=_sip._udp.pbx.example,one.pbx.example,5090,0,0",
+        ],
+    )?;
+    let postern = world.postern(&config())?;
+    // It listens on TCP only: over UDP nobody would answer.
+    let callee = Callee::start(&world, &world.inside, INSIDE, "t1")?;
+    call(&world, &postern, 5)?;
+    assert_eq!(callee.finish()?, (5, 0), "calls that the callee saw succeed and fail");
+    Ok(())
+}
+
+/// The best server is not there: the kernel says so, and the next one gets the call; then calls begin with that one.
+fn the_next_server_gets_the_call() -> Outcome {
+    let world = World::new()?;
+    let (dead, alive) =
+        (format!("--host-record=dead.example,{DEAD}"), format!("--host-record=alive.example,{INSIDE}"));
+    let _names = name_server(
+        &world,
+        &[
+            &dead,
+            &alive,
+            "--srv-host=_sip._udp.pbx.example,dead.example,5060,10,0",
+            "--srv-host=_sip._udp.pbx.example,alive.example,5060,20,0",
+        ],
+    )?;
+    let postern = world.postern(&config())?;
+    let callee = Callee::start(&world, &world.inside, INSIDE, "u1")?;
+    call(&world, &postern, 3)?;
+    assert_eq!(callee.finish()?, (3, 0), "calls that the callee saw succeed and fail");
+    Ok(())
+}
+
+/// `postern check` looks the name up as a call would, and says so when nobody serves it.
+fn check_says_where_calls_go() -> Outcome {
+    let world = World::new()?;
+    let host = format!("--host-record=one.pbx.example,{INSIDE}");
+    let records = [host.as_str(), "--srv-host=_sip._udp.pbx.example,one.pbx.example,5062,0,0"];
+    let file = world.folder.join("postern.toml");
+    std::fs::write(&file, config())?;
+    let check = || {
+        let child = world.firewall.spawn(
+            Command::new(env!("CARGO_BIN_EXE_postern"))
+                .args(["check", "--config"])
+                .arg(&file)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped()),
+        )?;
+        let output = child.wait_with_output()?;
+        Ok::<_, io::Error>(
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+        )
+    };
+    let names = name_server(&world, &records)?;
+    let said = check()?;
+    assert!(said.contains("pbx.example is served at UDP 10.0.40.20:5062"), "{said}");
+    drop(names);
+    let _none = name_server(&world, &[])?;
+    let said = check()?;
+    assert!(
+        said.contains("sip:pbx.example: nobody serves SIP there that realm inside can send to"),
+        "{said}"
+    );
+    Ok(())
+}
