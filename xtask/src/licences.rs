@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use serde_json::Value;
-
 use crate::{root, run};
 
 pub(crate) fn check() -> Result<Vec<String>, String> {
@@ -19,20 +17,34 @@ pub(crate) fn check() -> Result<Vec<String>, String> {
         .filter_map(|ban| ban["name"].as_str())
         .collect();
 
-    let metadata = run("cargo", &["metadata", "--format-version", "1", "--locked"])?;
-    let metadata: Value = serde_json::from_str(&metadata).map_err(|e| format!("cargo metadata: {e}"))?;
-    let mut findings = Vec::new();
-    for package in metadata["packages"].as_array().into_iter().flatten() {
-        let name = package["name"].as_str().unwrap_or_default();
-        let licence = package["license"].as_str().unwrap_or_default();
-        if banned.contains(name) {
-            findings.push(format!("{name}: banned in deny.toml"));
-        }
-        if !satisfied(licence, &allowed) {
-            findings.push(format!("{name}: licence `{licence}` is not allowed"));
+    let targets = deny["graph"]["targets"].as_array().into_iter().flatten().filter_map(toml::Value::as_str);
+    let mut findings = BTreeSet::new();
+    for target in targets {
+        // What is really built there: `cargo metadata` also names what no feature in use asks for.
+        let tree = [
+            "tree",
+            "--workspace",
+            "--locked",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}\t{l}",
+            "--target",
+            target,
+        ];
+        for line in run("cargo", &tree)?.lines() {
+            let Some((package, licence)) = line.split_once('\t') else { continue };
+            let name = package.split(' ').next().unwrap_or_default();
+            let licence = licence.trim_end_matches(" (*)");
+            if banned.contains(name) {
+                findings.insert(format!("{name}: banned in deny.toml"));
+            }
+            if !satisfied(licence, &allowed) {
+                findings.insert(format!("{name}: licence `{licence}` is not allowed"));
+            }
         }
     }
-    Ok(findings)
+    Ok(findings.into_iter().collect())
 }
 
 /// Whether an SPDX expression can be met with the allowed licences. `OR` binds weaker than `AND`; `/` is the old `OR`.
