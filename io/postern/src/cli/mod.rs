@@ -63,7 +63,7 @@ pub(crate) struct Common {
     /// Where the sockets of the running Postern are [default: `run-dir` of the configuration file]
     #[arg(long, global = true, value_name = "DIR")]
     run_dir: Option<PathBuf>,
-    /// Print JSON
+    /// Print JSON: to standard output what was asked for, or to standard error an object with `error` and `exit-code`
     #[arg(short, long, global = true)]
     json: bool,
 }
@@ -111,6 +111,10 @@ impl From<String> for Complaint {
 pub(crate) fn main() -> ExitCode {
     let Cli { common, command } = match Cli::try_parse() {
         Ok(cli) => cli,
+        Err(error) if error.use_stderr() && wants_json() => {
+            print::complain(true, &error.to_string(), USAGE);
+            return ExitCode::from(USAGE);
+        }
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { USAGE } else { OK });
@@ -133,10 +137,15 @@ pub(crate) fn main() -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(complaint) => {
-            print::complain(&complaint.text);
+            print::complain(common.json, &complaint.text, complaint.code);
             ExitCode::from(complaint.code)
         }
     }
+}
+
+/// True if a command line that could not be read asks for JSON.
+fn wants_json() -> bool {
+    std::env::args_os().any(|argument| argument == "-j" || argument == "--json")
 }
 
 impl Common {

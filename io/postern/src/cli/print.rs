@@ -23,9 +23,21 @@ pub(super) fn json<T: Serialize>(value: &T) -> Outcome {
     say(&format!("{text}\n"))
 }
 
-/// Writes to standard error.
-pub(super) fn complain(text: &str) {
+/// Why a command could not do its work, as JSON.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Failure<'t> {
+    error: &'t str,
+    exit_code: u8,
+}
+
+/// Writes to standard error; standard output stays empty, for whoever reads it.
+pub(super) fn complain(json: bool, text: &str, exit_code: u8) {
     let text = text.trim_end();
+    if json && let Ok(object) = serde_json::to_string(&Failure { error: text, exit_code }) {
+        let _ = writeln!(io::stderr(), "{object}");
+        return;
+    }
     // Configuration errors already begin with the word.
     let head = if text.starts_with("error") { "" } else { "error: " };
     let _ = writeln!(io::stderr(), "{head}{text}");

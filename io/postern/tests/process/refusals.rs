@@ -14,6 +14,7 @@ pub(crate) const TRIALS: &[Named] = &[
     ("left_over_sockets_are_replaced", left_over_sockets_are_replaced),
     ("nobody_answers_when_nothing_runs", nobody_answers_when_nothing_runs),
     ("an_unknown_user_is_named", an_unknown_user_is_named),
+    ("with_json_an_error_is_an_object", with_json_an_error_is_an_object),
 ];
 
 fn said(output: &Output) -> String {
@@ -84,6 +85,28 @@ fn a_wrong_file_is_a_usage_error() -> Outcome {
         assert!(said(&output).contains("did you mean `media`?"), "{}", said(&output));
     }
     assert_eq!(place.command(&["dance"])?.status.code(), Some(2));
+    Ok(())
+}
+
+fn with_json_an_error_is_an_object() -> Outcome {
+    let place = Place::new()?;
+    let wrong = place.write(&CONFIG.replace("media ", "medai "))?.display().to_string();
+    let nobody = place.run_dir().display().to_string();
+    let lines: [(&[&str], i32, &str); 4] = [
+        (&["run", "/nonexistent.toml", "-j"], 2, "no such file"),
+        (&["check", &wrong, "--json"], 2, "did you mean `media`?"),
+        (&["-j", "kick", "no-number"], 2, "no-number"),
+        (&["calls", "-j", "--run-dir", &nobody], 1, ""),
+    ];
+    for (arguments, code, text) in lines {
+        let output = place.command(arguments)?;
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        let object: serde_json::Value = serde_json::from_slice(&output.stderr)?;
+        assert_eq!(object["exit-code"], code, "{object}");
+        let error = object["error"].as_str().unwrap_or_default();
+        assert!(!error.is_empty() && error.contains(text), "{object}");
+        assert!(output.stdout.is_empty(), "{arguments:?}: nothing but what was asked for goes there");
+    }
     Ok(())
 }
 
