@@ -24,6 +24,8 @@ pub struct Codes {
     pub static_policy_in_call: u16,
     /// Our own check of the SDP.
     pub refused_sdp: u16,
+    /// Any of these where a peer insists on the precondition that the pinholes are.
+    pub precondition: u16,
 }
 
 impl Codes {
@@ -35,6 +37,7 @@ impl Codes {
         static_policy: 403,
         static_policy_in_call: 488,
         refused_sdp: 488,
+        precondition: 580,
     };
 
     /// `codes = "dedicated"`: a code of its own per class.
@@ -45,6 +48,7 @@ impl Codes {
         static_policy: 592,
         static_policy_in_call: 592,
         refused_sdp: 488,
+        precondition: 580,
     };
 }
 
@@ -104,8 +108,9 @@ impl Verdict {
     }
 
     /// The same failure where somebody insists on the precondition that it was.
-    pub(crate) fn enforced(self, failed: Failed) -> Self {
-        Self { code: 580, phrase: phrase(580), failed: Some(Box::new(failed)), ..self }
+    pub(crate) fn enforced(self, codes: &Codes, failed: Failed) -> Self {
+        let code = codes.precondition;
+        Self { code, phrase: phrase(code), failed: Some(Box::new(failed)), ..self }
     }
 
     /// A failure that no firewall has to do with.

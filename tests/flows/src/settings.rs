@@ -22,7 +22,7 @@
 //! | `precondition` | `fw`, `qos`, `off` | `off` |
 //! | `session-expires` | seconds, `off` | `off` |
 //! | `min-se` | seconds | 90 |
-//! | `unreachable`, `technical`, `temporary-policy`, `policy`, `policy-in-call`, `sdp` | a status code | by `codes` |
+//! | `unreachable`, `technical`, `temporary-policy`, `policy`, `policy-in-call`, `sdp`, `precondition-failed` | a status code | by `codes` |
 //! | `show` | header fields, with commas, or `all`; `request-uri`; the `phrase` of responses | |
 //!
 //! `precondition`, `session-expires` and `min-se` are for both realms; `inside-` or `outside-` before the name is for one.
@@ -70,6 +70,7 @@ const KNOWN: &[&str] = &[
     "policy",
     "policy-in-call",
     "sdp",
+    "precondition-failed",
     "show",
 ];
 
@@ -195,6 +196,7 @@ impl<'s> Settings<'s> {
             static_policy: self.number("policy", usual.static_policy)?,
             static_policy_in_call: self.number("policy-in-call", usual.static_policy_in_call)?,
             refused_sdp: self.number("sdp", usual.refused_sdp)?,
+            precondition: self.number("precondition-failed", usual.precondition)?,
         })
     }
 

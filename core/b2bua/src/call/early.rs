@@ -240,7 +240,7 @@ impl Call {
             return self.cut_in_setup(ctx, lost.first().copied(), (cause, verdict));
         }
         for number in lost {
-            let verdict = self.enforced_in_setup(verdict.clone(), Some(number));
+            let verdict = self.enforced_in_setup(&ctx.config.codes, verdict.clone(), Some(number));
             self.end_early(ctx, number, (verdict.reason(), verdict.failed.as_deref()), None);
         }
     }

@@ -8,7 +8,7 @@ use super::Call;
 use super::early::Pair;
 use super::signal::Signal;
 use crate::context::Context;
-use crate::failure::{Failed, Verdict};
+use crate::failure::{Codes, Failed, Verdict};
 use crate::leg::body::Body;
 use crate::precondition::text;
 use crate::side::{Side, Sides};
@@ -16,7 +16,7 @@ use crate::side::{Side, Sides};
 impl Call {
     /// What it means that the firewall refuses what a signal of `from` needs: if somebody insists on its precondition, the
     /// refusal says so.
-    pub(super) fn enforced(&self, from: Side, signal: &Signal, verdict: Verdict) -> Verdict {
+    pub(super) fn enforced(&self, codes: &Codes, from: Side, signal: &Signal, verdict: Verdict) -> Verdict {
         let invite = || self.invite.as_deref().and_then(|invite| invite.server.request()).cloned();
         let (asked, said) = match signal {
             Signal::Try => (invite(), None),
@@ -35,20 +35,20 @@ impl Call {
         if let Some(said) = said {
             texts[from] = description(said);
         }
-        self.enforced_on(verdict, texts)
+        self.enforced_on(codes, verdict, texts)
     }
 
     /// The same for a rule that was taken away before the call was there.
-    pub(super) fn enforced_in_setup(&self, verdict: Verdict, early: Option<u8>) -> Verdict {
+    pub(super) fn enforced_in_setup(&self, codes: &Codes, verdict: Verdict, early: Option<u8>) -> Verdict {
         let Some(setup) = self.setup() else { return verdict };
         let asked = self.invite.as_deref().and_then(|invite| invite.server.request());
         let alive = || (0..).zip(&setup.early).find(|(_, early)| early.is_alive()).map(|(number, _)| number);
         let agreement = early.or_else(alive).and_then(|number| self.agreement(Pair::Early(number)));
         let said = agreement.and_then(|agreement| agreement.texts.as_deref()).map(|texts| &*texts.b);
-        self.enforced_on(verdict, Sides { a: asked.and_then(description), b: said })
+        self.enforced_on(codes, verdict, Sides { a: asked.and_then(description), b: said })
     }
 
-    fn enforced_on(&self, verdict: Verdict, texts: Sides<Option<&[u8]>>) -> Verdict {
+    fn enforced_on(&self, codes: &Codes, verdict: Verdict, texts: Sides<Option<&[u8]>>) -> Verdict {
         let inserted = self.inserted_type();
         let insists = |text: Option<&[u8]>| text.and_then(text::wanted) == Some(Strength::Mandatory);
         if inserted.is_none() && !insists(texts.a) && !insists(texts.b) {
@@ -57,7 +57,7 @@ impl Call {
         let of = inserted.map_or(Type::Fw, |of| of.of());
         let failed =
             |text: Option<&[u8]>| text.and_then(|text| text::failed(text, of)).map(Vec::into_boxed_slice);
-        verdict.enforced(Sides { a: failed(texts.a), b: failed(texts.b) })
+        verdict.enforced(codes, Sides { a: failed(texts.a), b: failed(texts.b) })
     }
 
     /// What a refusal of ours says about the precondition that failed.

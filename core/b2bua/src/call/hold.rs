@@ -71,7 +71,7 @@ impl Call {
     /// The ledger could not get what the held signal needs.
     pub(super) fn refuse_held(&mut self, ctx: &mut Context<'_>, verdict: Verdict) {
         if let Some((from, signal)) = self.take_held(ctx) {
-            let verdict = self.enforced(from, &signal, verdict);
+            let verdict = self.enforced(&ctx.config.codes, from, &signal, verdict);
             self.refuse(ctx, from, signal, verdict);
             self.pass_all_waiting(ctx, from);
         }

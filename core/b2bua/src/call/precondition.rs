@@ -243,9 +243,10 @@ impl Call {
             // Whoever has answered all the same does not need our word.
             Action::Fail if self.has_waiting_answer() => self.send_waiting_answer(ctx),
             Action::Fail => {
-                let verdict =
-                    Verdict::new(580, PRECONDITION, "the callee cannot be told that its media passes");
-                let verdict = self.enforced_in_setup(verdict, None);
+                let (code, what) =
+                    (ctx.config.codes.precondition, "the callee cannot be told that its media passes");
+                let verdict = Verdict::new(code, PRECONDITION, what);
+                let verdict = self.enforced_in_setup(&ctx.config.codes, verdict, None);
                 self.refuse_ring(ctx, pair, verdict);
             }
             Action::Nothing | Action::Show | Action::Acknowledge => {}

@@ -78,7 +78,7 @@ impl Call {
     ) {
         self.note_ghost_ring(ctx);
         let verdict = match self.established {
-            None => self.enforced_in_setup(verdict, early),
+            None => self.enforced_in_setup(&ctx.config.codes, verdict, early),
             Some(_) => verdict,
         };
         self.cut(ctx, Cut { cause: cause(verdict.code), verdict });

@@ -60,6 +60,54 @@ impl Kind for Integer {
     }
 }
 
+/// A status code for a failure of ours (RFC 3261 §21.4 to §21.6).
+#[derive(Debug)]
+pub(crate) struct FailureCode;
+
+impl FailureCode {
+    /// What a code that is none for that would mean.
+    fn misleads(code: u32) -> Option<&'static str> {
+        Some(match code {
+            401 | 407 => "it asks the phone for credentials",
+            405 | 415 | 420 | 421 | 422 | 423 | 424 | 428 | 429 | 489 | 494 => {
+                "it says what the request lacks, in a header field of its own"
+            }
+            408 | 481 => "inside a call it says that the call is over (RFC 5057)",
+            482 | 483 => "it speaks of a loop",
+            484 | 485 => "it asks for another number",
+            487 => "it says that the caller has given up",
+            491 => "phones try again at once (RFC 3261 §14.1)",
+            503 => "whoever sends us calls would stop sending any (RFC 3261 §21.5.4)",
+            _ => return None,
+        })
+    }
+}
+
+impl Kind for FailureCode {
+    type Value = u16;
+    fn read(&self, value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<u16> {
+        let all = Integer { range: 400..=699, unit: "" };
+        let Some(code) = value.get_ref().as_integer().and_then(|_| all.read(value, &mut Problems::default()))
+        else {
+            return complain(self, value, problems);
+        };
+        match Self::misleads(code) {
+            Some(why) => {
+                problems.push(
+                    value.span(),
+                    format!("{code} cannot stand for a failure of the firewall"),
+                    why.to_owned(),
+                );
+                None
+            }
+            None => u16::try_from(code).ok(),
+        }
+    }
+    fn describe(&self) -> String {
+        "status code, 400 to 699, but none that means something else".into()
+    }
+}
+
 /// One bit of a packet mark.
 #[derive(Debug)]
 pub(crate) struct MarkBit;

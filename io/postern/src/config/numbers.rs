@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::key::{Absent, Key, Section, Table};
-use super::kind::{Integer, OneOf, Time};
+use super::kind::{FailureCode, Integer, OneOf, Time};
 use super::problem::Problems;
 
 const MS: Duration = Duration::from_millis(1);
@@ -248,6 +248,7 @@ pub(crate) struct Codes {
     pub policy: u16,
     pub policy_in_call: u16,
     pub sdp: u16,
+    pub precondition: u16,
 }
 
 static SET: Key<OneOf<CodeSet>> = Key {
@@ -260,12 +261,8 @@ static SET: Key<OneOf<CodeSet>> = Key {
 
 macro_rules! code_key {
     ($name:ident, $key:literal, $default:literal, $text:literal) => {
-        static $name: Key<Integer> = Key {
-            name: $key,
-            kind: Integer { range: 400..=699, unit: "" },
-            absent: Absent::Derived($default),
-            text: $text,
-        };
+        static $name: Key<FailureCode> =
+            Key { name: $key, kind: FailureCode, absent: Absent::Derived($default), text: $text };
     };
 }
 
@@ -280,11 +277,19 @@ code_key!(TEMPORARY, "temporary-policy", "500; dedicated: 591", "Forbidden for n
 code_key!(POLICY, "policy", "403; dedicated: 592", "Forbidden.");
 code_key!(POLICY_IN_CALL, "policy-in-call", "488; dedicated: 592", "Forbidden, inside a call.");
 code_key!(SDP, "sdp", "488", "Our own check of the SDP refused it.");
+code_key!(
+    PRECONDITION,
+    "precondition",
+    "580",
+    "Any of these where caller or callee insists on the precondition that the pinholes are (RFC 3312 §8)."
+);
 
 pub(super) static CODES: Section = Section {
     heading: "[codes]",
-    text: "With which status code a failure of the firewall is told to the caller; the same code stands in Reason.",
-    keys: &[&SET, &UNREACHABLE, &TECHNICAL, &TEMPORARY, &POLICY, &POLICY_IN_CALL, &SDP],
+    text: "With which status code a failure of the firewall is told to the caller; the same code stands in Reason. Codes \
+           that phones and proxies would act upon in another way (401, 407, 408, 420, 481, 487, 491, 503 and the like) are \
+           refused.",
+    keys: &[&SET, &UNREACHABLE, &TECHNICAL, &TEMPORARY, &POLICY, &POLICY_IN_CALL, &SDP, &PRECONDITION],
 };
 
 impl Codes {
@@ -295,9 +300,8 @@ impl Codes {
     ) -> Self {
         let table = Table::open(&CODES, table, span, &[], problems);
         let dedicated = table.value(&SET, problems) == CodeSet::Dedicated;
-        let mut code = |key: &Key<Integer>, standard: u16, other: u16| {
-            let given = table.given(key, problems).and_then(|code| u16::try_from(code).ok());
-            given.unwrap_or(if dedicated { other } else { standard })
+        let mut code = |key: &Key<FailureCode>, standard: u16, other: u16| {
+            table.given(key, problems).unwrap_or(if dedicated { other } else { standard })
         };
         Self {
             unreachable: code(&UNREACHABLE, 504, 590),
@@ -306,6 +310,7 @@ impl Codes {
             policy: code(&POLICY, 403, 592),
             policy_in_call: code(&POLICY_IN_CALL, 488, 592),
             sdp: code(&SDP, 488, 488),
+            precondition: code(&PRECONDITION, 580, 580),
         }
     }
 }

@@ -158,6 +158,7 @@ fn codes(config: &Config) -> to::Codes {
         static_policy: from.policy,
         static_policy_in_call: from.policy_in_call,
         refused_sdp: from.sdp,
+        precondition: from.precondition,
     }
 }
 
