@@ -112,6 +112,7 @@ impl File {
             "unreachable" | "technical" | "temporary-policy" | "policy" | "policy-in-call" | "sdp" => {
                 put(&mut self.codes, name, value);
             }
+            "precondition-failed" => put(&mut self.codes, "precondition", value),
             "hold" => put(&mut self.calls, name, quoted(value)),
             "crucial" if ["first-audio", "all"].contains(&value) => put(&mut self.calls, name, quoted(value)),
             "crucial" => put(&mut self.calls, name, networks(value)),
