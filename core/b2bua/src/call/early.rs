@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::event::{Cause, Sip};
 use crate::failure::{Failed, Reason, Verdict, write_reason};
 use crate::ledger::Dialogs;
+use crate::leg::description::Description;
 use crate::leg::headers;
 use crate::side::{Side, Sides};
 use crate::tag::Tag;
@@ -34,6 +35,8 @@ pub(super) struct EarlyDialog {
     /// Why it was ended before it answered; an answer of it is of no use any more.
     pub(super) ended: Option<Reason>,
     pub(super) agreement: Agreement,
+    /// What each peer has been told last in it, once there are others: a leg remembers only what it said last of all.
+    pub(super) told: Sides<Option<Description>>,
 }
 
 /// A pair of dialogs, one on each leg.
@@ -137,7 +140,15 @@ impl Call {
         let (dialogs, agreement) = (Sides { a: Some(a), b: Some(b) }, Agreement::new(invite.offer));
         // Most calls have one.
         setup.early.reserve_exact(1);
-        setup.early.push(EarlyDialog { tag, dialogs, ended: None, agreement });
+        let told = |side: Side| Some(self.legs[side].description.clone());
+        let mut own = Sides::default();
+        if number > 0 {
+            own.b = setup.offered.as_deref().cloned().or_else(|| told(Side::B));
+        }
+        if let [only] = &mut *setup.early {
+            only.told = Sides { a: told(Side::A), b: told(Side::B) };
+        }
+        setup.early.push(EarlyDialog { tag, dialogs, ended: None, agreement, told: own });
         if number > 0 {
             let offer = offer_of(self.invite.as_deref());
             self.ledger.forked(offer.as_ref());
@@ -154,6 +165,28 @@ impl Call {
     pub(super) fn has_other_won(&self, pair: Pair) -> bool {
         let winner = self.setup().and_then(|setup| setup.winner).map(Pair::Early);
         winner.is_some_and(|winner| pair != Pair::Call && pair != winner)
+    }
+
+    /// A description is about to go to a side in an early dialog: whoever is heard of later knows only that of the INVITE.
+    pub(super) fn keep_offered(&mut self, side: Side, pair: Pair) {
+        let sent = || Some(Box::new(self.legs[side].description.clone()));
+        let setup = self.invite.as_deref_mut().and_then(|invite| invite.setup.as_deref_mut());
+        if let Some(setup) = setup.filter(|_| side == Side::B && pair != Pair::Call) {
+            setup.offered = setup.offered.take().or_else(sent);
+        }
+    }
+
+    /// What a side has been told last is now what it has been told last in this pair of dialogs.
+    pub(super) fn note_told(&mut self, side: Side, pair: Pair) {
+        if !self.has_rivals() {
+            return;
+        }
+        let told = self.legs[side].description.clone();
+        if let Pair::Early(number) = pair
+            && let Some(early) = self.early_mut(number)
+        {
+            early.told[side] = Some(told);
+        }
     }
 
     /// Lets the ledger work on what is exchanged in a pair of dialogs; false if another one has won.
@@ -178,11 +211,18 @@ impl Call {
     pub(super) fn win(&mut self, ctx: &mut Context<'_>, answer: &Message) -> bool {
         let Some(Pair::Early(number)) = self.pair_of_response(ctx, answer, true) else { return false };
         let Some(early) = self.early_mut(number) else { return false };
+        let told = std::mem::take(&mut early.told);
         let (tag, Some(mut dialog)) = (early.tag, early.dialogs.b.take()) else { return false };
         //= RFC 3261 §13.2.2.4: route set and target are those of the 2xx.
         let usable = dialog.confirm_by(answer).is_ok();
         self.legs.b.dialog = Some(dialog);
         self.legs.a.tag = tag;
+        for (leg, told) in [(&mut self.legs.a, told.a), (&mut self.legs.b, told.b)] {
+            // Whoever has been told nothing in it keeps the version, which is new to nobody who knows of the others.
+            if let Some(told) = told.filter(Description::is_told) {
+                leg.description = told;
+            }
+        }
         if let Some(setup) = self.invite.as_deref_mut().and_then(|invite| invite.setup.as_deref_mut()) {
             setup.winner = Some(number);
         }

@@ -29,6 +29,7 @@ use crate::context::Context;
 use crate::event::Sip;
 use crate::failure::Verdict;
 use crate::leg::body::Body;
+use crate::leg::description::Description;
 use crate::leg::headers;
 use crate::named::{Replacement, Target};
 use crate::route;
@@ -124,6 +125,8 @@ pub(super) struct Setup {
     pub(super) rang: bool,
     /// What leg B is offered by way of preconditions.
     pub(super) offering: Offering,
+    /// The description of the INVITE on leg B, once another one has gone there.
+    pub(super) offered: Option<Box<Description>>,
 }
 
 impl Server {

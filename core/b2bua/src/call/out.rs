@@ -84,7 +84,7 @@ impl Call {
         builder = self.session_id.write(builder, Side::B);
         let (builder, sdp) = self.legs.b.carry(ctx.config, builder, Carried::new(request), Sdp::Passes);
         let cause = *key;
-        setup.uac = Some(initial);
+        (setup.uac, setup.offered) = (Some(initial), None);
         let sip = Sip { sdp, ..Sip::new(&Method::Invite, 0) };
         let key = ctx.request(self.to(Side::B), Some(cause), hop, builder, sip);
         self.called(ctx, key);

@@ -376,6 +376,7 @@ impl Call {
         }
         if let Some((side, before)) = told {
             self.legs[side].description.take_back(before);
+            self.note_told(side, pair);
         }
         self.ledger.abandoned(ctx.now, pair.early(), &mut ctx.shared.ids, &mut ctx.shared.requests);
         self.ask(ctx);

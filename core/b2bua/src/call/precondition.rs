@@ -266,7 +266,9 @@ impl Call {
         let (Some(offer), Some((builder, hop))) = (offer, begun) else { return };
         let builder = self.legs.b.contact(ctx.config, builder).header(Name::Require, PRECONDITION);
         //= RFC 3312 §7: a new offer, with the current status.
+        self.keep_offered(Side::B, pair);
         let (builder, sdp) = self.legs.b.describe(ctx.config, builder, &offer, Sdp::Passes);
+        self.note_told(Side::B, pair);
         let sip = Sip { sdp, ..Sip::new(&Method::Update, 0) };
         self.send_own(ctx, (Side::B, pair), (builder, hop), sip, Purpose::Inform);
     }

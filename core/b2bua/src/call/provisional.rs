@@ -104,6 +104,9 @@ impl Call {
             builder = builder.header_fmt(Name::RSeq, format_args!("{number}"));
         }
         let (builder, described) = self.legs[from].carry(ctx.config, builder, carried, sdp);
+        if described {
+            self.note_told(from, pair);
+        }
         let sip = Sip { sdp: described, ..Sip::new(&Method::Invite, status) };
         let bytes = ctx.respond(self.to(from), key, builder, sip)?;
         let agreed = described && manner.rseq().is_some();

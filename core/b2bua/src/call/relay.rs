@@ -151,11 +151,17 @@ impl Call {
             Role::Offer { .. } => Sdp::Passes,
             Role::Answer => self.as_answer(),
         };
+        if sdp != Sdp::Stays {
+            self.keep_offered(to, pair);
+        }
         let leg = &mut self.legs[to];
         if let Role::Offer { before: before @ None } = &mut exchange.role {
             *before = leg.description.sent();
         }
         let (builder, sdp) = leg.carry(ctx.config, builder, Carried::new(message), sdp);
+        if sdp {
+            self.note_told(to, pair);
+        }
         let sip = Sip { sdp, ..Sip::new(message.method(), 0) };
         exchange.client = Some(ctx.request(self.to(to), Some(exchange.request.key), hop, builder, sip));
         let answer = (exchange.role == Role::Answer).then(|| message.body().into());
@@ -226,7 +232,13 @@ impl Call {
         let builder = self.session_id.write(builder, from);
         let answers = accepted && matches!(exchange.role, Role::Offer { .. });
         let sdp = if answers { answer } else { Sdp::Stays };
-        let (mut builder, sdp) = leg.carry(ctx.config, builder, carried, sdp);
+        if sdp != Sdp::Stays {
+            self.keep_offered(from, pair);
+        }
+        let (mut builder, sdp) = self.legs[from].carry(ctx.config, builder, carried, sdp);
+        if sdp {
+            self.note_told(from, pair);
+        }
         if updated && pair == Pair::Call {
             self.session_accepted(ctx, from.other(), message);
             builder = self.answer_session(ctx, from, builder, &exchange.request.message);

@@ -139,6 +139,7 @@ impl Setup {
             winner: None,
             strays: 0,
             rang: false,
+            offered: None,
             offering: Offering::AsItCame,
         }
     }

@@ -62,6 +62,7 @@ impl Call {
         let leg = &mut self.legs[to.0];
         let builder = leg.contact(ctx.config, builder);
         let builder = leg.describe_again(ctx.config, builder, &session);
+        self.note_told(to.0, pair);
         let sip = Sip { sdp: true, ..Sip::new(&Method::Update, 0) };
         self.send_own(ctx, to, (builder, hop), sip, Purpose::Undo(Box::new(undo)));
     }

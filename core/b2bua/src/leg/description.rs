@@ -53,6 +53,11 @@ impl Description {
         self.sent = Some(before);
     }
 
+    /// True if anything went out.
+    pub(crate) fn is_told(&self) -> bool {
+        self.sent.is_some()
+    }
+
     /// What went out last.
     pub(crate) fn sent(&self) -> Option<Box<[u8]>> {
         self.sent.clone()

@@ -1,0 +1,87 @@
+//! Where one end of a call sends what, by the other end's description and what it can itself.
+
+use std::net::SocketAddr;
+
+use middlebox::Transport;
+use phone::{Remote, Shape};
+
+use crate::model::above;
+use crate::wire;
+
+/// A packet that must pass.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flow {
+    pub(crate) transport: Transport,
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    /// The sender is outside.
+    pub(crate) outside: bool,
+    /// The first packet of a TCP connection.
+    pub(crate) opens: bool,
+}
+
+/// The other end of a call, as one end knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Far {
+    /// Where it receives the first stream over UDP, and by ICE besides.
+    places: Vec<SocketAddr>,
+    /// Where we receive by ICE besides.
+    more: Option<SocketAddr>,
+    /// RTCP goes one port above RTP.
+    has_rtcp: bool,
+    /// Where it waits for the connection of a chat.
+    chat: Option<SocketAddr>,
+}
+
+/// From where a connection is opened: any port.
+const OPENER: u16 = 40_000;
+
+impl Far {
+    pub(crate) fn new(remote: &Remote, shape: &Shape) -> Self {
+        let sdp = std::str::from_utf8(&remote.sdp).unwrap_or_default();
+        // Whoever speaks it says so in each offer, and in each answer to one.
+        let more = shape.ice.filter(|_| wire::candidates(sdp).next().is_some());
+        let candidates = wire::candidates(sdp).filter(|(component, _)| *component == 1 && more.is_some());
+        let mut places: Vec<SocketAddr> = remote.rtp.into_iter().collect();
+        for (_, place) in candidates {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        let mut used = sdp.lines().filter_map(|line| line.strip_prefix("m="));
+        let is_rtp = used.any(|line| line.contains("RTP/AVP") && line.split(' ').nth(1) != Some("0"));
+        let is_mux = shape.bundle && sdp.contains("a=rtcp-mux\r\n");
+        Self { places, more, has_rtcp: is_rtp && !is_mux, chat: chat(sdp, remote, shape) }
+    }
+
+    /// What must pass from an end that listens at a place.
+    pub(crate) fn flows(&self, local: SocketAddr, outside: bool) -> Vec<Flow> {
+        let udp = Flow { transport: Transport::Udp, from: local, to: local, outside, opens: false };
+        let mut flows = Vec::new();
+        for from in [local].into_iter().chain(self.more) {
+            for to in &self.places {
+                for next in 0..=u16::from(self.has_rtcp) {
+                    flows.push(Flow { from: above(from, next), to: above(*to, next), ..udp });
+                }
+            }
+        }
+        if let Some(waits) = self.chat {
+            let opener = SocketAddr::new(local.ip(), OPENER);
+            let opens = Flow { transport: Transport::Tcp, from: opener, to: waits, opens: true, ..udp };
+            let back = Flow { from: waits, to: opener, outside: !outside, opens: false, ..opens };
+            flows.extend([opens, back]);
+        }
+        flows
+    }
+}
+
+/// Where the other end waits, if we are the one to connect: RFC 4145 §4.1.
+fn chat(sdp: &str, remote: &Remote, shape: &Shape) -> Option<SocketAddr> {
+    let ours = shape.chat?;
+    let (_, section) = sdp.split_once("m=message ")?;
+    let port: u16 = section.split(' ').next()?.parse().ok().filter(|port| *port != 0)?;
+    let setup = section.lines().find_map(|line| line.strip_prefix("a=setup:"))?;
+    let we_open = setup == "passive" || setup == "actpass" && ours.opens;
+    let host = remote.rtp?.ip();
+    we_open.then(|| SocketAddr::new(host, port))
+}
