@@ -1,5 +1,5 @@
-//! Conformance to RFC 4540: `postern middlebox` and a SIMCO client in Python that was written from the RFC alone
-//! (`tests/simco-peer`). One trial for each part of the cases; `docs/conformance.md` lists them.
+//! Conformance to RFC 4540: `postern middlebox` and `postern agent`, each with the other end in Python, which was written
+//! from the RFC alone (`tests/simco-peer`). One trial for each part of the cases; `docs/conformance.md` lists them.
 
 use std::fs;
 use std::io;
@@ -25,6 +25,17 @@ pub(crate) fn trials() -> Vec<Named> {
         ("simco_peer::lives_of_rules", || conforms(LARGE, &["lifetimes", "status", "notifications"])),
         ("simco_peer::packets", || conforms(LARGE, &["packets"])),
         ("simco_peer::a_small_middlebox", || conforms(SMALL, &["small"])),
+        ("simco_peer::agent_sessions", || serves("reserve = false", &["agent_sessions"])),
+        ("simco_peer::agent_refusals", || serves("reserve = false", &["agent_refusals"])),
+        ("simco_peer::agent_replies", || serves("reserve = false", &["agent_replies"])),
+        ("simco_peer::agent_events", || serves("reserve = false", &["agent_events"])),
+        ("simco_peer::agent_reserves", || serves("reserve = true", &["agent_reserves"])),
+        ("simco_peer::agent_counters", || {
+            serves(
+                "reserve = false\nmedia-timeout = \"10s\"\n[timers]\nrule-lifetime = \"10s\"",
+                &["agent_counters"],
+            )
+        }),
     ]
 }
 
@@ -87,6 +98,27 @@ max-lifetime = "10s"
     versions: [1, 3],
 };
 
+/// An agent whose middlebox and phones are in the Python peer.
+const AGENT: &str = r#"
+[realm.outside]
+listen = ["udp:198.51.100.1:5060"]
+
+[realm.inside]
+listen = ["udp:10.0.40.1:5060"]
+media = ["10.0.40.0/24"]
+
+[[route]]
+to = "inside"
+next-hop = "sip:10.9.0.2"
+
+[[route]]
+to = "outside"
+next-hop = "sip:10.9.0.1"
+
+[middlebox]
+connect = "127.0.0.1:7626"
+"#;
+
 /// The folder of the Python peer.
 pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/simco-peer")
@@ -118,15 +150,15 @@ fn wait_for(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// `postern middlebox` alone on the firewall, its log in the world's folder.
-fn middlebox(world: &World, config: &str) -> io::Result<Program> {
+/// One half of Postern alone on the firewall, its log in the world's folder.
+fn half(world: &World, name: &str, config: &str) -> io::Result<Program> {
     let run = world.folder.join("run");
     let file = world.folder.join("postern.toml");
     fs::write(&file, format!("run-dir = {:?}\n{config}", run.display().to_string()))?;
     let log = fs::File::create(world.folder.join("postern.log"))?;
     let child = world.firewall.spawn(
         Command::new(env!("CARGO_BIN_EXE_postern"))
-            .args(["middlebox", "--config"])
+            .args([name, "--config"])
             .arg(&file)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -140,7 +172,7 @@ fn conforms(subject: Subject, groups: &[&str]) -> Outcome {
     let world = World::new()?;
     // Somebody who may not.
     world.outside.address("eth0", net("198.51.100.22/24")?)?;
-    let postern = middlebox(&world, subject.config)?;
+    let postern = half(&world, "middlebox", subject.config)?;
     let post = |host: &Host, name: &str| {
         let socket = world.folder.join(name);
         let program = python(host, "post.py", &[&socket.display().to_string()])?;
@@ -174,16 +206,45 @@ fn conforms(subject: Subject, groups: &[&str]) -> Outcome {
     fs::write(&file, around.to_string())?;
     let file = file.display().to_string();
     let arguments = [&[file.as_str()], groups].concat();
-    let told = text(python(&world.outside, "run.py", &arguments)?.output()?);
-    let log = fs::read_to_string(world.folder.join("postern.log")).unwrap_or_default();
-    match told {
-        Ok(cases) => fs::write(world.folder.join("cases.log"), cases)?,
-        Err(error) => return Err(format!("{error}\nthe middlebox says:\n{log}").into()),
-    }
-    // It has not fallen over a case and been replaced by luck: it is the process that was started.
+    verdict(&world, python(&world.outside, "run.py", &arguments)?)?;
     let alive = Path::new(&format!("/proc/{}/exe", postern.id())).exists();
-    if !alive && !groups.contains(&"shutdown") {
-        return Err(format!("the middlebox is no longer there:\n{log}").into());
+    assert!(alive || groups.contains(&"shutdown"), "the middlebox has ended");
+    Ok(())
+}
+
+/// What the cases say in the end, or why they have failed, with Postern's side of it.
+fn verdict(world: &World, cases: Program) -> Outcome {
+    match text(cases.output()?) {
+        Ok(cases) => Ok(fs::write(world.folder.join("cases.log"), cases)?),
+        Err(error) => {
+            let log = fs::read_to_string(world.folder.join("postern.log")).unwrap_or_default();
+            Err(format!("{error}\nPostern says:\n{log}").into())
+        }
     }
+}
+
+/// Runs the cases of these groups for `postern agent`: middlebox and both phones are one Python program beside it.
+fn serves(calls: &str, groups: &[&str]) -> Outcome {
+    let world = World::new()?;
+    for address in ["10.9.0.1/32", "10.9.0.2/32"] {
+        world.firewall.address("lo", net(address)?)?;
+    }
+    let ready = world.folder.join("ready");
+    let around = json!({
+        "ready": ready,
+        "middlebox": ["127.0.0.1", 7626],
+        "phone_a": ["10.9.0.1", 5060],
+        "phone_b": ["10.9.0.2", 5060],
+        "border_a": ["198.51.100.1", 5060],
+        "border_b": ["10.0.40.1", 5060],
+    });
+    let file = world.folder.join("world.json");
+    fs::write(&file, around.to_string())?;
+    let file = file.display().to_string();
+    let cases = python(&world.firewall, "play.py", &[&[file.as_str()], groups].concat())?;
+    wait_for(&ready)?;
+    let postern = half(&world, "agent", &format!("{AGENT}\n[calls]\n{calls}\n"))?;
+    verdict(&world, cases)?;
+    assert!(Path::new(&format!("/proc/{}/exe", postern.id())).exists(), "the agent has ended");
     Ok(())
 }

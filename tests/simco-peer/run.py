@@ -10,12 +10,14 @@ import pkgutil
 import time
 import traceback
 
+import calls
 import cases
 from case import CASES, World
 from peer import Failed
 
-for module in sorted(found.name for found in pkgutil.iter_modules(cases.__path__)):
-    importlib.import_module(f"cases.{module}")
+for package in (cases, calls):
+    for module in sorted(found.name for found in pkgutil.iter_modules(package.__path__)):
+        importlib.import_module(f"{package.__name__}.{module}")
 
 
 def show(case):
