@@ -23,8 +23,9 @@ def told(code):
 
 
 def tries(code):
-    """How often the agent asks: a group that is gone (0x0344) is no reason to give up."""
-    return 2 if code == 0x44 else 1
+    """How often the agent asks: a group that is gone (0x0344), or a port that may not be wild (0x034C), is no reason to
+    give up."""
+    return 2 if code in (0x44, 0x4C) else 1
 
 
 @case("§8.3.1", "A group that has ended meanwhile, 0x0344: the agent asks again without it, and the call goes through")
