@@ -111,7 +111,8 @@ impl Tuple {
     /// True if any port matches.
     #[must_use]
     pub fn wildcards_port(&self) -> bool {
-        self.port == 0
+        //= RFC 4540 §8.3.1, §8.8.2: a wildcard of the protocol is one of ports, whatever the port fields say.
+        self.port == 0 || self.protocol == Protocol::Any
     }
 
     /// The last port, for an exact tuple whose range fits (`port + range - 1 <= 65535`).

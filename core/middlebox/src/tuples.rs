@@ -46,16 +46,18 @@ pub(crate) fn check(opening: &Opening) -> Result<(), Failure> {
 pub(crate) fn check_barrier(barrier: &Barrier) -> Result<(), Failure> {
     let (internal, external) = (&barrier.internal, &barrier.external);
     //= RFC 4540 §8.8.2: both tuples carry the same protocol, and the same port range where it means something.
-    let ports =
-        internal.protocol != Protocol::Any && !internal.wildcards_port() && !external.wildcards_port();
+    let ports = !internal.wildcards_port() && !external.wildcards_port();
     if internal.protocol != external.protocol || (ports && internal.range != external.range) {
         return Err(Failure::Inconsistent);
     }
     if internal.network.addr().is_ipv4() != external.network.addr().is_ipv4() {
         return Err(Failure::IpVersionMismatch);
     }
-    let fits = |tuple: &Tuple| u32::from(tuple.port) + u32::from(tuple.range) <= 0x1_0000;
-    match fits(internal) && fits(external) && internal.range > 0 && external.range > 0 {
+    let fits = |tuple: &Tuple| {
+        let last = u32::from(tuple.port) + u32::from(tuple.range);
+        tuple.wildcards_port() || (tuple.range > 0 && last <= 0x1_0000)
+    };
+    match fits(internal) && fits(external) {
         true => Ok(()),
         false => Err(Failure::IllegalPortCount),
     }

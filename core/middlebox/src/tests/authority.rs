@@ -175,10 +175,16 @@ fn illegal_values_have_their_own_codes() {
 
 #[test]
 fn protocols_the_engine_cannot_do_are_refused() {
-    for protocol in [Protocol::Any, Protocol::Tcp, Protocol::Other(132)] {
+    //= test RFC 4540 §8.3.1: any protocol is a wildcard, of ports as well.
+    let unsupported = [
+        (Protocol::Any, Failure::WildcardNotSupported),
+        (Protocol::Tcp, Failure::ProtocolNotSupported),
+        (Protocol::Other(132), Failure::ProtocolNotSupported),
+    ];
+    for (protocol, failure) in unsupported {
         let tuple = |tuple| Tuple { protocol, ..tuple };
         let opening = inbound(tuple(udp(PHONE, 20000, 2)), tuple(udp(FAR, 0, 2)));
-        assert_eq!(keys(&authority(&[], &[]), &opening), Err(Failure::ProtocolNotSupported));
+        assert_eq!(keys(&authority(&[], &[]), &opening), Err(failure));
     }
 }
 
