@@ -25,6 +25,7 @@ pub(crate) fn trials() -> Vec<Named> {
         ("simco_peer::lives_of_rules", || conforms(LARGE, &["lifetimes", "status", "notifications"])),
         ("simco_peer::packets", || conforms(LARGE, &["packets"])),
         ("simco_peer::a_small_middlebox", || conforms(SMALL, &["small"])),
+        ("simco_peer::rights_of_agents", || conforms(GUARDED, &["authority", "disable"])),
         ("simco_peer::agent_sessions", || serves("reserve = false", &["agent_sessions"])),
         ("simco_peer::agent_refusals", || serves("reserve = false", &["agent_refusals"])),
         ("simco_peer::agent_replies", || serves("reserve = false", &["agent_replies"])),
@@ -47,6 +48,8 @@ struct Subject {
     denied: &'static str,
     /// IIV and EIV (RFC 4540 §4.3.3).
     versions: [u8; 2],
+    /// Whether its agents have rights of their own.
+    rights: bool,
 }
 
 const LARGE: Subject = Subject {
@@ -71,6 +74,48 @@ max-lifetime = "2h"
     lifetime_max: 7200,
     denied: "10.0.40.66",
     versions: [3, 3],
+    rights: false,
+};
+
+/// Agents with rights of their own: the first may disable, one is kept short, one sees everything.
+const GUARDED: Subject = Subject {
+    config: r#"
+[realm.outside]
+listen = ["udp:198.51.100.1:5060"]
+
+[realm.inside]
+listen = ["udp:10.0.40.1:5060"]
+media = ["10.0.40.0/24", "2001:db8:b::/64"]
+
+[[route]]
+to = "inside"
+next-hop = "sip:10.0.40.20"
+
+[middlebox]
+listen = ["198.51.100.1:7626"]
+peers = ["198.51.100.21"]
+deny = ["10.0.40.66"]
+max-lifetime = "2h"
+
+[middlebox.agent.first]
+peers = ["198.51.100.20"]
+disable = true
+
+[middlebox.agent.bound]
+peers = ["198.51.100.24"]
+internal = ["10.0.40.20"]
+ports = "20000-20009"
+max-rules = 1
+max-lifetime = "30s"
+
+[middlebox.agent.warden]
+peers = ["198.51.100.23"]
+administer = true
+"#,
+    lifetime_max: 7200,
+    denied: "10.0.40.66",
+    versions: [3, 3],
+    rights: true,
 };
 
 const SMALL: Subject = Subject {
@@ -96,6 +141,7 @@ max-lifetime = "10s"
     lifetime_max: 10,
     denied: "198.51.100.66",
     versions: [1, 3],
+    rights: false,
 };
 
 /// An agent whose middlebox and phones are in the Python peer.
@@ -170,8 +216,10 @@ fn half(world: &World, name: &str, config: &str) -> io::Result<Program> {
 /// Runs the cases of these groups from the outside host.
 fn conforms(subject: Subject, groups: &[&str]) -> Outcome {
     let world = World::new()?;
-    // Somebody who may not.
-    world.outside.address("eth0", net("198.51.100.22/24")?)?;
+    // A stranger, and more agents.
+    for address in ["198.51.100.22/24", "198.51.100.23/24", "198.51.100.24/24"] {
+        world.outside.address("eth0", net(address)?)?;
+    }
     let postern = half(&world, "middlebox", subject.config)?;
     let post = |host: &Host, name: &str| {
         let socket = world.folder.join(name);
@@ -181,7 +229,7 @@ fn conforms(subject: Subject, groups: &[&str]) -> Outcome {
     };
     let (_inside, inside) = post(&world.inside, "inside.post")?;
     let (_outside, outside) = post(&world.outside, "outside.post")?;
-    let around = json!({
+    let mut around = json!({
         "middlebox": ["198.51.100.1", 7626],
         "middlebox_v6": ["2001:db8:a::1", 7626],
         "socket": world.folder.join("run/simco.sock"),
@@ -200,8 +248,12 @@ fn conforms(subject: Subject, groups: &[&str]) -> Outcome {
         "last_port": 32767,
         "lifetime_max": subject.lifetime_max,
         "versions": subject.versions,
-        "may_disable": false,
+        "may_disable": subject.rights,
     });
+    if subject.rights {
+        around["bound"] = "198.51.100.24".into();
+        around["warden"] = "198.51.100.23".into();
+    }
     let file = world.folder.join("world.json");
     fs::write(&file, around.to_string())?;
     let file = file.display().to_string();

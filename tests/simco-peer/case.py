@@ -60,7 +60,7 @@ class World:
         self.open_agents, self.posts_met = [], {}
 
     def agent(self, who="own", over=None):
-        """A connection without a session, from one of the peers: own, other, or stranger."""
+        """A connection without a session, from one of the peers: own, other, stranger, ..."""
         address = over or self.middlebox
         source = None if isinstance(address, str) else getattr(self, who)
         if not isinstance(address, str) and ":" in address[0]:
@@ -98,7 +98,7 @@ class World:
         for agent in self.open_agents:
             agent.close()
         self.open_agents = []
-        for who in ("own", "other"):
+        for who in [who for who in ("own", "other", "bound", "warden") if hasattr(self, who)]:
             agent = self.until_up(who)
             listed = agent.ask(wire.PRL)
             if listed.code == 0x0222:

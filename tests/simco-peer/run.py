@@ -13,7 +13,6 @@ import traceback
 import calls
 import cases
 from case import CASES, World
-from peer import Failed
 
 for package in (cases, calls):
     for module in sorted(found.name for found in pkgutil.iter_modules(package.__path__)):
@@ -31,10 +30,10 @@ def one(world, case):
     why = None
     try:
         case.run(world)
-    except (Failed, OSError, ValueError, AssertionError) as error:
+    except Exception as error:  # whatever a wrong answer leads to
         at = traceback.extract_tb(error.__traceback__)
         place = next((frame for frame in reversed(at) if "cases" in frame.filename), at[-1])
-        why = f"{error or type(error).__name__} ({os.path.basename(place.filename)}:{place.lineno})"
+        why = f"{type(error).__name__}: {error} ({os.path.basename(place.filename)}:{place.lineno})"
     stories = world.clear() if case.group != "shutdown" else []
     if why is None:
         return None
@@ -51,6 +50,7 @@ def needs(what, world, has):
         "NAT": has.nat,
         "disable rules": has.disable,
         "external wildcards": has.external_wildcards,
+        "a warden": hasattr(world, "warden"),
         "leave to disable": has.disable and world.may_disable,
         "disable rules without leave": has.disable and not world.may_disable,
     }[what]

@@ -126,6 +126,15 @@ def partial_overlap(world):
     expect(agent.ask(wire.PER, *world.per(external=world.external(network="0.0.0.0/0"))), 0x0350, "PER from anybody")
 
 
+@case("§8.8.2", "A wildcard of the protocol is one of ports, whatever the port fields say", needs="leave to disable")
+def any_protocol(world):
+    agent = world.session()
+    rules = {enabled(agent, world, internal=world.internal(port)).number(wire.PID) for port in (20000, 21000)}
+    rules.add(enabled(agent, world, internal=world.internal(protocol=TCP), external=world.external(protocol=TCP)).number(wire.PID))
+    disabled(world, agent, internal=world.internal(5060, 7, protocol=0), external=world.external(53, 9, protocol=0))
+    same({agent.notice().number(wire.PID) for _ in rules}, rules, "rules that were ended")
+
+
 @case("§8.8.2, §8.9", "Disable rules among themselves do not conflict; a lifetime that ends ends them", needs="leave to disable",
       reading="the RFC does not say what overlapping disable rules do: they live side by side")
 def among_themselves(world):

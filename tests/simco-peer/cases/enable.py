@@ -122,7 +122,7 @@ def protocol_wildcard(world):
     agent = world.session()
     for direction in (INBOUND, OUTBOUND):
         internal, external = world.internal(protocol=0), world.external(30000, protocol=0)
-        refused(world, agent, (0x034C, 0x0354), "protocol 0", internal=internal, external=external, direction=direction)
+        refused(world, agent, 0x034C, "protocol 0", internal=internal, external=external, direction=direction)
 
 
 @case("§8.3.1", "External wildcards: any address, any port, protocols only; by the capabilities E and P", needs="external wildcards")
