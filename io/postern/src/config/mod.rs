@@ -329,7 +329,7 @@ fn routes(document: &DeTable<'_>, realms: &[Realm], problems: &mut Problems) -> 
 fn own_ports(realms: &[Realm], problems: &mut Problems) {
     let listeners = || realms.iter().flat_map(|realm| &realm.listen);
     for realm in realms.iter().filter(|realm| realm.local_media) {
-        let open = |address: std::net::SocketAddr| {
+        let open = |address: SocketAddr| {
             realm.media_ports.contains(&address.port())
                 && realm.media.iter().any(|network| network.contains(&address.ip()))
         };
