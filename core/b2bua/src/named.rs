@@ -18,7 +18,7 @@ use sip::message::{Message, Method, Name, NameAddr, Replaces, Uri};
 use sip::transport::Hop;
 
 use crate::b2bua::B2bua;
-use crate::config::RealmId;
+use crate::config::{Config, RealmId};
 use crate::route;
 use crate::tag::Tag;
 
@@ -115,6 +115,18 @@ impl B2bua {
         let other = self.calls.get(&id)?.other_leg(&self.config, side, replaces)?;
         (other.named_in == from).then_some(other)
     }
+}
+
+/// True if a REFER from one realm to another asks a phone inside to call a host inside that it names itself: whoever is
+/// outside reaches the inside through us, or not at all. What it may name, it has translated already.
+pub(crate) fn names_the_inside(config: &Config, (from, to): (RealmId, RealmId), refer: &Message) -> bool {
+    let is_inside = config.middleboxes.iter().any(|middlebox| middlebox.between(to, from) == Some(true));
+    let mut named = refer.addresses(Name::ReferTo).flatten();
+    is_inside
+        && named.any(|address| {
+            let host = address.parsed_uri().ok().and_then(|uri| uri.host()?.address());
+            host.is_some_and(|host| route::is_in(config, to, host))
+        })
 }
 
 /// The same call, as the peer of `dialog` knows it.

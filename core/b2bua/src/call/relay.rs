@@ -13,6 +13,7 @@ use crate::event::Sip;
 use crate::failure::{Verdict, phrase};
 use crate::leg::carried::Carried;
 use crate::leg::{Sdp, headers};
+use crate::named;
 use crate::side::Side;
 
 /// A request being relayed.
@@ -63,10 +64,20 @@ impl Call {
             return self.refuse_request(ctx, from, &request, 500, &[(Name::RetryAfter, "1")]);
         }
         match request.message.method() {
+            Method::Refer if self.names_the_inside(ctx, from, &request) => {
+                let what = "Refer-To names a host behind the firewall";
+                let verdict = Verdict::new(ctx.config.codes.static_policy, "firewall policy", what);
+                self.refuse_with(ctx, from, &request, &verdict);
+            }
             Method::Prack => self.on_prack(ctx, (from, pair), request),
             Method::Update => self.on_update(ctx, (from, pair), request),
             _ => self.pass_exchange(ctx, (from, pair), request, (Role::Plain, None)),
         }
+    }
+
+    /// What it names of ours has been translated, so that it names nothing but that.
+    fn names_the_inside(&self, ctx: &Context<'_>, from: Side, request: &Request) -> bool {
+        request.refer_to.is_none() && named::names_the_inside(ctx.config, self.realms(from), &request.message)
     }
 
     /// A request goes on as soon as what it says about media may pass.
