@@ -115,18 +115,36 @@ impl Authority {
     /// The failure that the negative reply carries, in the order of checks of RFC 4540 §8.3.1; the checks that the
     /// RFC leaves to policy come after them.
     pub fn permit(&self, agent: AgentId, opening: &Opening) -> Result<Vec<Permit>, Failure> {
+        self.allows(agent, opening)?;
+        permits(tuples::keys(&self.realms, opening)?)
+    }
+
+    /// The same where addresses are translated: A0 is `outside` to the other side.
+    ///
+    /// # Errors
+    /// As [`Authority::permit`]; [`Failure::WildcardNotSupported`] for what sends from no certain port.
+    pub fn permit_translated(
+        &self,
+        agent: AgentId,
+        opening: &Opening,
+        outside: &Tuple,
+    ) -> Result<Vec<Permit>, Failure> {
+        self.allows(agent, opening)?;
+        permits(tuples::translated_keys(&self.realms, opening, outside)?)
+    }
+
+    /// Whether an agent may open this at all.
+    ///
+    /// # Errors
+    /// As [`Authority::permit`].
+    pub fn allows(&self, agent: AgentId, opening: &Opening) -> Result<(), Failure> {
         //= RFC 4540 §8.3.1: the agent's right to enable at all is looked at first.
         let agent = self.agent(agent).ok_or(Failure::NotAuthorizedForTransaction)?;
         tuples::check(opening)?;
         self.supports(opening.internal.protocol)?;
         self.allows_internal(agent, opening)?;
         self.allows_side(&opening.internal, Side::Inside)?;
-        self.allows_side(&opening.external, Side::Outside)?;
-        let keys = tuples::keys(&self.realms, opening)?;
-        if keys.len() > limits::ENTRIES_PER_RULE_MAX {
-            return Err(Failure::NoResources);
-        }
-        Ok(keys.into_iter().map(Permit).collect())
+        self.allows_side(&opening.external, Side::Outside)
     }
 
     /// Whether a reservation makes sense: the protocol, and an outside that is not wholly denied.
@@ -203,5 +221,13 @@ impl Authority {
             (false, false, true) => Err(Failure::WildcardNotSupported),
             (false, false, false) => Ok(()),
         }
+    }
+}
+
+/// The only place where permits are made, after [`Authority::allows`].
+fn permits(keys: Vec<Key>) -> Result<Vec<Permit>, Failure> {
+    match keys.len() > limits::ENTRIES_PER_RULE_MAX {
+        true => Err(Failure::NoResources),
+        false => Ok(keys.into_iter().map(Permit).collect()),
     }
 }

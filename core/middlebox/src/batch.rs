@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use machine::{Instant, Outbox};
-use midcom::{Failure, Lifetime, Prid, Reply};
+use midcom::{Failure, Lifetime, Prid, Protocol, Reply};
 
 use crate::authority::{Opening, Permit};
 use crate::entry::{EngineFailure, Key, Operation};
@@ -12,12 +12,13 @@ use crate::event::{EndCause, Event};
 use crate::limits;
 use crate::middlebox::{BatchId, Middlebox, Origin, Output, Timer, Work};
 use crate::requests::Progress;
-use crate::rule::{Action, Phase};
+use crate::rule::{Action, Phase, Rule};
 
 /// What a reservation was before it was to be enabled.
 #[derive(Debug)]
 pub(crate) struct Before {
-    pub(crate) action: Action,
+    pub(crate) protocol: Protocol,
+    pub(crate) ports: u16,
     pub(crate) deadline: Instant,
 }
 
@@ -151,7 +152,7 @@ impl Middlebox {
                 Job::Enable { origin, prid, granted, opening } => match self.hit(prid, failed) {
                     false => self.enabled(origin, prid, granted, opening, out),
                     true => {
-                        self.forget(prid);
+                        self.forget(now, prid);
                         self.refuse(origin, Failure::ConfigurationFailed, &mut late);
                     }
                 },
@@ -179,7 +180,7 @@ impl Middlebox {
                     match open {
                         false => self.disabled(origin, prid, granted, ended.len(), out),
                         true => {
-                            self.forget(prid);
+                            self.forget(now, prid);
                             self.refuse(origin, Failure::ConfigurationFailed, &mut late);
                         }
                     }
@@ -209,7 +210,8 @@ impl Middlebox {
         rule.phase = Phase::Live;
         let (group, owner) = (rule.group, rule.owner);
         //= RFC 4540 §8.3.2: a pure firewall reports A0 as A2 and A3 as A1.
-        let (outside, inside) = (opening.internal, Some(opening.external));
+        let a2 = rule.action.outside().map(|outside| outside.tuple);
+        let (outside, inside) = (a2.unwrap_or(opening.internal), Some(opening.external));
         self.reply(origin, Reply::Enabled { prid, group, lifetime, outside, inside }, out);
         self.notify(owner, Some(origin.session), prid, lifetime, out);
         out.push(Output::Event(Event::RuleEnabled { prid, agent: owner, opening, lifetime }));
@@ -226,13 +228,21 @@ impl Middlebox {
     }
 
     /// A rule that could not be enabled has never existed.
-    fn forget(&mut self, prid: Prid) {
+    fn forget(&mut self, now: Instant, prid: Prid) {
         let Some(rule) = self.table.remove(prid) else { return };
         for key in rule.keys() {
             self.elements.release(key, prid);
         }
+        self.leave_behind(now, rule);
+    }
+
+    /// What a rule that is gone has held: its timer, and its outside ports.
+    fn leave_behind(&mut self, now: Instant, rule: Rule) {
         if let Some(timer) = rule.timer {
             self.timers.stop(timer);
+        }
+        if let Some(outside) = rule.action.into_outside() {
+            self.translator.release(now, outside);
         }
     }
 
@@ -241,12 +251,16 @@ impl Middlebox {
         let Some(rule) = self.table.rule_mut(prid) else { return };
         rule.phase = Phase::Live;
         rule.deadline = before.deadline;
-        let enabled = std::mem::replace(&mut rule.action, before.action);
-        if let Action::Enable { permits, .. } = enabled {
-            for permit in permits {
-                self.elements.release(permit.key(), prid);
-            }
+        let (protocol, ports) = (before.protocol, before.ports);
+        let reserve = Action::Reserve { protocol, ports, outside: None };
+        let Action::Enable { permits, outside, .. } = std::mem::replace(&mut rule.action, reserve) else {
+            return;
+        };
+        for permit in permits {
+            self.elements.release(permit.key(), prid);
         }
+        let outside = outside.map(|outside| self.translator.back_to_reservation(outside, ports));
+        rule.action = Action::Reserve { protocol, ports, outside };
     }
 
     //= RFC 5189 §2.3.10: a failed lifetime change leaves the rule as it was.
@@ -276,16 +290,15 @@ impl Middlebox {
             return;
         }
         let Some(rule) = self.table.remove(prid) else { return };
-        if let Some(timer) = rule.timer {
-            self.timers.stop(timer);
-        }
+        let owner = rule.owner;
+        self.leave_behind(now, rule);
         self.tally.ended += 1;
         if let Some(origin) = origin {
             self.reply(origin, Reply::Ended, out);
         }
         //= RFC 5189 §2.3.13: an end nobody asked for is told to all, the owner included.
-        self.notify(rule.owner, origin.map(|origin| origin.session), prid, Lifetime::END, out);
-        out.push(Output::Event(Event::RuleEnded { prid, agent: rule.owner, cause }));
+        self.notify(owner, origin.map(|origin| origin.session), prid, Lifetime::END, out);
+        out.push(Output::Event(Event::RuleEnded { prid, agent: owner, cause }));
     }
 
     /// True if nobody needs the entry and it is there all the same.

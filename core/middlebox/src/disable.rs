@@ -8,7 +8,7 @@ use midcom::{Failure, Lifetime, Network, Prid, Protocol, Reply, Tuple};
 
 use crate::authority::{AgentId, Opening};
 use crate::batch::Job;
-use crate::entry::{Key, Source};
+use crate::entry::{End, Key, Source, Translation};
 use crate::event::{EndCause, Event};
 use crate::limits;
 use crate::middlebox::{Middlebox, Origin, Output};
@@ -41,7 +41,12 @@ fn ends(key: &Key, protocol: Protocol) -> (Tuple, Tuple) {
         Source::Network(network) => Tuple::network(network, protocol, 1),
     };
     let range = if key.ports().is_pair() { 2 } else { 1 };
-    (source, Tuple::host((key.destination(), key.ports().first()).into(), protocol, range))
+    // The outside address is only the gate's: what is forbidden is said of who is behind it.
+    let receiver = match key.translation() {
+        Some(Translation { end: End::Destination, address, port }) => (address, port),
+        Some(Translation { end: End::Source, .. }) | None => (key.destination(), key.ports().first()),
+    };
+    (source, Tuple::host(receiver.into(), protocol, range))
 }
 
 impl Middlebox {

@@ -4,7 +4,7 @@
 //! Nothing here is a command. Rules come and go, what they touch is remembered, and [`Elements::plan`] compares what
 //! is wanted with what is installed: at most one operation per key, whatever happened in between.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use machine::map::{Map, Seeded};
 use machine::{Instant, Rng};
@@ -26,6 +26,8 @@ struct Element {
 #[derive(Debug, Clone)]
 pub(crate) struct Elements {
     elements: Map<Key, Element>,
+    /// What is translated, by the same key without: two of them cannot be there at a time.
+    translated: BTreeMap<Key, Key>,
     /// Found at start and not yet needed by a rule; left alone until their grace ends.
     orphans: BTreeSet<Key>,
     /// What may differ from what is wanted.
@@ -44,7 +46,8 @@ pub(crate) struct Step {
 impl Elements {
     pub(crate) fn new(rng: &mut Rng) -> Self {
         let elements = Map::with_hasher(Seeded::new(rng));
-        Self { elements, orphans: BTreeSet::new(), touched: BTreeSet::new() }
+        let translated = BTreeMap::new();
+        Self { elements, translated, orphans: BTreeSet::new(), touched: BTreeSet::new() }
     }
 
     /// How many entries the engine should hold now.
@@ -73,6 +76,13 @@ impl Elements {
         self.elements.get(key).into_iter().flat_map(|element| element.users.iter().map(|(prid, _)| *prid))
     }
 
+    /// True if a rule needs the same element for packets that become something else.
+    pub(crate) fn contradicts(&self, key: &Key) -> bool {
+        let other = self.translated.get(&key.plain()).filter(|other| *other != key);
+        let plain = key.translation().map(|_| key.plain());
+        [other.copied(), plain].into_iter().flatten().any(|other| self.users(&other).next().is_some())
+    }
+
     /// When the engine's entry ends.
     pub(crate) fn installed_until(&self, key: &Key) -> Option<Instant> {
         self.elements.get(key).and_then(|element| element.installed)
@@ -86,7 +96,29 @@ impl Elements {
             None => element.users.push((prid, deadline)),
         }
         self.touched.insert(key);
+        self.take_the_place_of_others(&key);
         self.orphans.remove(&key)
+    }
+
+    /// What was found at start under the same element, for packets that become something else, is removed with this batch.
+    fn take_the_place_of_others(&mut self, key: &Key) {
+        let plain = key.plain();
+        let other = match key.translation() {
+            Some(_) => self.translated.insert(plain, *key).filter(|other| other != key),
+            None => self.translated.get(&plain).copied(),
+        };
+        for other in other.into_iter().chain(key.translation().map(|_| plain)) {
+            if self.orphans.remove(&other) {
+                self.touched.insert(other);
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &Key) {
+        self.elements.remove(key);
+        if key.translation().is_some() && self.translated.get(&key.plain()) == Some(key) {
+            self.translated.remove(&key.plain());
+        }
     }
 
     /// A rule no longer needs this key.
@@ -101,6 +133,9 @@ impl Elements {
     pub(crate) fn adopt(&mut self, key: Key, until: Instant) {
         let element = self.elements.entry(key).or_default();
         element.installed = Some(until);
+        if key.translation().is_some() {
+            self.translated.entry(key.plain()).or_insert(key);
+        }
         match element.users.is_empty() {
             true => self.orphans.insert(key),
             false => self.touched.insert(key),
@@ -157,7 +192,7 @@ impl Elements {
         if let Some(element) = self.elements.get_mut(&key) {
             element.installed = target;
             if element.installed.is_none() && element.users.is_empty() {
-                self.elements.remove(&key);
+                self.remove(&key);
             }
         }
     }
@@ -173,9 +208,7 @@ impl Elements {
             let Some(element) = self.elements.get(&key) else { continue };
             match step(key, element, now, &permit) {
                 Some(step) => steps.push(step),
-                None if element.users.is_empty() && element.installed.is_none() => {
-                    self.elements.remove(&key);
-                }
+                None if element.users.is_empty() && element.installed.is_none() => self.remove(&key),
                 None => {}
             }
         }

@@ -4,7 +4,7 @@
 //! engine only sees keys. A key says exactly which packets it admits, see [`Key::admits`].
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use midcom::{Network, Protocol};
@@ -150,7 +150,7 @@ impl Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exact { address, port } => write!(f, "{}", std::net::SocketAddr::new(*address, *port)),
+            Self::Exact { address, port } => write!(f, "{}", SocketAddr::new(*address, *port)),
             Self::Host(IpAddr::V6(address)) => write!(f, "[{address}]:*"),
             Self::Host(address) => write!(f, "{address}:*"),
             Self::Network(network) => write!(f, "{network}:*"),
@@ -158,13 +158,36 @@ impl fmt::Display for Source {
     }
 }
 
-/// Names an entry and says what it admits. One key, one element.
+/// One end of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum End {
+    /// Who sends.
+    Source,
+    /// Who receives.
+    Destination,
+}
+
+/// What is written into the packets that an entry admits, over one end of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Translation {
+    /// Over which.
+    pub end: End,
+    /// The address.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+}
+
+/// Names an entry and says what it admits, and what becomes of it. One key, one element; two keys that differ in
+/// nothing but their translation would be the same element and must never be wanted at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     transport: Transport,
     source: Source,
     destination: IpAddr,
     ports: PortBlock,
+    /// Last, so that keys of one element are neighbours in every order.
+    translation: Option<Translation>,
 }
 
 impl Key {
@@ -177,7 +200,50 @@ impl Key {
             Source::Host(_) | Source::Network(_) => true,
         };
         let same_version = source.is_v4() == destination.is_ipv4();
-        (exact_fits && same_version).then_some(Self { transport, source, destination, ports })
+        let translation = None;
+        (exact_fits && same_version).then_some(Self { transport, source, destination, ports, translation })
+    }
+
+    /// The same for packets that are rewritten; `None` if the address is of another IP version, its port is 0, the key
+    /// admits a pair of ports (each needs a port of its own), or the source to be rewritten is not one port of one
+    /// host. TCP is not translated.
+    #[must_use]
+    pub fn translated(self, translation: Translation) -> Option<Self> {
+        let source_fits = match (translation.end, self.source) {
+            (End::Destination, _) | (End::Source, Source::Exact { .. }) => true,
+            (End::Source, Source::Host(_) | Source::Network(_)) => false,
+        };
+        let fits = translation.address.is_ipv4() == self.destination.is_ipv4()
+            && translation.port != 0
+            && !self.ports.is_pair()
+            && self.transport == Transport::Udp;
+        (source_fits && fits).then_some(Self { translation: Some(translation), ..self })
+    }
+
+    /// What is written into the packets, if anything is.
+    #[must_use]
+    pub fn translation(&self) -> Option<Translation> {
+        self.translation
+    }
+
+    /// The key of the same element without a translation.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        Self { translation: None, ..*self }
+    }
+
+    /// Source and destination of an admitted packet behind the gate.
+    #[must_use]
+    pub fn rewrite(&self, source: SocketAddr, destination: SocketAddr) -> (SocketAddr, SocketAddr) {
+        match self.translation {
+            None => (source, destination),
+            Some(Translation { end: End::Source, address, port }) => {
+                (SocketAddr::new(address, port), destination)
+            }
+            Some(Translation { end: End::Destination, address, port }) => {
+                (source, SocketAddr::new(address, port))
+            }
+        }
     }
 
     /// The transport protocol.
@@ -213,13 +279,23 @@ impl Key {
     }
 }
 
-/// `udp 198.51.100.9:* -> 10.0.40.7:4000-4001`.
+/// `udp 198.51.100.9:* -> 10.0.40.7:4000-4001`; with translation `udp 198.51.100.9:* -> 203.0.113.1:30000 = 10.0.40.7:4000`
+/// and `udp 10.0.40.7:4000 -> 198.51.100.9:5000 as 203.0.113.1:30000`.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} -> ", self.transport.protocol(), self.source)?;
         match self.destination {
-            IpAddr::V4(address) => write!(f, "{address}:{}", self.ports),
-            IpAddr::V6(address) => write!(f, "[{address}]:{}", self.ports),
+            IpAddr::V4(address) => write!(f, "{address}:{}", self.ports)?,
+            IpAddr::V6(address) => write!(f, "[{address}]:{}", self.ports)?,
+        }
+        match self.translation {
+            None => Ok(()),
+            Some(Translation { end: End::Source, address, port }) => {
+                write!(f, " as {}", SocketAddr::new(address, port))
+            }
+            Some(Translation { end: End::Destination, address, port }) => {
+                write!(f, " = {}", SocketAddr::new(address, port))
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The whole firewall side as one machine: RFC 5189 and RFC 4540 §8 for a pure firewall.
+//! The whole firewall side as one machine: RFC 5189 and RFC 4540 §8, for a firewall that may be a NAT as well.
 //!
 //! Agents ask through sessions ([`Input::Request`]); `authority` decides and makes permits; the rule table keeps
 //! owners, groups and lifetimes; an engine ([`Engine`]) is told which entries to hold ([`Output::Apply`]) and a
@@ -18,6 +18,8 @@ pub mod event;
 pub mod limits;
 pub mod memory;
 mod middlebox;
+mod nat;
+mod pool;
 mod queries;
 pub mod realm;
 mod repair;
@@ -26,12 +28,16 @@ mod rule;
 mod table;
 #[cfg(test)]
 mod tests;
+mod translated;
 mod tuples;
 
 pub use authority::{AgentId, AgentPolicy, Authority, Opening, Permit, Policy, Rights};
 pub use engine::{Drift, Engine, count};
-pub use entry::{Counter, EngineFailure, Entry, Key, Operation, PortBlock, Source, Transport};
+pub use entry::{
+    Counter, End, EngineFailure, Entry, Key, Operation, PortBlock, Source, Translation, Transport,
+};
 pub use event::{EndCause, Event};
 pub use middlebox::{BatchId, Config, Input, Middlebox, Output, RequestKind, SessionId};
+pub use nat::{Nat, NatError};
 pub use queries::{RuleAction, RuleInfo, Status, Tally};
 pub use realm::{Realm, RealmError, Realms, ReversePath, Side, Zone};

@@ -13,6 +13,11 @@ pub const RULES_MAX: usize = 262_144;
 pub const DISABLE_RULES_MAX: usize = 1024;
 /// Consecutive ports of one enable rule; more is refused with [`midcom::Failure::IllegalPortCount`].
 pub const PORTS_PER_RULE_MAX: u16 = 64;
+/// Outside addresses of a NAT; more is a configuration error.
+pub const OUTSIDE_ADDRESSES_MAX: usize = 64;
+/// How long an outside port rests before another rule may have it: a phone that has not heard of the end of its call
+/// sends for 64*T1 at most. With no other port left a request is refused with [`midcom::Failure::LackOfPorts`].
+pub const PORT_REST: Duration = Duration::from_secs(32);
 /// Entries of one rule; more is refused with [`midcom::Failure::NoResources`].
 pub const ENTRIES_PER_RULE_MAX: usize = 256;
 /// Requests waiting for the engine; the next one is refused with [`midcom::Failure::NoResources`].

@@ -11,6 +11,7 @@ use midcom::Network;
 
 use crate::engine::{Drift, Engine};
 use crate::entry::{Counter, EngineFailure, Entry, Key, Operation, PortBlock, Source, Transport};
+use crate::nat::Nat;
 use crate::realm::{Realms, ReversePath};
 
 /// A packet as it reaches the gate.
@@ -35,7 +36,7 @@ pub enum Verdict {
     Accepted(Key),
     /// It matches an entry but did not come from where its source lives.
     Spoofed(Key),
-    /// UDP of a managed network and port without an entry.
+    /// UDP of a managed network and port, or to an outside port of the NAT, without an entry.
     Managed,
     /// Not ours: the administrator's rules decide.
     Untouched,
@@ -60,6 +61,7 @@ struct Slot {
 #[derive(Debug, Clone)]
 pub struct Memory {
     realms: Realms,
+    nat: Nat,
     routes: Vec<Route>,
     now: Instant,
     slots: BTreeMap<Key, Slot>,
@@ -76,6 +78,7 @@ impl Memory {
     pub fn new(realms: Realms, routes: Vec<Route>) -> Self {
         Self {
             realms,
+            nat: Nat::default(),
             routes,
             now: Instant::ZERO,
             slots: BTreeMap::new(),
@@ -84,6 +87,12 @@ impl Memory {
             refused: BTreeSet::new(),
             available: true,
         }
+    }
+
+    /// The same with outside addresses: packets to them that match no entry are dropped.
+    #[must_use]
+    pub fn with_nat(self, nat: Nat) -> Self {
+        Self { nat, ..self }
     }
 
     /// Lets time pass: entries whose lifetime is over are gone, silently.
@@ -166,7 +175,10 @@ impl Memory {
         match self.hit(packet) {
             Some(key) if self.came_from_home(packet) => Verdict::Accepted(key),
             Some(key) => Verdict::Spoofed(key),
-            None if packet.transport == Transport::Udp && self.realms.manages(source, destination) => {
+            None if packet.transport == Transport::Udp
+                && (self.realms.manages(source, destination)
+                    || self.nat.owns(destination.0, destination.1)) =>
+            {
                 Verdict::Managed
             }
             None => Verdict::Untouched,
@@ -191,7 +203,13 @@ impl Memory {
             .flatten()
             .flat_map(|source| [one, pair].into_iter().flatten().map(move |ports| (source, ports)))
             .filter_map(|(source, ports)| Key::new(transport, source, destination.ip(), ports))
-            .find(|key| self.slots.get(key).is_some_and(|slot| slot.ends > self.now))
+            .find_map(|key| self.held(&key))
+    }
+
+    /// The entry of a key's element, translated or not: those of one element are neighbours.
+    fn held(&self, plain: &Key) -> Option<Key> {
+        let neighbours = self.slots.range(plain..).take_while(|(key, _)| key.plain() == *plain);
+        neighbours.filter(|(_, slot)| slot.ends > self.now).map(|(key, _)| *key).next()
     }
 
     /// True if the packet came in where its source lives.

@@ -13,6 +13,7 @@ use crate::engine::Drift;
 use crate::entry::{EngineFailure, Entry, Key, Operation};
 use crate::event::{EndCause, Event};
 use crate::limits;
+use crate::nat::{Nat, Translator};
 use crate::queries::Tally;
 use crate::realm::Realms;
 use crate::table::Table;
@@ -71,6 +72,8 @@ pub struct Config {
     pub realms: Realms,
     /// The standing policy; replaced while running by [`Input::Policy`].
     pub policy: Policy,
+    /// The outside addresses, where addresses are translated; the engine must have been given the same.
+    pub nat: Nat,
     /// Whether the engine can do TCP rules; otherwise they are refused with 0x0354.
     pub tcp: bool,
     /// How long entries found at start are kept for agents that come back (30 s is a good value).
@@ -245,6 +248,7 @@ pub struct Middlebox {
     pub(crate) sessions: BTreeMap<SessionId, AgentId>,
     pub(crate) table: Table,
     pub(crate) elements: Elements,
+    pub(crate) translator: Translator,
     /// In order of arrival; nothing overtakes.
     pub(crate) queue: VecDeque<Work>,
     pub(crate) flight: Flight,
@@ -270,6 +274,7 @@ impl Middlebox {
             sessions: BTreeMap::new(),
             table: Table::new(&mut rng),
             elements: Elements::new(&mut rng),
+            translator: Translator::new(config.nat),
             queue: VecDeque::new(),
             flight: Flight::Idle,
             batches: 0,
@@ -391,10 +396,10 @@ impl Middlebox {
         out.push(Output::ShutdownComplete);
     }
 
-    fn fire(&mut self, timer: Timer, out: &mut Outbox<Output>) {
+    fn fire(&mut self, now: Instant, timer: Timer, out: &mut Outbox<Output>) {
         match timer {
             Timer::RuleEnds(prid) => self.queue.push_back(Work::End(prid, EndCause::Expired)),
-            Timer::OrphansEnd => self.drop_orphans(out),
+            Timer::OrphansEnd => self.drop_orphans(now, out),
             Timer::Retry => self.elements.touch(std::mem::take(&mut self.retry)),
             Timer::Verify => self.disturbed = true,
         }
@@ -429,7 +434,7 @@ impl Machine for Middlebox {
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Outbox<Output>) {
         while let Some(timer) = self.timers.pop(now) {
-            self.fire(timer, out);
+            self.fire(now, timer, out);
         }
         self.pump(now, out);
     }

@@ -60,6 +60,8 @@ pub enum RuleAction {
     Reserved {
         /// For this protocol.
         protocol: Protocol,
+        /// A2, where addresses are translated.
+        outside: Option<Tuple>,
     },
     /// Packets pass.
     Enabled {
@@ -69,6 +71,8 @@ pub enum RuleAction {
         internal: Tuple,
         /// A3.
         external: Tuple,
+        /// A2, where addresses are translated.
+        outside: Option<Tuple>,
     },
     /// Nothing may pass between them.
     Disabled {
@@ -115,12 +119,14 @@ impl Middlebox {
     }
 
     fn describe<'a>(&'a self, now: Instant, prid: Prid, rule: &Rule) -> RuleInfo<'a> {
+        let outside = rule.action.outside().map(|outside| outside.tuple);
         let action = match &rule.action {
-            Action::Reserve { protocol, .. } => RuleAction::Reserved { protocol: *protocol },
+            Action::Reserve { protocol, .. } => RuleAction::Reserved { protocol: *protocol, outside },
             Action::Enable { opening, .. } => RuleAction::Enabled {
                 direction: opening.direction,
                 internal: opening.internal,
                 external: opening.external,
+                outside,
             },
             Action::Disable(barrier) => {
                 RuleAction::Disabled { internal: barrier.internal, external: barrier.external }
@@ -176,10 +182,12 @@ impl Middlebox {
     pub fn capabilities(&self, agent: AgentId) -> Option<Capabilities> {
         let policy = self.authority.agent(agent)?;
         let realms = self.authority.realms();
+        let nat = !self.translator.nat().is_empty();
         Some(Capabilities {
             firewall: true,
-            nat: false,
-            port_translation: false,
+            //= RFC 4540 §4.3.4: a NAT that translates ports as well says both.
+            nat,
+            port_translation: nat,
             protocol_translation: false,
             twice_nat: false,
             disable_rules: true,

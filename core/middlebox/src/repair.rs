@@ -21,6 +21,7 @@ impl Middlebox {
         }
         for entry in entries {
             self.elements.adopt(entry.key, now + entry.remaining);
+            self.translator.adopt(&entry.key);
         }
         self.tally.adopted += entries.len() as u64;
         self.timers.set(now + self.orphan_grace, Timer::OrphansEnd);
@@ -28,8 +29,9 @@ impl Middlebox {
     }
 
     /// Whoever wanted an adopted entry has had the time to say so.
-    pub(crate) fn drop_orphans(&mut self, out: &mut Outbox<Output>) {
+    pub(crate) fn drop_orphans(&mut self, now: Instant, out: &mut Outbox<Output>) {
         let entries = self.elements.drop_orphans();
+        self.translator.forget_found(now);
         if entries > 0 {
             self.tally.orphans_removed += entries as u64;
             out.push(Output::Event(Event::OrphansRemoved { entries }));
@@ -91,7 +93,7 @@ impl Middlebox {
         let refused = self.table.iter().filter(|(_, rule)| match &rule.action {
             Action::Reserve { .. } => self.authority.agent(rule.owner).is_none(),
             Action::Disable(_) => self.may_disable(rule.owner).is_err(),
-            Action::Enable { opening, .. } => self.authority.permit(rule.owner, opening).is_err(),
+            Action::Enable { opening, .. } => self.authority.allows(rule.owner, opening).is_err(),
         });
         let ends: Vec<_> = refused.map(|(prid, _)| Work::End(prid, EndCause::Withdrawn)).collect();
         // Before anything that arrived later.

@@ -5,7 +5,7 @@
 //! answer waits for it; everything else is answered at once.
 
 use machine::{Instant, Outbox};
-use midcom::{Direction, Failure, Gid, IpVersionChoice, IpVersions, Lifetime, Parity, Prid};
+use midcom::{Direction, Failure, Gid, IpVersionChoice, IpVersions, Lifetime, Parity, PortParity, Prid};
 use midcom::{Protocol, Reply, Request, RuleStatus, Tuple};
 
 use crate::authority::{AgentId, AgentPolicy, Opening, Permit};
@@ -16,6 +16,7 @@ use crate::limits;
 use crate::middlebox::{Middlebox, Origin, Output, Timer, Work};
 use crate::realm::Side;
 use crate::rule::{Action, Barrier, Phase, Rule, seconds};
+use crate::translated::fits_reservation;
 
 /// What came of a piece of work.
 pub(crate) enum Progress {
@@ -28,19 +29,20 @@ pub(crate) enum Progress {
 }
 
 /// A request for a reservation.
-struct Reserve {
-    inside: IpVersionChoice,
-    outside: IpVersionChoice,
-    protocol: Protocol,
-    ports: u16,
+pub(crate) struct Reserve {
+    pub(crate) inside: IpVersionChoice,
+    pub(crate) outside: IpVersionChoice,
+    pub(crate) protocol: Protocol,
+    pub(crate) ports: u16,
+    pub(crate) parity: PortParity,
     lifetime: Lifetime,
     group: Option<Gid>,
 }
 
 /// A request to let packets pass.
-struct Enable {
-    parity: Parity,
-    opening: Opening,
+pub(crate) struct Enable {
+    pub(crate) parity: Parity,
+    pub(crate) opening: Opening,
     lifetime: Lifetime,
 }
 
@@ -95,9 +97,11 @@ impl Middlebox {
         out: &mut Outbox<Output>,
     ) -> Progress {
         let done = match request {
-            Request::Reserve { service: _, inside, outside, protocol, ports, parity: _, lifetime, group } => {
-                // Service and parity of a reservation concern translated addresses only.
-                self.reserve(now, origin, &Reserve { inside, outside, protocol, ports, lifetime, group }, out)
+            //= exception RFC 4540 §8.2.3: "twice" is not refused with 0x034E, because an agent that has no wish says so
+            // (RFC 5189 §2.3.8); it gets A2 and no A1.
+            Request::Reserve { service: _, inside, outside, protocol, ports, parity, lifetime, group } => {
+                let asked = Reserve { inside, outside, protocol, ports, parity, lifetime, group };
+                self.reserve(now, origin, &asked, out)
             }
             Request::Enable { parity, direction, internal, external, lifetime, group } => {
                 self.enable(now, origin, Enable::new(parity, direction, internal, external, lifetime), group)
@@ -144,7 +148,7 @@ impl Middlebox {
         if granted == Lifetime::END { Err(Failure::ConfigurationFailed) } else { Ok(granted) }
     }
 
-    //= RFC 4540 §8.2.1, §8.2.2: order of checks of PRR; on a pure firewall nothing is configured.
+    //= RFC 4540 §8.2.1, §8.2.2, §8.2.3: order of checks of PRR; on a pure firewall nothing is configured.
     fn reserve(
         &mut self,
         now: Instant,
@@ -163,20 +167,22 @@ impl Middlebox {
         }
         self.table.room(origin.agent, rules_max)?;
         let lifetime = self.grant(origin.agent, asked.lifetime)?;
+        let outside = self.reserve_outside(now, asked)?;
+        let a2 = outside.as_ref().map(|outside| outside.tuple);
         let group = self.table.group_or_new(asked.group);
-        let action = Action::Reserve { protocol: asked.protocol, ports: asked.ports };
+        let action = Action::Reserve { protocol: asked.protocol, ports: asked.ports, outside };
         let deadline = now + seconds(lifetime);
         let owner = origin.agent;
         let rule = Rule { group, owner, action, since: now, deadline, phase: Phase::Live, timer: None };
         let prid = self.table.insert(rule);
         self.start_timer(prid, lifetime);
-        self.reply(origin, Reply::Reserved { prid, group, lifetime, outside: None, inside: None }, out);
+        self.reply(origin, Reply::Reserved { prid, group, lifetime, outside: a2, inside: None }, out);
         self.notify(owner, Some(origin.session), prid, lifetime, out);
         out.push(Output::Event(Event::RuleReserved { prid, agent: owner, lifetime }));
         Ok(Progress::Answered)
     }
 
-    //= RFC 4540 §8.3.1, §8.3.2: order of checks of PER; the reply waits for the device.
+    //= RFC 4540 §8.3.1, §8.3.2, §8.3.3: order of checks of PER; the reply waits for the device.
     fn enable(
         &mut self,
         now: Instant,
@@ -186,18 +192,30 @@ impl Middlebox {
     ) -> Result<Progress, Failure> {
         let rules_max = self.policy(origin.agent)?.rules_max;
         self.table.joinable(origin.agent, group)?;
-        let permits = self.authority.permit(origin.agent, &asked.opening)?.into_boxed_slice();
-        self.table.unbarred(&asked.opening)?;
-        self.table.room(origin.agent, rules_max)?;
-        let granted = self.grant(origin.agent, asked.lifetime)?;
+        let (owner, opening) = (origin.agent, asked.opening);
+        self.authority.allows(owner, &opening)?;
+        let translated = self.is_translated(&opening)?;
+        self.table.unbarred(&opening)?;
+        self.table.room(owner, rules_max)?;
+        let granted = self.grant(owner, asked.lifetime)?;
         let group = self.table.group_or_new(group);
+        let outside = match translated {
+            true => Some(self.translator.bind(now, owner, group, &opening.internal, asked.parity)?),
+            false => None,
+        };
+        let permits = match self.permits(owner, &opening, outside.as_ref()) {
+            Ok(permits) => permits,
+            Err(failure) => {
+                outside.into_iter().for_each(|outside| self.translator.release(now, outside));
+                return Err(failure);
+            }
+        };
         let deadline = now + seconds(granted);
-        let action = Action::Enable { parity: asked.parity, opening: asked.opening, permits };
-        let owner = origin.agent;
+        let action = Action::Enable { parity: asked.parity, opening, outside, permits };
         let rule = Rule { group, owner, action, since: now, deadline, phase: Phase::New, timer: None };
         let prid = self.table.insert(rule);
         self.need(prid);
-        Ok(Progress::Job(Job::Enable { origin, prid, granted, opening: asked.opening }))
+        Ok(Progress::Job(Job::Enable { origin, prid, granted, opening }))
     }
 
     //= RFC 4540 §8.4.1: order of checks of PEA: the rule exists, is RESERVED, is the agent's own, then as PER.
@@ -210,11 +228,16 @@ impl Middlebox {
     ) -> Result<Progress, Failure> {
         self.policy(origin.agent)?;
         let rule = self.known(prid)?;
-        let Action::Reserve { protocol, ports } = rule.action else { return Err(Failure::Inconsistent) };
+        let Action::Reserve { protocol, ports, outside } = &rule.action else {
+            return Err(Failure::Inconsistent);
+        };
+        let (protocol, ports, group, owner) = (*protocol, *ports, rule.group, rule.owner);
         self.accessible(rule, origin.agent)?;
         // It stays its owner's rule, whoever enables it.
-        let permits = self.authority.permit(rule.owner, &asked.opening)?.into_boxed_slice();
+        self.authority.allows(owner, &asked.opening)?;
+        let translated = self.is_translated(&asked.opening)?;
         self.table.unbarred(&asked.opening)?;
+        fits_reservation(outside.as_ref(), translated, &asked)?;
         if asked.opening.internal.protocol != protocol {
             return Err(Failure::ProtocolMismatch);
         }
@@ -223,11 +246,17 @@ impl Middlebox {
             return Err(Failure::Inconsistent);
         }
         let granted = self.grant(origin.agent, asked.lifetime)?;
-        let action = Action::Enable { parity: asked.parity, opening: asked.opening, permits };
+        let opening = asked.opening;
+        let permits = self.permits(owner, &opening, outside.as_ref())?;
+        let outside = outside.clone();
+        let outside =
+            outside.map(|reserved| self.translator.enable(owner, group, &opening.internal, reserved));
+        let action = Action::Enable { parity: asked.parity, opening, outside, permits };
         let before = self.busy(prid, |rule| {
             let deadline = std::mem::replace(&mut rule.deadline, now + seconds(granted));
             //= RFC 4540 §8.4.2: the rule keeps its identifier and its group.
-            Before { action: std::mem::replace(&mut rule.action, action), deadline }
+            rule.action = action;
+            Before { protocol, ports, deadline }
         })?;
         self.need(prid);
         Ok(Progress::Job(Job::EnableReserved { origin, prid, granted, opening: asked.opening, before }))
@@ -297,11 +326,11 @@ impl Middlebox {
         let owner = self.authority.agent(rule.owner).map_or_else(String::new, |owner| owner.name.clone());
         let (group, lifetime) = (rule.group, rule.remaining(now));
         Ok(match &rule.action {
-            Action::Reserve { protocol, .. } => {
-                let protocol = *protocol;
-                RuleStatus::Reserved { prid, group, lifetime, outside: None, protocol, inside: None, owner }
+            Action::Reserve { protocol, outside, .. } => {
+                let (protocol, outside) = (*protocol, outside.as_ref().map(|outside| outside.tuple));
+                RuleStatus::Reserved { prid, group, lifetime, outside, protocol, inside: None, owner }
             }
-            Action::Enable { parity, opening, .. } => RuleStatus::Enabled {
+            Action::Enable { parity, opening, outside, .. } => RuleStatus::Enabled {
                 prid,
                 group,
                 parity: *parity,
@@ -309,7 +338,7 @@ impl Middlebox {
                 internal: opening.internal,
                 //= RFC 4540 §8.3.2: on a pure firewall A1 is A3 and A2 is A0.
                 inside: opening.external,
-                outside: opening.internal,
+                outside: outside.as_ref().map_or(opening.internal, |outside| outside.tuple),
                 external: opening.external,
                 lifetime,
                 owner,

@@ -8,16 +8,19 @@ use midcom::{Gid, Lifetime, Parity, Protocol, Tuple};
 use crate::authority::{AgentId, Opening, Permit};
 use crate::entry::Key;
 use crate::limits;
+use crate::nat::Outside;
 
 /// What a rule does.
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
-    /// RESERVED: on a pure firewall it holds an identifier and a group, nothing else.
+    /// RESERVED: it holds an identifier and a group and, where addresses are translated, outside ports.
     Reserve {
         /// The protocol it was made for.
         protocol: Protocol,
         /// How many ports; `u16::MAX` means all.
         ports: u16,
+        /// A2, where addresses are translated.
+        outside: Option<Outside>,
     },
     /// ENABLED: packets pass.
     Enable {
@@ -25,6 +28,8 @@ pub(crate) enum Action {
         parity: Parity,
         /// What may pass.
         opening: Opening,
+        /// A2, where addresses are translated.
+        outside: Option<Outside>,
         /// The entries it needs.
         permits: Box<[Permit]>,
     },
@@ -69,6 +74,24 @@ pub(crate) struct Rule {
     pub(crate) phase: Phase,
     /// The timer that ends it.
     pub(crate) timer: Option<TimerId>,
+}
+
+impl Action {
+    /// A2, where addresses are translated.
+    pub(crate) fn outside(&self) -> Option<&Outside> {
+        match self {
+            Self::Reserve { outside, .. } | Self::Enable { outside, .. } => outside.as_ref(),
+            Self::Disable(_) => None,
+        }
+    }
+
+    /// The same, when the rule is gone.
+    pub(crate) fn into_outside(self) -> Option<Outside> {
+        match self {
+            Self::Reserve { outside, .. } | Self::Enable { outside, .. } => outside,
+            Self::Disable(_) => None,
+        }
+    }
 }
 
 impl Rule {

@@ -8,8 +8,9 @@ use std::net::IpAddr;
 use midcom::{Direction, Failure, Protocol, Tuple};
 
 use crate::authority::Opening;
-use crate::entry::{Key, PortBlock, Source, Transport};
+use crate::entry::{End, Key, PortBlock, Source, Translation, Transport};
 use crate::limits;
+use crate::nat::Nat;
 use crate::realm::{Realms, Side};
 use crate::rule::Barrier;
 
@@ -131,6 +132,79 @@ pub(crate) fn keys(realms: &Realms, opening: &Opening) -> Result<Vec<Key>, Failu
             Ok(keys)
         }
     }
+}
+
+/// Checks what translation cannot do: send from a port that is not known, and anything but UDP. What leads to an outside
+/// address of ours would have to come back in; that way is not built.
+///
+/// # Errors
+/// [`Failure::WildcardNotSupported`], [`Failure::ProtocolNotSupported`], [`Failure::IllegalAddress`].
+pub(crate) fn check_translated(nat: &Nat, opening: &Opening) -> Result<(), Failure> {
+    let (internal, external) = (&opening.internal, &opening.external);
+    if internal.protocol != Protocol::Udp {
+        return Err(Failure::ProtocolNotSupported);
+    }
+    if internal.wildcards_address() || internal.wildcards_port() {
+        return Err(Failure::WildcardNotSupported);
+    }
+    match !external.wildcards_address() && nat.addresses.contains(&external.address()) {
+        true => Err(Failure::IllegalAddress),
+        false => Ok(()),
+    }
+}
+
+/// The keys of a rule whose A0 is `outside` to the other side; each port has a key of its own.
+///
+/// # Errors
+/// As [`keys`].
+pub(crate) fn translated_keys(
+    realms: &Realms,
+    opening: &Opening,
+    outside: &Tuple,
+) -> Result<Vec<Key>, Failure> {
+    let inward = || inward(realms, opening, outside);
+    match opening.direction {
+        Direction::Inbound => inward(),
+        Direction::Outbound => outward(opening, outside),
+        Direction::Bidirectional => {
+            let mut keys = inward()?;
+            keys.extend(outward(opening, outside)?);
+            Ok(keys)
+        }
+    }
+}
+
+/// From A3 to A2, which becomes A0.
+fn inward(realms: &Realms, opening: &Opening, outside: &Tuple) -> Result<Vec<Key>, Failure> {
+    let (internal, external) = (&opening.internal, &opening.external);
+    let sources = sources(realms, external, Side::Outside)?;
+    let mut keys = Vec::with_capacity(usize::from(internal.range) * sources.len());
+    for offset in 0..internal.range {
+        let at = |tuple: &Tuple| tuple.port.checked_add(offset).ok_or(Failure::IllegalPort);
+        let block = PortBlock::one(at(outside)?).ok_or(Failure::IllegalPort)?;
+        let translation =
+            Translation { end: End::Destination, address: internal.address(), port: at(internal)? };
+        for source in &sources {
+            let source = match external.wildcards_port() {
+                true => *source,
+                false => Source::Exact { address: external.address(), port: at(external)? },
+            };
+            let key = Key::new(Transport::Udp, source, outside.address(), block);
+            keys.push(key.and_then(|key| key.translated(translation)).ok_or(Failure::IpVersionMismatch)?);
+        }
+    }
+    Ok(keys)
+}
+
+/// From A0, which becomes A2, to A3.
+fn outward(opening: &Opening, outside: &Tuple) -> Result<Vec<Key>, Failure> {
+    let keys = exact(Transport::Udp, &opening.internal, &opening.external).ok_or(Failure::IllegalPort)?;
+    let translated = |(offset, key): (u16, Key)| {
+        let port = outside.port.checked_add(offset).ok_or(Failure::IllegalPort)?;
+        let translation = Translation { end: End::Source, address: outside.address(), port };
+        key.translated(translation).ok_or(Failure::IpVersionMismatch)
+    };
+    (0..).zip(keys).map(translated).collect()
 }
 
 fn one_way(realms: &Realms, source: (&Tuple, Side), destination: &Tuple) -> Result<Vec<Key>, Failure> {

@@ -1,6 +1,6 @@
 //! What the gate must know: plain data, checked before it comes here.
 
-use middlebox::Realms;
+use middlebox::{Nat, Realms};
 
 /// The bit (or bits) by which the administrator's rules recognise packets that may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub enum Mode {
 pub struct GateConfig {
     /// Who lives where; the machine must have been given the same.
     pub realms: Realms,
+    /// The outside addresses, where addresses are translated; the machine must have been given the same.
+    pub nat: Nat,
     /// See [`Mark`].
     pub mark: Mark,
     /// See [`Mode`].
@@ -55,6 +57,7 @@ impl GateConfig {
     /// The usual gate for these realms: default mark, room for a million entries per set.
     #[must_use]
     pub fn new(realms: Realms) -> Self {
-        Self { realms, mark: Mark::default(), mode: Mode::Enforce, local: false, entries_max: 1 << 20 }
+        let (nat, mark) = (Nat::default(), Mark::default());
+        Self { realms, nat, mark, mode: Mode::Enforce, local: false, entries_max: 1 << 20 }
     }
 }

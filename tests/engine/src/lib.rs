@@ -11,6 +11,7 @@
 
 mod cases;
 mod lifetimes;
+mod nat;
 mod world;
 
 use std::net::SocketAddr;
@@ -19,8 +20,8 @@ use std::time::Duration;
 use middlebox::{Engine, Transport};
 
 pub use world::{
-    AGENT, Host, INSIDE, INSIDE_OTHER, OUTSIDE, OUTSIDE_OTHER, Place, THIRD, authority, foreign_authority,
-    realms,
+    AGENT, GATEWAY, Host, INSIDE, INSIDE_OTHER, OUTSIDE, OUTSIDE_OTHER, Place, THIRD, authority,
+    foreign_authority, nat, realms,
 };
 
 /// A packet to be sent through the gate.
@@ -36,6 +37,8 @@ pub struct Shot {
     pub destination: SocketAddr,
     /// TCP: SYN without ACK. Otherwise the packet carries ACK.
     pub opens: bool,
+    /// Source and destination with which it arrives, if it does.
+    pub arrives: (SocketAddr, SocketAddr),
 }
 
 /// An engine with everything a case needs to look at it.
@@ -47,7 +50,8 @@ pub trait Bench {
     /// The engine.
     fn engine(&mut self) -> &mut dyn Engine;
 
-    /// Sends `count` such packets and says how many reached the host with the destination address.
+    /// Sends `count` such packets and says how many reached the host with the destination address they are to arrive with.
+    /// One that arrives there with another source fails the case.
     fn send(&mut self, shot: Shot, count: u32) -> u32;
 
     /// Lets time pass.
@@ -108,4 +112,21 @@ pub const CASES: &[Case] = &[
     Case { name: "packets are counted, and extending keeps the count", run: lifetimes::counter_survives },
     Case { name: "everything there is listed", run: lifetimes::lists_entries },
     Case { name: "what is missing and what is foreign is found and can be repaired", run: lifetimes::drift },
+];
+
+/// The cases for an engine that has been given [`nat`] too. Its outside addresses are addresses of the gate itself.
+pub const NAT_CASES: &[Case] = &[
+    Case { name: "what comes in arrives at the inside address, and only while it may", run: nat::inward },
+    Case { name: "what goes out says the outside address, and only while it may", run: nat::outward },
+    Case { name: "every class of source finds its way to an outside port", run: nat::every_class },
+    Case { name: "an outside port is nobody else's", run: nat::ports_are_separate },
+    Case { name: "a borrowed source address finds no outside port", run: nat::spoofed },
+    Case {
+        name: "closing a translated call stops both phones while they keep sending",
+        run: nat::close_a_call,
+    },
+    Case { name: "a translated entry lives as long as it is told, and counts", run: nat::lifetimes },
+    Case { name: "translated entries are listed as they are", run: nat::lists },
+    Case { name: "a flow can get another outside port", run: nat::another_port },
+    Case { name: "a translation that is missing or foreign is found and can be repaired", run: nat::drift },
 ];

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use midcom::{Direction, Lifetime, Network, Tuple};
 use middlebox::{
-    AgentId, AgentPolicy, Authority, Key, Opening, Operation, Permit, Policy, Realm, Realms, ReversePath,
-    Rights, Side, Transport,
+    AgentId, AgentPolicy, Authority, Key, Nat, Opening, Operation, Permit, Policy, Realm, Realms,
+    ReversePath, Rights, Side, Transport,
 };
 
 use crate::{Bench, Shot};
@@ -55,6 +55,8 @@ pub const OUTSIDE_OTHER: Host =
     host(Place::Outside, [198, 51, 100, 10], [0x2001, 0xdb8, 0x51, 0, 0, 0, 0, 10]);
 /// A machine that belongs to nobody's media.
 pub const THIRD: Host = host(Place::Third, [192, 0, 2, 3], [0x2001, 0xdb8, 0x33, 0, 0, 0, 0, 3]);
+/// The gate itself, on the outside: where its NAT has its addresses.
+pub const GATEWAY: Host = host(Place::Outside, [198, 51, 100, 1], [0x2001, 0xdb8, 0x51, 0, 0, 0, 0, 1]);
 /// The only agent.
 pub const AGENT: AgentId = AgentId(1);
 
@@ -93,6 +95,15 @@ pub fn realms() -> Realms {
     };
     Realms::new(vec![realm("inside", Side::Inside, INSIDE), realm("outside", Side::Outside, OUTSIDE)])
         .expect("two realms with different networks")
+}
+
+/// The outside addresses of the cases about translation: the gate's own, on ports that no realm's media have.
+///
+/// # Panics
+/// Never: they are good addresses.
+#[must_use]
+pub fn nat() -> Nat {
+    Nat::new(vec![GATEWAY.v4.into(), GATEWAY.v6.into()], 40000..=40063).expect("two addresses of the gate")
 }
 
 /// An authority that lets [`AGENT`] open everything between the realms.
@@ -144,6 +155,20 @@ pub(crate) struct Rule {
 impl Rule {
     /// The permits an authority gives for it.
     pub(crate) fn permits(self, authority: &Authority, transport: Transport) -> Vec<Permit> {
+        let opening = self.opening(transport);
+        authority.permit(AGENT, &opening).expect("the contract's authority allows everything")
+    }
+
+    /// The same where the inside end is this port of the gate, and those that follow, to the outside.
+    pub(crate) fn permits_behind(self, port: u16) -> Vec<Permit> {
+        let opening = self.opening(Transport::Udp);
+        let outside = Tuple::host(GATEWAY.at(self.version, port), Transport::Udp.protocol(), self.range);
+        authority()
+            .permit_translated(AGENT, &opening, &outside)
+            .expect("the contract's authority allows everything")
+    }
+
+    fn opening(self, transport: Transport) -> Opening {
         let protocol = transport.protocol();
         let source = match self.source {
             From::Port(host, port) => Tuple::host(host.at(self.version, port), protocol, self.range),
@@ -152,15 +177,14 @@ impl Rule {
         };
         let (host, port) = self.destination;
         let destination = Tuple::host(host.at(self.version, port), protocol, self.range);
-        let opening = match host.place {
+        match host.place {
             Place::Inside => {
                 Opening { direction: Direction::Inbound, internal: destination, external: source }
             }
             Place::Outside | Place::Third => {
                 Opening { direction: Direction::Outbound, internal: source, external: destination }
             }
-        };
-        authority.permit(AGENT, &opening).expect("the contract's authority allows everything")
+        }
     }
 
     pub(crate) fn keys(self) -> Vec<Key> {
@@ -210,13 +234,10 @@ pub(crate) fn empty(bench: &mut dyn Bench) {
 
 /// A UDP packet from a port of one host to a port of another.
 pub(crate) fn udp(version: Version, source: (Host, u16), destination: (Host, u16)) -> Shot {
-    Shot {
-        from: source.0.place,
-        transport: Transport::Udp,
-        source: source.0.at(version, source.1),
-        destination: destination.0.at(version, destination.1),
-        opens: false,
-    }
+    let (from, source) = (source.0.place, source.0.at(version, source.1));
+    let destination = destination.0.at(version, destination.1);
+    let arrives = (source, destination);
+    Shot { from, transport: Transport::Udp, source, destination, opens: false, arrives }
 }
 
 const ROUND: u32 = 10;

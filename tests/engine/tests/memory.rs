@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine_contract::{Bench, CASES, Place, Shot, realms};
+use engine_contract::{Bench, CASES, NAT_CASES, Place, Shot, nat, realms};
 use machine::Instant;
 use middlebox::memory::{Memory, Packet, Route, Verdict};
 use middlebox::{Engine, Key};
@@ -53,7 +53,10 @@ impl Bench for Reference {
             opens: shot.opens,
         };
         let arrives = |gate: &mut Memory| match gate.take(&packet, 200) {
-            Verdict::Accepted(_) => true,
+            Verdict::Accepted(key) => {
+                assert_eq!(key.rewrite(shot.source, shot.destination), shot.arrives);
+                true
+            }
             Verdict::Spoofed(_) | Verdict::Managed => false,
             Verdict::Untouched => shot.from == Place::Inside,
         };
@@ -79,6 +82,11 @@ impl Bench for Reference {
 fn the_reference_engine_keeps_the_contract() {
     let mut bench = Reference::new();
     for case in CASES {
+        println!("{}", case.name);
+        case.run(&mut bench);
+    }
+    bench.gate = bench.gate.with_nat(nat());
+    for case in NAT_CASES {
         println!("{}", case.name);
         case.run(&mut bench);
     }

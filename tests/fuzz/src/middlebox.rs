@@ -24,8 +24,8 @@ use midcom::{
 };
 use middlebox::memory::{Memory, Route};
 use middlebox::{
-    AgentId, AgentPolicy, BatchId, Config, Engine as _, Input, Key, Middlebox, Operation, Output, Policy,
-    Realm, Realms, ReversePath, Rights, SessionId, Side,
+    AgentId, AgentPolicy, BatchId, Config, Engine as _, Input, Key, Middlebox, Nat, Operation, Output,
+    Policy, Realm, Realms, ReversePath, Rights, SessionId, Side,
 };
 use simco::wire::{AgentMessage, Header};
 
@@ -142,6 +142,7 @@ impl World {
         let config = Config {
             realms: realms.clone(),
             policy: policy(255),
+            nat: Nat::default(),
             tcp: true,
             orphan_grace: Duration::from_secs(30),
         };

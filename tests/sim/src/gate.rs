@@ -6,7 +6,7 @@ use std::time::Duration;
 use machine::{Instant, Machine as _, Outbox, Rng};
 use middlebox::memory::{Memory, Route};
 use middlebox::{
-    AgentId, AgentPolicy, Config, Engine as _, EngineFailure, Input, Middlebox, Output, Policy, Realm,
+    AgentId, AgentPolicy, Config, Engine as _, EngineFailure, Input, Middlebox, Nat, Output, Policy, Realm,
     Realms, ReversePath, Rights, SessionId, Side,
 };
 use simco::middlebox as end;
@@ -78,8 +78,13 @@ impl Gate {
 
     /// Starts a process, which finds the engine as it was left.
     pub(crate) fn start(&mut self, now: Instant) {
-        let config =
-            Config { realms: realms(&self.house), policy: self.policy(), tcp: false, orphan_grace: GRACE };
+        let config = Config {
+            realms: realms(&self.house),
+            policy: self.policy(),
+            nat: Nat::default(),
+            tcp: false,
+            orphan_grace: GRACE,
+        };
         self.life += 1;
         self.stopping = false;
         self.machine = Some(Middlebox::new(config, self.rng.fork()));

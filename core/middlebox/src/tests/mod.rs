@@ -6,6 +6,7 @@ mod disable;
 mod entry;
 mod lifetimes;
 mod limited;
+mod nat;
 mod order;
 mod random;
 mod realm;

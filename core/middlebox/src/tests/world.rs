@@ -11,8 +11,8 @@ use midcom::{
 
 use crate::memory::{Memory, Packet, Route};
 use crate::{
-    AgentId, AgentPolicy, BatchId, Config, Engine, Event, Input, Key, Middlebox, Operation, Output, Policy,
-    Realm, Realms, ReversePath, Rights, SessionId, Side, Transport, count,
+    AgentId, AgentPolicy, BatchId, Config, Engine, Event, Input, Key, Middlebox, Nat, Operation, Output,
+    Policy, Realm, Realms, ReversePath, Rights, SessionId, Side, Transport, count,
 };
 
 pub(super) const ALICE: AgentId = AgentId(1);
@@ -62,7 +62,13 @@ pub(super) fn policy() -> Policy {
 }
 
 pub(super) fn config() -> Config {
-    Config { realms: realms(), policy: policy(), tcp: false, orphan_grace: Duration::from_secs(30) }
+    Config {
+        realms: realms(),
+        policy: policy(),
+        nat: Nat::default(),
+        tcp: false,
+        orphan_grace: Duration::from_secs(30),
+    }
 }
 
 pub(super) fn engine() -> Memory {
@@ -88,7 +94,12 @@ pub(super) struct World {
 impl World {
     /// Alice with two sessions, Bob and the guard with one.
     pub(super) fn new() -> Self {
-        let mut world = Self::empty();
+        Self::behind(Nat::default())
+    }
+
+    /// The same behind outside addresses.
+    pub(super) fn behind(nat: Nat) -> Self {
+        let mut world = Self::empty_behind(nat);
         for (session, agent) in [(A1, ALICE), (A2, ALICE), (B1, BOB), (G1, GUARD)] {
             world.input(Input::Opened { session, agent });
         }
@@ -98,10 +109,15 @@ impl World {
     }
 
     pub(super) fn empty() -> Self {
+        Self::empty_behind(Nat::default())
+    }
+
+    pub(super) fn empty_behind(nat: Nat) -> Self {
+        let engine = engine().with_nat(nat.clone());
         Self {
             now: Instant::ZERO,
-            middlebox: Middlebox::new(config(), Rng::from_number(7)),
-            engine: engine(),
+            middlebox: Middlebox::new(Config { nat, ..config() }, Rng::from_number(7)),
+            engine,
             hold: false,
             held: None,
             log: Vec::new(),

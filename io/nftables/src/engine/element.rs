@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use middlebox::{Counter, Key, PortBlock, Source, Transport};
+use middlebox::{Counter, End, Key, PortBlock, Source, Transport};
 
 use crate::netlink::{Attributes, Writer, be64, uapi};
-use crate::ruleset::{Family, SetId};
+use crate::ruleset::{Family, Part, SetId, Translated};
 
 /// The longest key: protocol, two IPv6 addresses, two ports, each in registers of four octets.
 const KEY_MAX: usize = 44;
@@ -38,16 +38,67 @@ impl Octets {
     fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
+
+    /// The first `length` octets, which is what data is measured in.
+    fn cut(&self, length: u32) -> &[u8] {
+        let length = usize::try_from(length).unwrap_or(0).min(self.length);
+        &self.bytes[..length]
+    }
 }
 
-/// The set in which an entry lives.
+/// The set in which an entry is looked for first, and counted.
 pub(super) fn set_of(key: &Key) -> SetId {
+    let family = Family::of(key.destination());
+    if key.translation().is_some_and(|translation| translation.end == End::Destination) {
+        return SetId::Translation(inward(key.source(), family), Part::Address);
+    }
     let pair = key.ports().is_pair();
     match key.source() {
-        Source::Exact { address, .. } => SetId::Exact(Family::of(address)),
-        Source::Host(address) => SetId::Host(Family::of(address), pair),
+        Source::Exact { .. } => SetId::Exact(family),
+        Source::Host(_) => SetId::Host(family, pair),
         Source::Network(network) => SetId::Network(network, pair),
     }
+}
+
+/// All sets that have an element of an entry.
+pub(super) fn sets_of(key: &Key) -> impl Iterator<Item = SetId> + use<> {
+    let family = Family::of(key.destination());
+    let others = match key.translation().map(|translation| translation.end) {
+        None => [None, None],
+        Some(End::Destination) => [Some(SetId::Translation(inward(key.source(), family), Part::Port)), None],
+        Some(End::Source) => [Part::Address, Part::Port]
+            .map(|part| Some(SetId::Translation(Translated::OutExact(family), part))),
+    };
+    std::iter::once(set_of(key)).chain(others.into_iter().flatten())
+}
+
+fn inward(source: Source, family: Family) -> Translated {
+    match source {
+        Source::Exact { .. } => Translated::InExact(family),
+        Source::Host(_) => Translated::InHost(family),
+        Source::Network(network) => Translated::InNetwork(network),
+    }
+}
+
+/// What an entry's element in a map says.
+fn data(set: SetId, key: &Key) -> Option<Octets> {
+    let (SetId::Translation(_, part), Some(translation)) = (set, key.translation()) else { return None };
+    let mut octets = Octets { bytes: [0; KEY_MAX], length: 0 };
+    match part {
+        Part::Address => octets.address(translation.address),
+        Part::Port => octets.push(&translation.port.to_be_bytes()),
+    }
+    Some(octets)
+}
+
+/// The address that an element of a map says.
+pub(super) fn address_of(data: &[u8]) -> Option<IpAddr> {
+    address(data)
+}
+
+/// The port that an element of a map says.
+pub(super) fn port_of(data: &[u8]) -> Option<u16> {
+    port(data.get(..2)?)
 }
 
 /// The element's key, in the order of [`SetId::fields`].
@@ -67,7 +118,7 @@ pub(super) fn octets(key: &Key) -> Octets {
     octets
 }
 
-/// The entry that an element stands for; `None` if we would never have written it.
+/// The entry that an element stands for, its translation left aside; `None` if we would never have written it.
 pub(super) fn key_of(set: SetId, mut octets: &[u8]) -> Option<Key> {
     let mut take = |length: usize| -> Option<&[u8]> {
         let (field, rest) = octets.split_at_checked(length.next_multiple_of(4))?;
@@ -80,7 +131,13 @@ pub(super) fn key_of(set: SetId, mut octets: &[u8]) -> Option<Key> {
         _ => return None,
     };
     let width = set.family().width();
-    let source = match set {
+    let class = match set {
+        SetId::Translation(of, _) => of.admitting(),
+        SetId::Exact(_) | SetId::Host(..) | SetId::Network(..) => set,
+    };
+    let source = match class {
+        // What admits is never a map.
+        SetId::Translation(..) => return None,
         SetId::Exact(_) => Source::Exact { address: address(take(width)?)?, port: port(take(2)?)? },
         SetId::Host(..) => Source::Host(address(take(width)?)?),
         SetId::Network(network, _) => Source::Network(network),
@@ -105,20 +162,26 @@ fn port(octets: &[u8]) -> Option<u16> {
 pub(super) enum Life {
     /// Nothing: it is only named.
     Named,
+    /// What a map says; it lives until it is deleted in the same commit.
+    Placed,
     /// A lifetime. With a counter if it takes the place of another element.
     Lives(Duration, Option<Counter>),
 }
 
 /// Writes one element of a list.
-pub(super) fn write(list: &mut Writer, key: &Key, life: Life) {
+pub(super) fn write(list: &mut Writer, set: SetId, key: &Key, life: Life) {
     list.nest(uapi::LIST_ELEM, |element| {
         element.nest(uapi::ELEM_KEY, |data| data.bytes(uapi::DATA_VALUE, octets(key).as_slice()));
+        let said = set.data().zip(data(set, key)).filter(|_| !matches!(life, Life::Named));
+        if let Some((field, said)) = said {
+            element.nest(uapi::ELEM_DATA, |data| data.bytes(uapi::DATA_VALUE, said.cut(field.octets())));
+        }
         let Life::Lives(lifetime, counter) = life else { return };
         let milliseconds = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX).max(1);
         // Both: an equal TIMEOUT alone is accepted and changes nothing.
         element.be64(uapi::ELEM_TIMEOUT, milliseconds);
         element.be64(uapi::ELEM_EXPIRATION, milliseconds);
-        if let Some(counter) = counter {
+        if let Some(counter) = counter.filter(|_| set.counts()) {
             element.nest(uapi::ELEM_EXPR, |expression| {
                 expression.text(uapi::EXPR_NAME, "counter");
                 expression.nest(uapi::EXPR_DATA, |data| {
@@ -134,6 +197,8 @@ pub(super) fn write(list: &mut Writer, key: &Key, life: Life) {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found<'a> {
     pub(super) octets: &'a [u8],
+    /// What a map says for it.
+    pub(super) data: &'a [u8],
     pub(super) remaining: Duration,
     pub(super) counter: Counter,
 }
@@ -146,6 +211,7 @@ pub(super) fn found<'a>(message: &Attributes<'a>) -> impl Iterator<Item = Found<
         let counter = element.nested(uapi::ELEM_EXPR).nested(uapi::EXPR_DATA);
         Found {
             octets: element.nested(uapi::ELEM_KEY).find(uapi::DATA_VALUE).unwrap_or_default(),
+            data: element.nested(uapi::ELEM_DATA).find(uapi::DATA_VALUE).unwrap_or_default(),
             remaining: Duration::from_millis(number(&element, uapi::ELEM_EXPIRATION)),
             counter: Counter {
                 packets: number(&counter, uapi::COUNTER_PACKETS),
@@ -157,6 +223,8 @@ pub(super) fn found<'a>(message: &Attributes<'a>) -> impl Iterator<Item = Found<
 
 #[cfg(test)]
 mod tests {
+    use middlebox::Translation;
+
     use super::*;
 
     #[test]
@@ -180,6 +248,36 @@ mod tests {
                     let fields: usize = set_of(&key).fields().iter().map(|field| field.width()).sum();
                     assert_eq!(octets.as_slice().len(), fields);
                     assert_eq!(key_of(set_of(&key), octets.as_slice()), Some(key));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_translated_entry_has_an_element_in_each_of_its_maps() {
+        let near = IpAddr::from([10, 0, 40, 7]);
+        let far = IpAddr::from([198, 51, 100, 9]);
+        let one = PortBlock::one(5000).unwrap();
+        let exact = Source::Exact { address: near, port: 4000 };
+        for (source, end, count) in [
+            (exact, End::Source, 3),
+            (exact, End::Destination, 2),
+            (Source::Host(near), End::Destination, 2),
+            (Source::Network("10.0.0.0/8".parse().unwrap()), End::Destination, 2),
+        ] {
+            let translation = Translation { end, address: [203, 0, 113, 1].into(), port: 30001 };
+            let key = Key::new(Transport::Udp, source, far, one).unwrap().translated(translation).unwrap();
+            let sets: Vec<_> = sets_of(&key).collect();
+            assert_eq!(sets.len(), count);
+            assert_eq!(sets[0], set_of(&key));
+            assert_eq!(sets.iter().filter(|set| set.counts()).count(), 1, "each packet is counted once");
+            for set in sets {
+                assert_eq!(key_of(set, octets(&key).as_slice()), Some(key.plain()));
+                let said = set.data().zip(data(set, &key)).map(|(f, said)| said.cut(f.octets()).to_vec());
+                match set {
+                    SetId::Translation(_, Part::Address) => assert_eq!(said, Some(vec![203, 0, 113, 1])),
+                    SetId::Translation(_, Part::Port) => assert_eq!(said, Some(vec![0x75, 0x31])),
+                    SetId::Exact(_) | SetId::Host(..) | SetId::Network(..) => assert_eq!(said, None),
                 }
             }
         }

@@ -11,7 +11,7 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use middlebox::{Counter, Drift, Engine, EngineFailure, Entry, Key, Operation, Realms};
+use middlebox::{Counter, Drift, Engine, EngineFailure, Entry, Key, Operation};
 
 use crate::Error;
 use crate::config::GateConfig;
@@ -67,7 +67,7 @@ impl Nft {
             .and(limit);
         install::install(&mut socket, &config, features)?;
         let watch = Watch::open(&mut socket).map_err(Error::kernel("cannot listen to nftables"))?;
-        let sets = by_name(&config.realms);
+        let sets = by_name(&config);
         let known = sets.values().copied().collect();
         let commits_counted = socket.commits();
         Ok(Self {
@@ -173,9 +173,9 @@ impl Engine for Nft {
                 .map_err(|_| EngineFailure::Unavailable)?;
         }
         if expected.len() > DUMP_MAX {
-            let counters =
-                read::counters(&mut self.socket, expected).map_err(|_| EngineFailure::Unavailable)?;
-            let missing = expected.iter().zip(counters).filter(|(_, found)| found.is_none());
+            let there =
+                read::are_there(&mut self.socket, expected).map_err(|_| EngineFailure::Unavailable)?;
+            let missing = expected.iter().zip(there).filter(|(_, there)| !there);
             return Ok(Drift { missing: missing.map(|(key, _)| *key).collect(), foreign: Vec::new() });
         }
         let found: BTreeSet<Key> = self.entries()?.into_iter().map(|entry| entry.key).collect();
@@ -225,10 +225,10 @@ pub fn is_installed() -> Result<bool, Error> {
 ///
 /// # Errors
 /// If the kernel cannot be asked.
-pub fn kernel_entries(realms: &Realms) -> Result<Vec<Entry>, Error> {
+pub fn kernel_entries(config: &GateConfig) -> Result<Vec<Entry>, Error> {
     let mut socket = Socket::netfilter(0).map_err(Error::kernel("cannot speak to nftables"))?;
     if !install::exists(&mut socket)? {
         return Ok(Vec::new());
     }
-    read::entries(&mut socket, &by_name(realms)).map_err(Error::kernel("cannot read the nftables table"))
+    read::entries(&mut socket, &by_name(config)).map_err(Error::kernel("cannot read the nftables table"))
 }

@@ -62,7 +62,7 @@ pub(super) fn probe(socket: &mut Socket) -> std::io::Result<Features> {
     });
     socket_with(socket, |batch| {
         table(batch, uapi::NEWTABLE, 0);
-        let kind = SetKind::Entries(ElementSet { fields: set.fields(), size: 16 });
+        let kind = SetKind::Entries(ElementSet { fields: set.fields(), size: 16, counter: true, data: None });
         let sets = vec![Set { name: set.name(), kind }];
         Table { name: SCRATCH.into(), sets, chains: Vec::new() }.create(batch, |_| false);
     })?;
@@ -99,7 +99,7 @@ fn list(writer: &mut crate::netlink::Writer, set: SetId, life: Life) {
     writer.text(uapi::ELEM_LIST_SET, &set.name());
     writer.nest(uapi::ELEM_LIST_ELEMENTS, |list| {
         if let Some(key) = sample() {
-            element::write(list, &key, life);
+            element::write(list, set, &key, life);
         }
     });
 }

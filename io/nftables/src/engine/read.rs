@@ -1,26 +1,50 @@
 //! What is in the sets: by key, which is linear, or all of it, which is not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::time::Duration;
 
-use middlebox::{Counter, Entry, Key};
+use middlebox::{Counter, End, Entry, Key, Translation};
 
 use super::TABLE;
 use super::element::{self, Life};
 use crate::netlink::{Message, Socket, be64, text, uapi};
-use crate::ruleset::{OPEN, OWN_UDP_PACKETS, SetId, UDP_PACKETS};
+use crate::ruleset::{OPEN, OWN_UDP_PACKETS, Part, SetId, Translated, UDP_PACKETS};
 
 /// Keys per question: their answers must fit in the smallest receive buffer, where each takes about a kilobyte.
 const KEYS_PER_QUESTION: usize = 100;
+
+/// Elements of one entry.
+const ELEMENTS_MAX: usize = 3;
 
 /// How often a dump is begun again when somebody changes the tables meanwhile.
 const DUMPS_MAX: usize = 20;
 
 /// The counters of entries; `None` for those that are not there.
 pub(super) fn counters(socket: &mut Socket, keys: &[Key]) -> io::Result<Vec<Option<Counter>>> {
+    let order = keys.iter().enumerate().map(|(position, key)| (element::set_of(key), position)).collect();
+    counters_in(socket, keys, order)
+}
+
+/// Whether entries are there, with all their elements.
+pub(super) fn are_there(socket: &mut Socket, keys: &[Key]) -> io::Result<Vec<bool>> {
+    let mut there = vec![true; keys.len()];
+    for nth in 0..ELEMENTS_MAX {
+        let nth_of = |(position, key)| Some((element::sets_of(key).nth(nth)?, position));
+        let order: Vec<(SetId, usize)> = keys.iter().enumerate().filter_map(nth_of).collect();
+        let asked: Vec<usize> = order.iter().map(|(_, position)| *position).collect();
+        let found = counters_in(socket, keys, order)?;
+        asked.into_iter().for_each(|position| there[position] &= found[position].is_some());
+    }
+    Ok(there)
+}
+
+fn counters_in(
+    socket: &mut Socket,
+    keys: &[Key],
+    mut order: Vec<(SetId, usize)>,
+) -> io::Result<Vec<Option<Counter>>> {
     let mut counters = vec![None; keys.len()];
-    let mut order: Vec<(SetId, usize)> =
-        keys.iter().enumerate().map(|(position, key)| (element::set_of(key), position)).collect();
     order.sort();
     for of_one_set in order.chunk_by(|one, other| one.0 == other.0) {
         for some in of_one_set.chunks(KEYS_PER_QUESTION) {
@@ -43,7 +67,7 @@ fn some_counters(
         writer.text(uapi::ELEM_LIST_TABLE, TABLE);
         writer.text(uapi::ELEM_LIST_SET, &set.name());
         writer.nest(uapi::ELEM_LIST_ELEMENTS, |list| {
-            wanted.iter().for_each(|(_, position)| element::write(list, &keys[*position], Life::Named));
+            wanted.iter().for_each(|(_, position)| element::write(list, *set, &keys[*position], Life::Named));
         });
         let mut answered = 0;
         let answer = socket.ask(question, |message| {
@@ -105,32 +129,91 @@ pub(super) fn traffic(socket: &mut Socket) -> io::Result<Traffic> {
     Err(io::ErrorKind::Interrupted.into())
 }
 
-/// Everything in our sets of entries, sorted by key.
+/// Everything in our sets of entries, sorted by key. An entry of which an element is not there is not there.
 pub(super) fn entries(socket: &mut Socket, sets: &BTreeMap<String, SetId>) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
+    let mut maps = BTreeMap::new();
     for (name, set) in sets {
-        entries.extend(set_entries(socket, name, *set)?);
+        let found = elements(socket, name, *set)?;
+        match set {
+            SetId::Translation(of, part) => {
+                maps.insert((*of, *part), found);
+            }
+            SetId::Exact(_) | SetId::Host(..) | SetId::Network(..) => {
+                entries.extend(found.into_iter().map(|(key, found)| found.entry(key)));
+            }
+        }
+    }
+    // Sorted for the search in it; a translation changes no place among the others.
+    entries.sort_by_key(|entry: &Entry| entry.key);
+    let all: BTreeSet<Translated> = maps.keys().map(|(translated, _)| *translated).collect();
+    let (admitting, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|of| of.admits());
+    for translated in others.into_iter().chain(admitting) {
+        let take = |part| maps.remove(&(translated, part)).unwrap_or_default();
+        let [addresses, ports] = [Part::Address, Part::Port].map(take);
+        match translated.admits() {
+            true => entries.extend(joined(addresses, &ports, End::Destination)),
+            false => translate_sources(&mut entries, addresses, &ports),
+        }
     }
     entries.sort_by_key(|entry| entry.key);
     Ok(entries)
 }
 
-fn set_entries(socket: &mut Socket, name: &str, set: SetId) -> io::Result<Vec<Entry>> {
+/// What an element says beside its key.
+#[derive(Debug)]
+struct Element {
+    data: Vec<u8>,
+    remaining: Duration,
+    counter: Counter,
+}
+
+impl Element {
+    fn entry(self, key: Key) -> Entry {
+        Entry { key, remaining: self.remaining, counter: self.counter }
+    }
+}
+
+type Elements = BTreeMap<Key, Element>;
+
+/// The entries of which both maps know.
+fn joined(addresses: Elements, ports: &Elements, end: End) -> Vec<Entry> {
+    let both = addresses.into_iter().filter_map(|(plain, element)| {
+        let address = element::address_of(&element.data)?;
+        let port = element::port_of(&ports.get(&plain)?.data)?;
+        let key = plain.translated(Translation { end, address, port })?;
+        Some(element.entry(key))
+    });
+    both.collect()
+}
+
+/// What is admitted by a set and rewritten by the maps is one entry.
+fn translate_sources(entries: &mut [Entry], addresses: Elements, ports: &Elements) {
+    for translated in joined(addresses, ports, End::Source) {
+        let plain = translated.key.plain();
+        if let Ok(position) = entries.binary_search_by_key(&plain, |entry| entry.key) {
+            entries[position].key = translated.key;
+        }
+    }
+}
+
+fn elements(socket: &mut Socket, name: &str, set: SetId) -> io::Result<Elements> {
     for _ in 0..DUMPS_MAX {
         let mut question =
             Message::nftables(uapi::GETSETELEM, uapi::NLM_F_DUMP, uapi::INET, socket.next_sequence());
         question.attributes().text(uapi::ELEM_LIST_TABLE, TABLE);
         question.attributes().text(uapi::ELEM_LIST_SET, name);
-        let mut entries = Vec::new();
+        let mut elements = Elements::new();
         let answer = socket.ask(question, |message| {
-            entries.extend(element::found(&message.attributes()).filter_map(|found| {
+            elements.extend(element::found(&message.attributes()).filter_map(|found| {
                 let key = element::key_of(set, found.octets)?;
-                Some(Entry { key, remaining: found.remaining, counter: found.counter })
+                let data = found.data.to_vec();
+                Some((key, Element { data, remaining: found.remaining, counter: found.counter }))
             }));
         });
         match answer {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result.map(|()| entries),
+            result => return result.map(|()| elements),
         }
     }
     Err(io::ErrorKind::Interrupted.into())

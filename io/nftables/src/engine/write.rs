@@ -1,6 +1,6 @@
 //! Group commit: all operations of a call in one transaction, and singly again if it fails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -14,14 +14,19 @@ use crate::ruleset::SetId;
 /// More than any element takes in a batch, in bytes, its fall-backs included.
 const ELEMENT_MAX: usize = 320;
 
-/// What is to become of one key.
+/// Steps of one operation: three elements, each of which may be replaced.
+const STEPS_MAX: usize = 6;
+
+/// What is to become of one element.
 #[derive(Debug, Clone, Copy)]
 enum Change {
     Remove,
+    /// Removes what may be left of another translation, to make room for what is put.
+    Clear,
     Put(Duration),
 }
 
-/// One operation, ready to be written.
+/// One element of one operation, ready to be written.
 #[derive(Debug, Clone, Copy)]
 struct Step {
     set: SetId,
@@ -31,18 +36,28 @@ struct Step {
 }
 
 impl Step {
-    fn new(position: usize, operation: &Operation) -> Self {
+    /// The steps of an operation: all of them in one commit, or none.
+    fn of(position: usize, operation: &Operation) -> impl Iterator<Item = Self> + use<> {
         let key = operation.key();
         let change = match operation {
             Operation::Add { lifetime, .. } | Operation::Extend { lifetime, .. } => Change::Put(*lifetime),
             Operation::Remove { .. } => Change::Remove,
         };
-        Self { set: element::set_of(&key), key, change, position }
+        // The kernel lets nobody write over what a map says already.
+        let afresh = key.translation().is_some() && matches!(operation, Operation::Add { .. });
+        let changes = afresh.then_some(Change::Clear).into_iter().chain([change]);
+        let sets = element::sets_of(&key);
+        sets.flat_map(move |set| changes.clone().map(move |change| Self { set, key, change, position }))
     }
 
-    /// Steps with equal groups share messages.
+    /// Steps with equal groups share messages; what is removed comes before what is put.
     fn group(&self) -> (SetId, bool) {
         (self.set, matches!(self.change, Change::Put(_)))
+    }
+
+    /// Who knows what is there comes before who only makes room.
+    fn order(&self) -> ((SetId, bool), bool) {
+        (self.group(), matches!(self.change, Change::Clear))
     }
 }
 
@@ -54,42 +69,50 @@ pub(super) fn apply(
     operations: &[Operation],
 ) -> (Vec<Result<(), EngineFailure>>, bool) {
     let mut results = vec![Ok(()); operations.len()];
+    let mut disturbed = false;
+    let steps_max = (socket.send_max() / ELEMENT_MAX).max(1);
     let mut steps = Vec::with_capacity(operations.len());
     for (position, operation) in operations.iter().enumerate() {
-        let step = Step::new(position, operation);
-        match known(step.set) {
-            true => steps.push(step),
-            false => results[position] = Err(EngineFailure::Unsupported),
+        if element::sets_of(&operation.key()).any(|set| !known(set)) {
+            results[position] = Err(EngineFailure::Unsupported);
+            continue;
         }
+        if steps.len() + STEPS_MAX > steps_max {
+            disturbed |= settle(socket, features, &mut steps, &mut results);
+        }
+        steps.extend(Step::of(position, operation));
     }
-    // No two operations have the same key, so their order among themselves means nothing.
-    steps.sort_by_key(Step::group);
-    let mut disturbed = false;
-    for some in steps.chunks((socket.send_max() / ELEMENT_MAX).max(1)) {
-        disturbed |= settle(socket, features, some, &mut results);
-    }
+    disturbed |= settle(socket, features, &mut steps, &mut results);
     (results, disturbed)
 }
 
-/// Commits steps together; if that fails, one by one, so that only the bad one fails.
+/// Commits steps together; if that fails, one operation after the other, so that only the bad one fails.
 fn settle(
     socket: &mut Socket,
     features: Features,
-    steps: &[Step],
+    steps: &mut Vec<Step>,
     results: &mut [Result<(), EngineFailure>],
 ) -> bool {
+    let mut steps = std::mem::take(steps);
+    if steps.is_empty() {
+        return false;
+    }
+    // No two operations have the same key, so their order among themselves means nothing else.
+    steps.sort_by_key(Step::order);
     let mut disturbed = false;
-    let Err(error) = commit(socket, features, steps) else { return false };
+    let Err(error) = commit(socket, features, &steps) else { return false };
     let mut failure = failure_of(&error);
     disturbed |= matches!(error, CommitError::Unknown(_));
-    for step in steps {
-        if steps.len() > 1 && failure != EngineFailure::Unavailable {
-            match commit(socket, features, std::slice::from_ref(step)) {
+    steps.sort_by_key(|step| step.position);
+    let single = steps.first().map(|step| step.position) == steps.last().map(|step| step.position);
+    for of_one in steps.chunk_by(|one, other| one.position == other.position) {
+        if !single && failure != EngineFailure::Unavailable {
+            match commit(socket, features, of_one) {
                 Ok(()) => continue,
                 Err(error) => failure = failure_of(&error),
             }
         }
-        results[step.position] = Err(failure);
+        of_one.iter().for_each(|step| results[step.position] = Err(failure));
     }
     disturbed || failure == EngineFailure::Unavailable
 }
@@ -121,8 +144,10 @@ fn remove(batch: &mut Batch, features: Features, steps: &[Step]) {
     if features.destroy {
         return write(batch, uapi::DESTROYSETELEM, steps, |_| Life::Named);
     }
-    write(batch, uapi::NEWSETELEM, steps, |_| Life::Named);
-    write(batch, uapi::DELSETELEM, steps, |_| Life::Named);
+    let mut named = BTreeSet::new();
+    let once: Vec<Step> = steps.iter().filter(|step| named.insert(step.key.plain())).copied().collect();
+    write(batch, uapi::NEWSETELEM, &once, |_| Life::Placed);
+    write(batch, uapi::DELSETELEM, &once, |_| Life::Named);
 }
 
 fn put(batch: &mut Batch, features: Features, steps: &[Step], replaced: &BTreeMap<Key, Counter>) {
@@ -131,14 +156,14 @@ fn put(batch: &mut Batch, features: Features, steps: &[Step], replaced: &BTreeMa
     remove(batch, features, &gone);
     write(batch, uapi::NEWSETELEM, steps, |step| match step.change {
         Change::Put(lifetime) => Life::Lives(lifetime, before(step)),
-        Change::Remove => Life::Named,
+        Change::Remove | Change::Clear => Life::Named,
     });
 }
 
 /// The counters of entries that are there already, for kernels that cannot change a lifetime in place.
 fn present(socket: &mut Socket, steps: &[Step]) -> BTreeMap<Key, Counter> {
-    let keys: Vec<Key> =
-        steps.iter().filter(|step| matches!(step.change, Change::Put(_))).map(|step| step.key).collect();
+    let counted = |step: &&Step| matches!(step.change, Change::Put(_)) && step.set.counts();
+    let keys: Vec<Key> = steps.iter().filter(counted).map(|step| step.key).collect();
     // If they cannot be read the commit that follows fails too, and says why.
     let counters = read::counters(socket, &keys).unwrap_or_default();
     keys.into_iter().zip(counters).filter_map(|(key, counter)| Some((key, counter?))).collect()
@@ -157,7 +182,7 @@ fn write(batch: &mut Batch, kind: u8, steps: &[Step], life: impl Fn(&Step) -> Li
             let begin = writer.len();
             while written.end < rest.end && writer.len() - begin < LIST_MAX {
                 let step = &steps[written.end];
-                element::write(writer, &step.key, life(step));
+                element::write(writer, step.set, &step.key, life(step));
                 written.end += 1;
             }
             writer.close(list);

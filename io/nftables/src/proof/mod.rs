@@ -117,24 +117,27 @@ fn admitted_by(engine: &mut Nft, probe: &Probe) -> u64 {
 /// One chain behind the gate that has the packet traced, one at the end that counts and drops it.
 fn add_chains(engine: &mut Nft, probe: &Probe) -> io::Result<()> {
     let port = |end, address: SocketAddr| Statement::Ports(end, address.port()..=address.port());
-    let rule = |then: &[Statement]| {
+    let rule = |source: SocketAddr, destination: SocketAddr, then: &[Statement]| {
         let this = [
             Statement::Protocol(UDP),
-            Statement::Address(End::Source, probe.source.ip()),
-            Statement::Address(End::Destination, probe.destination.ip()),
-            port(End::Source, probe.source),
-            port(End::Destination, probe.destination),
+            Statement::Address(End::Source, source.ip()),
+            Statement::Address(End::Destination, destination.ip()),
+            port(End::Source, source),
+            port(End::Destination, destination),
         ];
         vec![[&this, then].concat()]
     };
+    // The destination is written at the gate, the source only behind routing.
+    let (source, destination) = probe.permit.key().rewrite(probe.source, probe.destination);
     let chain = |name: &str, number, priority, rules| Chain {
         name: name.into(),
         hook: Some(Hook { number, priority, drop: false }),
         rules,
     };
-    let end = rule(&[Statement::Counter, Statement::Then(Verdict::Drop)]);
+    let end = rule(source, destination, &[Statement::Counter, Statement::Then(Verdict::Drop)]);
+    let trace = rule(probe.source, destination, &[Statement::Trace]);
     let chains = vec![
-        chain(TRACE_CHAIN, uapi::PRE_ROUTING, BEHIND_GATE, rule(&[Statement::Trace])),
+        chain(TRACE_CHAIN, uapi::PRE_ROUTING, BEHIND_GATE, trace),
         chain(CHAIN, uapi::POST_ROUTING, LAST, end),
     ];
     let socket = engine.socket();

@@ -2,12 +2,15 @@
 
 use std::net::IpAddr;
 
-use super::statement::{End, Family, Field, Statement, Verdict};
+use super::statement::{End, Family, Field, Rewrite, Statement, Verdict};
 use crate::config::Mark;
 use crate::netlink::{Writer, uapi};
 
 /// The first register: a lookup's key begins here, everything else fits in it too.
 const REG: u32 = uapi::REG_00;
+/// Where checksums are, in their headers.
+const IPV4_CHECKSUM: u32 = 10;
+const UDP_CHECKSUM: u32 = 6;
 /// Length of an interface name in a register.
 const NAME_LEN: usize = 16;
 
@@ -60,20 +63,18 @@ impl Statement {
                 load_fields(list, fields);
                 lookup(list, set, Find::Is);
             }
+            Self::NoChecksum => {
+                payload(list, uapi::TRANSPORT_HEADER, UDP_CHECKSUM, 2, REG);
+                compare(list, uapi::CMP_EQ, &[0; 2]);
+            }
+            Self::Rewrite(rewrite) => rewrite.encode(list),
             Self::TcpOpening => {
                 protocol_is(list, 6);
                 payload(list, uapi::TRANSPORT_HEADER, 13, 1, REG);
                 bitwise(list, REG, &[0x12], &[0]);
                 compare(list, uapi::CMP_EQ, &[0x02]);
             }
-            Self::TrackedAs(states) => {
-                expression(list, "ct", |data| {
-                    data.be32(uapi::CT_DREG, REG);
-                    data.be32(uapi::CT_KEY, uapi::CT_STATE);
-                });
-                bitwise(list, REG, &states.to_ne_bytes(), &[0; 4]);
-                compare(list, uapi::CMP_NEQ, &[0; 4]);
-            }
+            Self::TrackedAs(states) => tracked_as(list, *states),
             Self::Trace => trace(list),
             Self::Counter => expression(list, "counter", |_| {}),
             Self::NoTrack => expression(list, "notrack", |_| {}),
@@ -83,6 +84,57 @@ impl Statement {
             }),
         }
     }
+}
+
+impl Rewrite {
+    /// The key stays in its registers for both maps; what they give goes behind it, and only then into the packet.
+    fn encode(&self, list: &mut Writer) {
+        load_fields(list, &self.fields);
+        let key: usize = self.fields.iter().map(|field| field.width()).sum();
+        let address = REG + u32::try_from(key / 4).unwrap_or(0);
+        let (offset, length) = place(self.family, self.end);
+        let port = address + length / 4;
+        map(list, &self.addresses, address);
+        map(list, &self.ports, port);
+        let checksum_of_ip = match self.family {
+            Family::V4 => Some(IPV4_CHECKSUM),
+            Family::V6 => None,
+        };
+        // The kernel leaves a UDP checksum of 0 alone here, but not where the checksum's place is told.
+        write(list, uapi::NETWORK_HEADER, (offset, length), address, checksum_of_ip, true);
+        let checksum = self.checksum.then_some(UDP_CHECKSUM);
+        write(list, uapi::TRANSPORT_HEADER, (port_offset(self.end), 2), port, checksum, false);
+    }
+}
+
+fn map(list: &mut Writer, name: &str, register: u32) {
+    expression(list, "lookup", |data| {
+        data.text(uapi::LOOKUP_SET, name);
+        data.be32(uapi::LOOKUP_SREG, REG);
+        data.be32(uapi::LOOKUP_DREG, register);
+    });
+}
+
+/// Writes a register into the packet and keeps right the checksum at this place of the same header; with `pseudo` that of
+/// the transport, which covers addresses.
+fn write(
+    list: &mut Writer,
+    base: u32,
+    (offset, length): (u32, u32),
+    register: u32,
+    checksum: Option<u32>,
+    pseudo: bool,
+) {
+    expression(list, "payload", |data| {
+        data.be32(uapi::PAYLOAD_SREG, register);
+        data.be32(uapi::PAYLOAD_BASE, base);
+        data.be32(uapi::PAYLOAD_OFFSET, offset);
+        data.be32(uapi::PAYLOAD_LEN, length);
+        let kind = if checksum.is_some() { uapi::CSUM_INET } else { uapi::CSUM_NONE };
+        data.be32(uapi::PAYLOAD_CSUM_TYPE, kind);
+        data.be32(uapi::PAYLOAD_CSUM_OFFSET, checksum.unwrap_or(0));
+        data.be32(uapi::PAYLOAD_CSUM_FLAGS, if pseudo { uapi::CSUM_F_PSEUDO_HEADER } else { 0 });
+    });
 }
 
 impl Verdict {
@@ -123,6 +175,15 @@ fn set_mark(list: &mut Writer, mark: Mark) {
         data.be32(uapi::META_KEY, uapi::META_MARK);
         data.be32(uapi::META_SREG, REG);
     });
+}
+
+fn tracked_as(list: &mut Writer, states: u32) {
+    expression(list, "ct", |data| {
+        data.be32(uapi::CT_DREG, REG);
+        data.be32(uapi::CT_KEY, uapi::CT_STATE);
+    });
+    bitwise(list, REG, &states.to_ne_bytes(), &[0; 4]);
+    compare(list, uapi::CMP_NEQ, &[0; 4]);
 }
 
 fn trace(list: &mut Writer) {
@@ -208,11 +269,14 @@ fn load_address(list: &mut Writer, family: Family, end: End) {
 
 /// UDP and TCP have their ports at the same place.
 fn load_port(list: &mut Writer, end: End, register: u32) {
-    let offset = match end {
+    payload(list, uapi::TRANSPORT_HEADER, port_offset(end), 2, register);
+}
+
+fn port_offset(end: End) -> u32 {
+    match end {
         End::Source => 0,
         End::Destination => 2,
-    };
-    payload(list, uapi::TRANSPORT_HEADER, offset, 2, register);
+    }
 }
 
 fn load_meta(list: &mut Writer, key: u32, register: u32) {

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use middlebox::{Realm, Realms, ReversePath};
+use middlebox::{Realm, ReversePath, Zone};
 
 use super::intervals::disjoint;
+use super::nat::{self, Part, Translated};
 use super::statement::{End, Family, Field, Statement, Verdict};
 use super::table::{Chain, ElementSet, Hook, Set, SetKind, Table};
 use crate::config::{GateConfig, Mode};
@@ -36,30 +37,34 @@ pub(crate) enum SetId {
     Host(Family, bool),
     /// Any port of any host of a network.
     Network(IpNet, bool),
+    /// What the destination becomes, or the source.
+    Translation(Translated, Part),
 }
 
 impl SetId {
-    /// Every set that a gate for these realms has.
-    pub(crate) fn all(realms: &Realms) -> Vec<Self> {
+    /// Every set that a gate has.
+    pub(crate) fn all(config: &GateConfig) -> Vec<Self> {
+        let realms = &config.realms;
         let fixed = Family::BOTH
             .iter()
             .flat_map(|family| [Self::Exact(*family), Self::Host(*family, false), Self::Host(*family, true)]);
         let zones = realms.zones().iter().map(|zone| zone.network);
         let by_zone = zones.flat_map(|net| [Self::Network(net, false), Self::Network(net, true)]);
-        fixed.chain(by_zone).collect()
+        fixed.chain(by_zone).chain(Translated::all(config)).collect()
     }
 
     pub(crate) fn family(self) -> Family {
         match self {
             Self::Exact(family) | Self::Host(family, _) => family,
             Self::Network(network, _) => Family::of(network.addr()),
+            Self::Translation(of, _) => of.family(),
         }
     }
 
     /// True for a set of aligned pairs.
     pub(crate) fn is_pair(self) -> bool {
         match self {
-            Self::Exact(_) => false,
+            Self::Exact(_) | Self::Translation(..) => false,
             Self::Host(_, pair) | Self::Network(_, pair) => pair,
         }
     }
@@ -72,6 +77,23 @@ impl SetId {
             Self::Exact(family) => format!("exact{}", family.digit()),
             Self::Host(family, _) => format!("host{}{pairs}", family.digit()),
             Self::Network(network, _) => format!("from_{}{pairs}", zone_name(network)),
+            Self::Translation(of, part) => of.name(part),
+        }
+    }
+
+    /// Whether its elements count what they admit: one of an entry's elements does.
+    pub(crate) fn counts(self) -> bool {
+        match self {
+            Self::Exact(_) | Self::Host(..) | Self::Network(..) => true,
+            Self::Translation(of, part) => of.counts(part),
+        }
+    }
+
+    /// What a map gives.
+    pub(crate) fn data(self) -> Option<Field> {
+        match self {
+            Self::Exact(_) | Self::Host(..) | Self::Network(..) => None,
+            Self::Translation(of, part) => Some(of.data(part)),
         }
     }
 
@@ -86,20 +108,23 @@ impl SetId {
     }
 
     fn fields_from(self, source: End, destination: End) -> Vec<Field> {
+        if let Self::Translation(of, _) = self {
+            return of.admitting().fields_from(source, destination);
+        }
         let family = self.family();
         let port = if self.is_pair() { Field::PortPair(destination) } else { Field::Port(destination) };
         let to = [Field::Address(family, destination), port];
         let from = match self {
             Self::Exact(_) => vec![Field::Address(family, source), Field::Port(source)],
             Self::Host(..) => vec![Field::Address(family, source)],
-            Self::Network(..) => Vec::new(),
+            Self::Network(..) | Self::Translation(..) => Vec::new(),
         };
         std::iter::once(Field::Protocol).chain(from).chain(to).collect()
     }
 }
 
 /// A network as nft accepts it in a name: no colons.
-fn zone_name(network: IpNet) -> String {
+pub(super) fn zone_name(network: IpNet) -> String {
     network.to_string().replace(':', "_")
 }
 
@@ -112,9 +137,15 @@ fn sets(config: &GateConfig) -> Vec<Set> {
     let realms = &config.realms;
     let entries = |id: SetId| Set {
         name: id.name(),
-        kind: SetKind::Entries(ElementSet { fields: id.fields(), size: config.entries_max }),
+        kind: SetKind::Entries(ElementSet {
+            fields: id.fields(),
+            size: config.entries_max,
+            counter: id.counts(),
+            data: id.data(),
+        }),
     };
-    let mut sets: Vec<Set> = SetId::all(realms).into_iter().map(entries).collect();
+    let mut sets: Vec<Set> = SetId::all(config).into_iter().map(entries).collect();
+    sets.extend(nat::sets(config));
     for (position, realm) in realms.realms().iter().enumerate() {
         if !realm.interfaces.is_empty() {
             let name = interfaces_name(position);
@@ -174,9 +205,10 @@ fn chains(config: &GateConfig) -> Vec<Chain> {
     chains.extend(config.realms.zones().iter().map(|zone| back_to(zone.network)));
     chains.extend(Family::BOTH.map(back));
     let realms = config.realms.realms();
+    chains.extend(nat::inward_chains(config));
     for zone in config.realms.zones() {
         chains.push(entries_from(zone.network));
-        chains.push(from(zone.network, zone.realm, &realms[zone.realm]));
+        chains.push(from(config, zone));
     }
     let managed = managed(realms, config.mode);
     let packets = |name: &str, map: &str, managed: Vec<Vec<Statement>>| {
@@ -187,12 +219,14 @@ fn chains(config: &GateConfig) -> Vec<Chain> {
         Chain::inner(name, senders.into_iter().chain(managed).collect())
     };
     chains.push(packets("tcp_packets", "senders", Vec::new()));
-    chains.push(packets(UDP_PACKETS, "senders", managed.clone()));
+    let closed = managed.iter().cloned().chain(nat::closed(config));
+    chains.push(packets(UDP_PACKETS, "senders", closed.collect()));
     if config.local {
         chains.push(packets("own_tcp_packets", "own_senders", Vec::new()));
         chains.push(packets(OWN_UDP_PACKETS, "own_senders", managed));
     }
     chains.extend(bases(config));
+    chains.extend(nat::outward_chain(config));
     chains
 }
 
@@ -222,7 +256,9 @@ fn bases(config: &GateConfig) -> Vec<Chain> {
 }
 
 /// Packets from one zone: the right interface, then the entries.
-fn from(network: IpNet, position: usize, realm: &Realm) -> Chain {
+fn from(config: &GateConfig, zone: &Zone) -> Chain {
+    let Zone { network, realm: position, .. } = *zone;
+    let realm = &config.realms.realms()[position];
     let mut rules = Vec::new();
     let turn_away = |why| vec![why, Statement::Then(Verdict::Return)];
     if realm.interfaces.is_empty() {
@@ -234,6 +270,7 @@ fn from(network: IpNet, position: usize, realm: &Realm) -> Chain {
     } else {
         rules.push(turn_away(Statement::InputInterfaceNotIn(interfaces_name(position))));
     }
+    rules.extend(nat::inward(config, zone));
     let entries = format!("{ENTRIES}{}", zone_name(network));
     rules.push(vec![Statement::Then(Verdict::Goto(entries))]);
     Chain::inner(format!("from_{}", zone_name(network)), rules)
@@ -305,6 +342,6 @@ fn managed(realms: &[Realm], mode: Mode) -> Vec<Vec<Statement>> {
 }
 
 /// The sets of entries by name, for reading the kernel's answers.
-pub(crate) fn by_name(realms: &Realms) -> BTreeMap<String, SetId> {
-    SetId::all(realms).into_iter().map(|id| (id.name(), id)).collect()
+pub(crate) fn by_name(config: &GateConfig) -> BTreeMap<String, SetId> {
+    SetId::all(config).into_iter().map(|id| (id.name(), id)).collect()
 }

@@ -109,6 +109,10 @@ pub(crate) enum Statement {
     Ports(End, RangeInclusive<u16>),
     /// The fields together are in a set.
     In(Vec<Field>, String),
+    /// UDP whose sender has computed no checksum; the protocol has been asked before.
+    NoChecksum,
+    /// One end becomes what two maps give for the fields.
+    Rewrite(Box<Rewrite>),
     /// A TCP segment that opens a connection: SYN without ACK.
     TcpOpening,
     /// Connection tracking says one of these states (`CT_…` bits).
@@ -121,6 +125,33 @@ pub(crate) enum Statement {
     NoTrack,
     /// Ends.
     Then(Verdict),
+}
+
+/// Address and port written over one end of a UDP packet. Both maps are asked with the fields as they were before.
+///
+/// nft has no words for "asked before": its text says the same maps one after the other, and a table that nft made from it
+/// would look for the port with the new address, find nothing, and let no such packet through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rewrite {
+    pub(crate) family: Family,
+    pub(crate) end: End,
+    /// The key of both maps.
+    pub(crate) fields: Vec<Field>,
+    pub(crate) addresses: String,
+    pub(crate) ports: String,
+    /// Whether there is a checksum to be kept right.
+    pub(crate) checksum: bool,
+}
+
+impl fmt::Display for Rewrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields: Vec<_> = self.fields.iter().map(ToString::to_string).collect();
+        let fields = fields.join(" . ");
+        let address = Field::Address(self.family, self.end);
+        let (header, letter) = (if self.checksum { "udp" } else { "th" }, self.end.letter());
+        write!(f, "{address} set {fields} map @{} ", self.addresses)?;
+        write!(f, "{header} {letter}port set {fields} map @{}", self.ports)
+    }
 }
 
 impl fmt::Display for Field {
@@ -182,6 +213,8 @@ impl fmt::Display for Statement {
                 }
                 write!(f, " @{set}")
             }
+            Self::NoChecksum => f.write_str("udp checksum 0"),
+            Self::Rewrite(rewrite) => rewrite.fmt(f),
             Self::TcpOpening => f.write_str("tcp flags & (syn | ack) == syn"),
             Self::TrackedAs(states) => write!(f, "ct state {}", tracked(*states)),
             Self::Trace => f.write_str("meta nftrace set 1"),

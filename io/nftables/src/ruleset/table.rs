@@ -43,11 +43,15 @@ pub(crate) enum Element {
     Interval(Interval<Option<Verdict>>),
 }
 
-/// A set of entries: hashed, with timeout and counter.
+/// A set of entries: hashed, with timeout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ElementSet {
     pub(crate) fields: Vec<Field>,
     pub(crate) size: u32,
+    /// Whether each element counts what it admits.
+    pub(crate) counter: bool,
+    /// What a map gives for a key.
+    pub(crate) data: Option<Field>,
 }
 
 /// What kind of set.
@@ -132,7 +136,8 @@ impl Set {
     /// The set's flags, as the kernel reports them.
     pub(crate) fn flags(&self) -> u32 {
         match self.kind {
-            SetKind::Entries(_) => uapi::SET_F_TIMEOUT,
+            SetKind::Entries(ElementSet { data: None, .. }) => uapi::SET_F_TIMEOUT,
+            SetKind::Entries(ElementSet { data: Some(_), .. }) => uapi::SET_F_TIMEOUT | uapi::SET_F_MAP,
             SetKind::Interfaces(_) => 0,
             SetKind::Networks(..) => uapi::SET_F_INTERVAL,
             SetKind::Verdicts(..) => uapi::SET_F_INTERVAL | uapi::SET_F_MAP,
@@ -169,9 +174,18 @@ impl Set {
         writer.be32(uapi::SET_ID, id);
         match &self.kind {
             SetKind::Entries(set) => {
-                writer.be32(uapi::SET_GC_INTERVAL, COLLECT_MS);
+                // nft writes it for maps too and cannot read that, so it would refuse the administrator's saved ruleset.
+                if set.data.is_none() {
+                    writer.be32(uapi::SET_GC_INTERVAL, COLLECT_MS);
+                }
                 writer.nest(uapi::SET_DESC, |desc| desc.be32(uapi::SET_DESC_SIZE, set.size));
-                writer.nest(uapi::SET_EXPR, |counter| named(counter, "counter", |_| {}));
+                if let Some(data) = set.data {
+                    writer.be32(uapi::SET_DATA_TYPE, data.data_type());
+                    writer.be32(uapi::SET_DATA_LEN, data.octets());
+                }
+                if set.counter {
+                    writer.nest(uapi::SET_EXPR, |counter| named(counter, "counter", |_| {}));
+                }
             }
             SetKind::Interfaces(_) => writer.bytes(uapi::SET_USERDATA, &NAMES_ARE_TEXT),
             SetKind::Networks(..) => {}
@@ -248,6 +262,16 @@ impl Field {
         }
     }
 
+    /// Octets in the packet.
+    pub(crate) fn octets(self) -> u32 {
+        match self {
+            Self::Protocol => 1,
+            Self::Port(_) | Self::PortPair(_) => 2,
+            Self::Address(Family::V4, _) => 4,
+            Self::Address(Family::V6, _) => 16,
+        }
+    }
+
     fn data_type(self) -> u32 {
         match self {
             Self::Protocol => 12,
@@ -283,13 +307,18 @@ impl fmt::Display for Table {
 
 impl fmt::Display for Set {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if matches!(self.kind, SetKind::Verdicts(..)) { "map" } else { "set" };
+        let kind = if self.flags() & uapi::SET_F_MAP != 0 { "map" } else { "set" };
         writeln!(f, "\t{kind} {} {{", self.name)?;
         match &self.kind {
             SetKind::Entries(set) => {
                 let types: Vec<_> = set.fields.iter().map(|field| field.type_name()).collect();
-                writeln!(f, "\t\ttype {}\n\t\tsize {}", types.join(" . "), set.size)?;
-                writeln!(f, "\t\tflags timeout\n\t\tcounter\n\t\tgc-interval {}s", COLLECT_MS / 1000)?;
+                let data = set.data.map(|data| format!(" : {}", data.type_name())).unwrap_or_default();
+                writeln!(f, "\t\ttype {}{data}\n\t\tsize {}", types.join(" . "), set.size)?;
+                let counter = if set.counter { "\n\t\tcounter" } else { "" };
+                writeln!(f, "\t\tflags timeout{counter}")?;
+                if set.data.is_none() {
+                    writeln!(f, "\t\tgc-interval {}s", COLLECT_MS / 1000)?;
+                }
             }
             SetKind::Interfaces(names) => {
                 let names: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();

@@ -250,6 +250,9 @@ pub(crate) struct PinholeLine {
     pub state: String,
     pub direction: String,
     pub inside: String,
+    /// What the other side sees instead, where addresses are translated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_as: Option<String>,
     pub outside: String,
     pub remaining_s: u64,
     /// Packets and bytes that passed, with `--kernel`.

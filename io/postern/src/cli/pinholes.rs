@@ -68,6 +68,7 @@ fn remote(Owner { call, rule }: Owner) -> Option<PinholeLine> {
         state: rule.state,
         direction: rule.direction,
         inside: rule.inside,
+        seen_as: None,
         outside: rule.outside,
         remaining_s: rule.remaining_s,
         packets: None,
@@ -123,9 +124,16 @@ fn row(line: &PinholeLine) -> [String; 10] {
         known(&line.owner),
         line.state.clone(),
         line.direction.clone(),
-        line.inside.clone(),
+        inside(line),
         line.outside.clone(),
         print::age(line.remaining_s),
         line.packets.map_or_else(|| "-".into(), |packets| packets.to_string()),
     ]
+}
+
+/// `udp 10.0.40.7:4000-4001`; where it is translated `udp 10.0.40.7:4000-4001 as 203.0.113.1:30000-30001`.
+fn inside(line: &PinholeLine) -> String {
+    let Some(seen_as) = &line.seen_as else { return line.inside.clone() };
+    let address = seen_as.split_once(' ').map_or(seen_as.as_str(), |(_, address)| address);
+    format!("{} as {address}", line.inside)
 }

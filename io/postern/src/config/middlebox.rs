@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use middlebox::{Nat, NatError};
 
 use super::agent::{self, Agent, Usual};
 use super::connect::{Connect, ConnectKind};
@@ -69,6 +70,8 @@ pub(crate) struct Middlebox {
     pub reverse_path: ReversePath,
     /// Agents with a table of their own, in the order of the file.
     pub agents: Vec<Agent>,
+    /// The outside addresses; none where nothing is translated.
+    pub nat: Nat,
 }
 
 static ENGINE: Key<OneOf<Engine>> = Key {
@@ -183,6 +186,23 @@ static REVERSE_PATH: Key<OneOf<ReversePath>> = Key {
            interface it came in on, must exist, or is not looked at.",
 };
 
+static NAT_ADDRESSES: Key<List<Address>> = Key {
+    name: "nat-addresses",
+    kind: List { of: Address, max: 64 },
+    absent: Absent::Literal("[]"),
+    text: "Outside addresses of network address translation, of this host itself or routed to it. With one of an IP version \
+           all media of that version is translated: the outside sees these addresses and `nat-ports` only, in packets and in \
+           session descriptions.",
+};
+static NAT_PORTS: Key<Ports> = Key {
+    name: "nat-ports",
+    kind: Ports { min: 1024 },
+    absent: Absent::Literal("\"16384-32767\""),
+    text: "The ports of `nat-addresses`. They are nobody else's: what comes to them and belongs to no call is dropped, so the \
+           administrator's masquerade and this host's own services must use others (`postern check` looks). A call with \
+           audio takes a pair; one that was used rests for 32 s.",
+};
+
 pub(super) static SECTION: Section = Section {
     heading: "[middlebox]",
     text: "The firewall between the realms. The whole section may be left out. Where there are several, each is a section \
@@ -207,6 +227,8 @@ pub(super) static SECTION: Section = Section {
         &LIFETIME_MAX,
         &MARK,
         &REVERSE_PATH,
+        &NAT_ADDRESSES,
+        &NAT_PORTS,
     ],
 };
 
@@ -267,10 +289,11 @@ impl Middlebox {
         };
         let agents = tables.map(|table| agent::read(table, &usual, problems)).unwrap_or_default();
         let Usual { internal, ports, rules_max, lifetime_max, peers, users } = usual;
+        let mode = table.value(&MODE, problems);
         Some(Self {
             name,
             engine,
-            mode: table.value(&MODE, problems),
+            mode,
             connect: connect.unwrap_or_else(|| Connect::Unix(socket.clone())),
             socket,
             listen,
@@ -284,6 +307,7 @@ impl Middlebox {
             agents,
             mark: table.value(&MARK, problems),
             reverse_path: table.value(&REVERSE_PATH, problems),
+            nat: nat(&table, mode, problems)?,
             inside,
             outside,
         })
@@ -382,6 +406,32 @@ fn ports(
         );
     }
     ports
+}
+
+/// The outside addresses with their ports.
+fn nat(table: &Table<'_, '_>, mode: Mode, problems: &mut Problems) -> Option<Nat> {
+    let (addresses, ports) = (table.value(&NAT_ADDRESSES, problems), table.value(&NAT_PORTS, problems));
+    if addresses.is_empty() {
+        return Some(Nat::default());
+    }
+    if mode == Mode::Observe {
+        let label = "the outside would be told addresses to which nothing can come";
+        problems.push(table.place(&NAT_ADDRESSES), "a gate that only looks translates nothing", label);
+        return None;
+    }
+    match Nat::new(addresses, ports) {
+        Ok(nat) => Some(nat),
+        Err(error) => {
+            let place = match error {
+                NatError::NoPair => table.place(&NAT_PORTS),
+                NatError::Address(_) | NatError::Twice(_) | NatError::TooManyAddresses => {
+                    table.place(&NAT_ADDRESSES)
+                }
+            };
+            problems.push(place, error.to_string(), "the outside could not be told this");
+            None
+        }
+    }
 }
 
 /// The realm that is inside when the file does not say so.

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use engine_contract::{Bench, Shot, realms};
-use middlebox::{Engine, Key, Source};
+use middlebox::{End, Engine, Key, Source};
 use nftables::{Features, Firewall, GateConfig, Nft};
 
 use crate::network::{Network, SENTINEL};
@@ -68,6 +68,26 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    /// Deletes what says the address of a translation.
+    fn sabotage_translation(&mut self, key: &Key, end: End) -> bool {
+        let digit = if key.destination().is_ipv4() { '4' } else { '6' };
+        let (class, from) = match key.source() {
+            Source::Host(host) => (format!("host{digit}"), format!("{host} . ")),
+            Source::Exact { address, port } => (format!("exact{digit}"), format!("{address} . {port} . ")),
+            Source::Network(network) => {
+                (format!("from_{}", network.to_string().replace(':', "_")), String::new())
+            }
+        };
+        let way = if end == End::Source { "out" } else { "in" };
+        let to = format!("{} . {}", key.destination(), key.ports().first());
+        let done =
+            self.nft(&format!("delete element inet postern {way}_{class}_address {{ udp . {from}{to} }}"));
+        assert_eq!(done.is_err(), self.gate().features().owner, "{done:?}");
+        done.is_ok()
+    }
+}
+
 impl Bench for Kernel {
     fn engine(&mut self) -> &mut dyn Engine {
         self.gate()
@@ -82,6 +102,9 @@ impl Bench for Kernel {
     }
 
     fn sabotage(&mut self, key: &Key) -> bool {
+        if let Some(translation) = key.translation() {
+            return self.sabotage_translation(key, translation.end);
+        }
         let element = |set: &str, from: String| {
             let protocol = key.transport().protocol();
             let to = format!("{} . {}", key.destination(), key.ports().first());

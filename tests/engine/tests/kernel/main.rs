@@ -4,10 +4,11 @@ mod around;
 mod firewall;
 mod local;
 mod media;
+mod nat;
 mod network;
 mod promises;
 
-use engine_contract::CASES;
+use engine_contract::{CASES, NAT_CASES};
 use firewall::Kernel;
 use libtest_mimic::{Arguments, Failed, Trial};
 use nftables::Features;
@@ -20,6 +21,7 @@ fn main() {
     netns::become_root().expect("these tests need root or unprivileged user namespaces");
     let mut trials = contract("", Features::ALL);
     trials.extend(contract(" (old kernel)", Features { extend: false, destroy: false, owner: false }));
+    trials.extend(nat::promises());
     trials.extend(promises());
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -32,7 +34,13 @@ fn contract(suffix: &str, limit: Features) -> Vec<Trial> {
             Ok(())
         })
     };
-    CASES.iter().map(trial).collect()
+    let translated = |case: &'static engine_contract::Case| {
+        Trial::test(format!("{}{suffix}", case.name), move || -> Result<(), Failed> {
+            case.run(&mut Kernel::with(nat::config(), limit)?);
+            Ok(())
+        })
+    };
+    CASES.iter().map(trial).chain(NAT_CASES.iter().map(translated)).collect()
 }
 
 fn promises() -> Vec<Trial> {

@@ -87,7 +87,7 @@ fn send(shared: &Shared, shot: Shot, from: &UdpSocket, ringer: &UdpSocket) -> io
         from.send_to(&number.to_be_bytes(), shot.destination)?;
         thread::sleep(Duration::from_micros(200));
     }
-    ringer.send_to(&[0; 8], (shot.destination.ip(), SENTINEL)).map(drop)
+    ringer.send_to(&[0; 8], (shot.arrives.1.ip(), SENTINEL)).map(drop)
 }
 
 fn receive(shared: &Shared, socket: &UdpSocket) -> io::Result<()> {

@@ -95,12 +95,32 @@ impl Network {
         self.host(place_of(address))
     }
 
-    /// Sends `count` packets and says how many arrived where their destination address lives.
+    /// Sends `count` packets and says how many arrived where the address lives that they are to arrive with.
     pub(crate) fn send(&self, shot: Shot, count: u32, length: usize) -> io::Result<u32> {
+        self.send_with(shot, |id| fire(shot, count, length, id))
+    }
+
+    /// The same over UDP, from a sender that computes no checksum.
+    pub(crate) fn send_without_checksum(&self, shot: Shot, count: u32, length: usize) -> io::Result<u32> {
+        self.send_with(shot, |id| {
+            let socket = raw(shot.source.ip(), SockProtocol::Udp)?;
+            let mut datagram = Vec::with_capacity(length);
+            let whole = u16::try_from(length + 8).map_err(io::Error::other)?;
+            for field in [shot.source.port(), shot.destination.port(), whole, 0] {
+                datagram.extend(field.to_be_bytes());
+            }
+            datagram.extend(id);
+            datagram.resize(usize::from(whole), b'x');
+            send_raw(&socket, shot.destination.ip(), &datagram, count)
+        })
+    }
+
+    fn send_with(&self, shot: Shot, fire: impl FnOnce([u8; 8]) -> io::Result<()> + Send) -> io::Result<u32> {
         let id = SHOTS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        let home = self.home(shot.destination.ip());
-        let receiver = home.run(|| Receiver::open(shot))?;
-        let bell = home.run(|| UdpSocket::bind((shot.destination.ip(), SENTINEL)))?;
+        let (seen_from, arrival) = shot.arrives;
+        let home = self.home(arrival.ip());
+        let receiver = home.run(|| Receiver::open(shot.transport, arrival))?;
+        let bell = home.run(|| UdpSocket::bind((arrival.ip(), SENTINEL)))?;
         bell.set_read_timeout(Some(PATIENCE))?;
         let lies = shot.from == Place::Third && place_of(shot.source.ip()) != Place::Third;
         let (sender, itself) = match (lies, shot.from) {
@@ -112,15 +132,15 @@ impl Network {
         let honest: IpAddr = if shot.destination.is_ipv4() { itself.v4.into() } else { itself.v6.into() };
         sender.run(|| {
             on_one_processor()?;
-            fire(shot, count, length, id)?;
+            fire(id)?;
             let ringer = UdpSocket::bind((honest, SENTINEL))?;
-            ringer.send_to(&id, (shot.destination.ip(), SENTINEL)).map(drop)
+            ringer.send_to(&id, (arrival.ip(), SENTINEL)).map(drop)
         })?;
         let mut buffer = [0; 8];
         while buffer != id {
             bell.recv(&mut buffer)?;
         }
-        receiver.count(shot, id)
+        receiver.count(seen_from, arrival, id)
     }
 }
 
@@ -171,21 +191,25 @@ fn fire(shot: Shot, count: u32, length: usize, id: [u8; 8]) -> io::Result<()> {
             }
         }
         Transport::Tcp => {
-            let socket = raw(shot.source.ip())?;
-            let segment = segment(shot, id);
-            let to = SockaddrStorage::from(SocketAddr::new(shot.destination.ip(), 0));
-            for _ in 0..count {
-                sendto(socket.as_raw_fd(), &segment, &to, MsgFlags::empty())?;
-            }
+            let socket = raw(shot.source.ip(), SockProtocol::Tcp)?;
+            send_raw(&socket, shot.destination.ip(), &segment(shot, id), count)?;
         }
     }
     Ok(())
 }
 
-/// A raw TCP socket bound to an address.
-fn raw(address: IpAddr) -> io::Result<OwnedFd> {
+fn send_raw(socket: &OwnedFd, to: IpAddr, packet: &[u8], count: u32) -> io::Result<()> {
+    let to = SockaddrStorage::from(SocketAddr::new(to, 0));
+    for _ in 0..count {
+        sendto(socket.as_raw_fd(), packet, &to, MsgFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// A raw socket bound to an address.
+fn raw(address: IpAddr, protocol: SockProtocol) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let fd = socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Tcp)?;
+    let fd = socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
     bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(address, 0)))?;
     Ok(fd)
 }
@@ -222,39 +246,42 @@ enum Receiver {
 }
 
 impl Receiver {
-    fn open(shot: Shot) -> io::Result<Self> {
-        Ok(match shot.transport {
-            Transport::Udp => Self::Udp(UdpSocket::bind(shot.destination)?),
-            Transport::Tcp => Self::Tcp(raw(shot.destination.ip())?),
+    fn open(transport: Transport, at: SocketAddr) -> io::Result<Self> {
+        Ok(match transport {
+            Transport::Udp => Self::Udp(UdpSocket::bind(at)?),
+            Transport::Tcp => Self::Tcp(raw(at.ip(), SockProtocol::Tcp)?),
         })
     }
 
-    /// How many packets of this shot are there.
-    fn count(&self, shot: Shot, id: [u8; 8]) -> io::Result<u32> {
+    /// How many packets of a shot are there. All of them must say the same sender.
+    fn count(&self, from: SocketAddr, at: SocketAddr, id: [u8; 8]) -> io::Result<u32> {
         let mut buffer = [0; 4096];
         let mut count = 0;
         loop {
             let received = match self {
                 Self::Udp(socket) => {
                     socket.set_nonblocking(true)?;
-                    socket.recv(&mut buffer)
+                    socket.recv_from(&mut buffer)
                 }
-                Self::Tcp(fd) => {
-                    recv(fd.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT).map_err(Into::into)
-                }
+                Self::Tcp(fd) => recv(fd.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT)
+                    .map(|length| (length, from))
+                    .map_err(Into::into),
             };
-            let length = match received {
-                Ok(length) => length,
+            let (length, sender) = match received {
+                Ok(received) => received,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(count),
                 Err(error) => return Err(error),
             };
             // A raw IPv4 socket gives the IP header too; TCP has the number behind its ports.
-            let start = match (self, shot.destination) {
+            let start = match (self, at) {
                 (Self::Udp(_), _) => 0,
                 (Self::Tcp(_), SocketAddr::V4(_)) => 24,
                 (Self::Tcp(_), SocketAddr::V6(_)) => 4,
             };
-            count += u32::from(buffer[..length].get(start..start + 8) == Some(&id[..]));
+            if buffer[..length].get(start..start + 8) == Some(&id[..]) {
+                assert_eq!(sender, from, "a packet says another sender than it should");
+                count += 1;
+            }
         }
     }
 }

@@ -30,13 +30,9 @@ fn shot(v4: bool, from: (Host, u16), to: (Host, u16)) -> Shot {
         true => (host.v4, port).into(),
         false => (host.v6, port).into(),
     };
-    Shot {
-        from: from.0.place,
-        transport: Transport::Udp,
-        source: at(from),
-        destination: at(to),
-        opens: false,
-    }
+    let (source, destination) = (at(from), at(to));
+    let arrives = (source, destination);
+    Shot { from: from.0.place, transport: Transport::Udp, source, destination, opens: false, arrives }
 }
 
 /// The permit for exactly one direction of a shot, from any port of its source.
@@ -183,8 +179,10 @@ pub(crate) fn many_entries() -> Result<(), Failed> {
     let gone = [keys[0], keys[5000], keys[keys.len() - 1]];
     assert!(gone.iter().all(|key| kernel.sabotage(key)));
     assert_eq!(kernel.engine().verify(&keys), Ok(Drift { missing: gone.to_vec(), foreign: Vec::new() }));
-    let seen =
-        kernel.network.firewall.run(|| nftables::kernel_entries(&realms()).map_err(io::Error::other))?;
+    let seen = kernel
+        .network
+        .firewall
+        .run(|| nftables::kernel_entries(&GateConfig::new(realms())).map_err(io::Error::other))?;
     assert_eq!(seen.len(), keys.len() - 3);
     Ok(())
 }

@@ -104,9 +104,15 @@ fn entry(entry: &Entry) -> EntryLine {
 }
 
 fn line(rule: &RuleInfo<'_>) -> PinholeLine {
+    let seen_as = match rule.action {
+        RuleAction::Reserved { outside, .. } | RuleAction::Enabled { outside, .. } => outside,
+        RuleAction::Disabled { .. } => None,
+    };
     let (state, direction, inside, outside) = match rule.action {
-        RuleAction::Reserved { protocol } => ("reserved", String::new(), protocol.to_string(), String::new()),
-        RuleAction::Enabled { direction, internal, external } => {
+        RuleAction::Reserved { protocol, .. } => {
+            ("reserved", String::new(), protocol.to_string(), String::new())
+        }
+        RuleAction::Enabled { direction, internal, external, .. } => {
             ("open", way(direction).to_owned(), internal.to_string(), external.to_string())
         }
         RuleAction::Disabled { internal, external } => {
@@ -121,6 +127,7 @@ fn line(rule: &RuleInfo<'_>) -> PinholeLine {
         state: state.into(),
         direction,
         inside,
+        seen_as: seen_as.map(|outside| outside.to_string()),
         outside,
         remaining_s: rule.remaining.0.into(),
         packets: None,

@@ -99,7 +99,13 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     ));
     let policy = settings::policy(config);
     let machine = Middlebox::new(
-        middlebox::Config { realms: realms.clone(), policy, tcp: true, orphan_grace: ORPHAN_GRACE },
+        middlebox::Config {
+            realms: realms.clone(),
+            policy,
+            nat: config.middlebox.nat.clone(),
+            tcp: true,
+            orphan_grace: ORPHAN_GRACE,
+        },
         rng,
     );
     Ok(Gate {

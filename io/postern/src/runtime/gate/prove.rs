@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use midcom::{Direction, Protocol, Tuple};
-use middlebox::{Authority, Opening, Realms};
+use middlebox::{Authority, Nat, Opening, Realms};
 use nftables::Nft;
 use nftables::proof::{self, Probe, Proof};
 use nix::ifaddrs::getifaddrs;
@@ -64,19 +64,33 @@ fn probe(config: &Config, realms: &Realms, question: Question) -> Result<Probe, 
     let tuple = |end: &End, port| Tuple::host(SocketAddr::new(end.address, port), Protocol::Udp, 1);
     let (direction, internal, external) = match question.inward {
         true => (Direction::Inbound, tuple(&near, near.port), tuple(&far, 0)),
-        false => (Direction::Outbound, tuple(&near, 0), tuple(&far, far.port)),
+        // From one port, because translation wants to know it.
+        false => (Direction::Outbound, tuple(&near, near.port), tuple(&far, far.port)),
     };
     let authority = Authority::new(realms.clone(), settings::policy(config), false);
     let opening = Opening { direction, internal, external };
-    let permits = authority.permit(settings::LOCAL, &opening).map_err(|failure| failure.to_string())?;
+    let seen_as = seen_as(&config.middlebox.nat, question.v4);
+    let permits = match seen_as {
+        Some(address) => {
+            let outside = Tuple::host(address, Protocol::Udp, 1);
+            authority.permit_translated(settings::LOCAL, &opening, &outside)
+        }
+        None => authority.permit(settings::LOCAL, &opening),
+    };
+    let permits = permits.map_err(|failure| failure.to_string())?;
     let permit = permits.into_iter().next().ok_or("nothing would be opened")?;
-    let (from, to) = if question.inward { (&far, &near) } else { (&near, &far) };
-    Ok(Probe {
-        permit,
-        source: SocketAddr::new(from.address, from.port),
-        destination: SocketAddr::new(to.address, to.port),
-        interface: from.interface.clone(),
-    })
+    let at = |end: &End| SocketAddr::new(end.address, end.port);
+    let (from, source, destination) = match question.inward {
+        true => (&far, at(&far), seen_as.unwrap_or_else(|| at(&near))),
+        false => (&near, at(&near), at(&far)),
+    };
+    Ok(Probe { permit, source, destination, interface: from.interface.clone() })
+}
+
+/// An outside address and port for the packet. Its far end is nobody's, so it is no matter whether a call has the port.
+fn seen_as(nat: &Nat, v4: bool) -> Option<SocketAddr> {
+    let address = nat.addresses.iter().find(|address| address.is_ipv4() == v4)?;
+    Some(SocketAddr::new(*address, *nat.ports.end()))
 }
 
 /// One end of the packet's way.

@@ -148,10 +148,12 @@ fn lifetime(time: Duration) -> Lifetime {
 
 /// What the engine is made with.
 pub(super) fn gate(config: &Config, realms: Realms) -> GateConfig {
-    let mode = match config.middlebox.mode {
+    let from = &config.middlebox;
+    let mode = match from.mode {
         config::Mode::Enforce => nftables::Mode::Enforce,
         config::Mode::Observe => nftables::Mode::Observe,
     };
     let local = config.realms.iter().any(|realm| realm.local_media);
-    GateConfig { mark: Mark::bit(config.middlebox.mark), mode, local, ..GateConfig::new(realms) }
+    let (mark, nat) = (Mark::bit(from.mark), from.nat.clone());
+    GateConfig { mark, nat, mode, local, ..GateConfig::new(realms) }
 }
