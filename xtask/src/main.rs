@@ -1,6 +1,7 @@
-//! `cargo xtask tidy | licences | rfc`: checks of the house that no other tool makes.
+//! `cargo xtask tidy | licences | rfc | conformance`: checks of the house that no other tool makes.
 #![allow(clippy::print_stdout, reason = "a command-line tool prints its findings")]
 
+mod conformance;
 mod licences;
 mod rfc;
 mod tidy;
@@ -14,7 +15,8 @@ fn main() -> ExitCode {
         "tidy" => tidy::check(),
         "licences" => licences::check(),
         "rfc" => rfc::report(),
-        _ => Err("usage: cargo xtask tidy | licences | rfc".to_owned()),
+        "conformance" => conformance::update(),
+        _ => Err("usage: cargo xtask tidy | licences | rfc | conformance".to_owned()),
     };
     match findings {
         Ok(findings) if findings.is_empty() => ExitCode::SUCCESS,

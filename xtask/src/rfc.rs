@@ -7,32 +7,39 @@ use crate::{root, tracked};
 
 /// The places that name one section.
 #[derive(Default)]
-struct Places {
-    code: Vec<String>,
-    tests: Vec<String>,
-    exceptions: Vec<String>,
+pub(crate) struct Places {
+    pub(crate) code: Vec<String>,
+    pub(crate) tests: Vec<String>,
+    pub(crate) exceptions: Vec<String>,
 }
 
-pub(crate) fn report() -> Result<Vec<String>, String> {
+/// Every mark, by RFC and section; one that names several sections counts for each.
+pub(crate) fn places() -> Result<BTreeMap<(u32, String), Places>, String> {
     let mut sections: BTreeMap<(u32, String), Places> = BTreeMap::new();
     for file in tracked(".rs")? {
         let Ok(text) = fs::read_to_string(root().join(&file)) else { continue };
-        for (number, line) in text.lines().enumerate() {
+        for (line_number, line) in (1..).zip(text.lines()) {
             let Some((_, mark)) = line.split_once("//= ") else { continue };
             let (kind, mark) = mark.split_once("RFC ").map_or(("", ""), |(kind, mark)| (kind.trim(), mark));
-            let mut words = mark.split([' ', ':']);
-            let (Some(Ok(rfc)), Some(section)) = (words.next().map(str::parse), words.next()) else {
-                continue;
-            };
-            let places = sections.entry((rfc, section.to_owned())).or_default();
-            let place = format!("{file}:{}", number + 1);
-            match kind {
-                "test" => places.tests.push(place),
-                "exception" => places.exceptions.push(place),
-                _ => places.code.push(place),
+            let (place, _) = mark.split_once(": ").unwrap_or((mark, ""));
+            let Some((number, named)) = place.split_once(' ') else { continue };
+            let Ok(rfc) = number.parse() else { continue };
+            for section in named.split([',', ' ']).filter(|word| word.starts_with('§')) {
+                let places = sections.entry((rfc, section.trim_end_matches(':').to_owned())).or_default();
+                let place = format!("{file}:{line_number}");
+                match kind {
+                    "test" => places.tests.push(place),
+                    "exception" => places.exceptions.push(place),
+                    _ => places.code.push(place),
+                }
             }
         }
     }
+    Ok(sections)
+}
+
+pub(crate) fn report() -> Result<Vec<String>, String> {
+    let sections = places()?;
     for ((rfc, section), places) in &sections {
         println!("RFC {rfc} {section}");
         for (label, list) in

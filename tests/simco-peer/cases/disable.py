@@ -1,7 +1,7 @@
 """Disable rules: RFC 4540 §5.3.8, §5.3.15, §5.3.17 and §8.8."""
 
 import wire
-from case import case, enabled, goes_on, listed, reserved, state
+from case import case, enabled, listed, reserved, state
 from peer import expect, holds, same
 from wire import BOTH, EXTERNAL, INTERNAL, TCP, AddressTuple, lifetime, pid
 
@@ -15,16 +15,6 @@ def pdr(world, agent, internal=None, external=None, seconds=60):
 
 def disabled(world, agent, **how):
     return expect(pdr(world, agent, **how), 0x0214, "PDR")
-
-
-@case("§2, §4.2.3, §4.3.3", "Disable rules are optional: without capability 0x10 a PDR gets 0x0340; the session goes on",
-      needs="no disable rules")
-def not_offered(world):
-    agent = world.session()
-    rule = enabled(agent, world).number(wire.PID)
-    expect(pdr(world, agent), 0x0340, "PDR")
-    same(listed(agent), [rule], "rules")
-    goes_on(agent, "PDR")
 
 
 @case("§8.8.2", "An agent that may not disable communication: 0x0341, before anything else is looked at", needs="disable rules without leave")
