@@ -11,6 +11,7 @@ pub(crate) fn trials() -> Vec<Named> {
         ("servers::the_domain_chooses_tcp", the_domain_chooses_tcp),
         ("servers::the_next_server_gets_the_call", the_next_server_gets_the_call),
         ("servers::check_says_where_calls_go", check_says_where_calls_go),
+        ("servers::routes_choose_by_number", routes_choose_by_number),
     ]
 }
 
@@ -47,19 +48,23 @@ fn name_server(world: &World, records: &[&str]) -> io::Result<Program> {
     Ok(server)
 }
 
+/// Calls bob.
 fn call(world: &World, postern: &Postern<'_>, count: u32) -> io::Result<()> {
-    let (border, count) = (format!("{BORDER_OUTSIDE}:5060"), count.to_string());
-    let arguments =
-        ["-sn", "uac", &border, "-i", OUTSIDE, "-p", "5060", "-mp", "20000", "-m", &count, "-r", "10"];
-    let rest = ["-d", "100", "-s", "bob", "-nostdin", "-timeout", "60s", "-timeout_error"];
-    let all = [arguments.as_slice(), rest.as_slice()].concat();
-    world
-        .command(&world.outside, "sipp", &all)
-        .map_err(|error| io::Error::other(format!("{error}\n{}", postern.log())))?;
+    dial(world, "bob", count).map_err(|error| io::Error::other(format!("{error}\n{}", postern.log())))?;
     postern.wait_for("no call and no pinhole is left", || {
         let calls = postern.json(&["calls"])?;
         Ok(calls["calls"].as_array().is_some_and(Vec::is_empty) && postern.pinholes()? == (0, 0))
     })
+}
+
+/// SIPp's own caller; fails if a call does.
+fn dial(world: &World, user: &str, count: u32) -> io::Result<String> {
+    let (border, count) = (format!("{BORDER_OUTSIDE}:5060"), count.to_string());
+    let arguments =
+        ["-sn", "uac", &border, "-i", OUTSIDE, "-p", "5060", "-mp", "20000", "-m", &count, "-r", "10"];
+    let rest = ["-d", "100", "-s", user, "-nostdin", "-timeout", "60s", "-timeout_error"];
+    let all = [arguments.as_slice(), rest.as_slice()].concat();
+    world.command(&world.outside, "sipp", &all)
 }
 
 /// NAPTR prefers TCP: the INVITE of a caller over UDP arrives over TCP, at the port of the SRV record.
@@ -136,5 +141,27 @@ fn check_says_where_calls_go() -> Outcome {
         said.contains("sip:pbx.example: nobody serves SIP there that realm inside can send to"),
         "{said}"
     );
+    Ok(())
+}
+
+/// Numbers decide: one is refused, others go to the first next hop that works, the rest has no route.
+fn routes_choose_by_number() -> Outcome {
+    let world = World::new()?;
+    let routes = format!(
+        "[[route]]\nusers = [\"+49900*\"]\nrefuse = 403\n\n[[route]]\nto = \"inside\"\nusers = [\"+49*\"]\n\
+         next-hop = [\"sip:{DEAD}\", \"sip:{INSIDE}\"]\n"
+    );
+    let realms = CONFIG.split("[[route]]").next().unwrap_or_default();
+    let postern = world.postern(&format!("{realms}{routes}"))?;
+    let callee = Callee::start(&world, &world.inside, INSIDE, "u1")?;
+    dial(&world, "+49301234", 2)?;
+    for (user, status) in [("%2B49-900-1", "403"), ("+44123", "404")] {
+        let said = dial(&world, user, 1).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(said.contains(status), "{user}: {said}");
+    }
+    postern.wait_for("no call is left", || {
+        Ok(postern.json(&["calls"])?["calls"].as_array().is_some_and(Vec::is_empty))
+    })?;
+    assert_eq!(callee.finish()?, (2, 0), "calls that the callee saw succeed and fail");
     Ok(())
 }

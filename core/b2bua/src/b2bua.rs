@@ -178,7 +178,7 @@ impl B2bua {
         for event in incoming.drain() {
             match event {
                 Incoming::Request { key, hop, message } => {
-                    let refer_to = self.refer_to(&message);
+                    let refer_to = self.refer_to(&message, hop.remote.ip());
                     self.on_request(now, Request { key, hop, message, refer_to }, out);
                 }
                 Incoming::Ack { message, .. } => {

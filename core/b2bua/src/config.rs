@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use midcom::{Lifetime, MiddleboxId};
 use sip::locate::Place;
 use sip::transport::{Hop, ListenerId, Protocol};
@@ -15,6 +16,7 @@ use crate::ledger;
 
 pub use crate::failure::Codes;
 pub use crate::limits::Limits;
+pub use crate::user::UserPattern;
 
 /// One of the realms, by position in [`Config::realms`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,16 +75,54 @@ pub struct Listener {
 
 /// Where calls go.
 ///
-/// A call that arrived in realm X takes the first route whose `to` is another realm than X, whose `from` is X or
-/// unset. Calls never leave into the realm they came from. Without a matching route the caller gets 404.
+/// A call that arrived in realm X takes the first route whose `from` is X or unset, that fits the call, and that does not
+/// lead back into X. Calls never leave into the realm they came from. Without a matching route the caller gets 404.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// Only calls from this realm; `None`: from any but `to`.
+    /// Only calls from this realm; `None`: from any.
     pub from: Option<RealmId>,
-    /// The realm the call leaves into.
-    pub to: RealmId,
-    /// The server or phone that gets it.
-    pub next_hop: NextHop,
+    /// Only calls that are all of this.
+    pub when: When,
+    /// What becomes of them.
+    pub then: Then,
+}
+
+impl Route {
+    /// The route of all calls into a realm.
+    #[must_use]
+    pub fn always(to: RealmId, next_hop: NextHop) -> Self {
+        Self { from: None, when: When::default(), then: Then::Call { to, next_hops: vec![next_hop] } }
+    }
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Then {
+    /// It goes on.
+    Call {
+        /// The realm it leaves into.
+        to: RealmId,
+        /// The servers or phones that get it, each if those before it do not work; at least one.
+        next_hops: Vec<NextHop>,
+    },
+    /// It is refused.
+    Refuse {
+        /// With this status code.
+        status: u16,
+    },
+}
+
+/// What a call must be; an empty list asks for nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct When {
+    /// The user part of the Request-URI is one of these.
+    pub users: Vec<UserPattern>,
+    /// The host of the Request-URI is one of these; names and addresses, IPv6 in brackets.
+    pub hosts: Vec<String>,
+    /// The user part of From is one of these.
+    pub callers: Vec<UserPattern>,
+    /// It came from an address in one of these.
+    pub sources: Vec<IpNet>,
 }
 
 /// Whom to send to, and how.

@@ -22,10 +22,14 @@ impl Failures {
         }
     }
 
+    /// True if it has failed lately.
+    pub(crate) fn has(&self, now: Instant, place: (Protocol, SocketAddr)) -> bool {
+        self.0.get(&place).is_some_and(|until| *until > now)
+    }
+
     /// The same places, those that have failed lately after the others; they are tried again if nothing else works.
     pub(crate) fn last(&self, now: Instant, mut hops: Vec<Hop>) -> Vec<Hop> {
-        let failed = |hop: &Hop| self.0.get(&(hop.protocol, hop.remote)).is_some_and(|until| *until > now);
-        hops.sort_by_key(failed);
+        hops.sort_by_key(|hop| self.has(now, (hop.protocol, hop.remote)));
         hops
     }
 }

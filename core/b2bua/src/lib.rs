@@ -24,6 +24,7 @@ mod precondition;
 mod route;
 pub mod side;
 mod tag;
+mod user;
 
 pub use b2bua::B2bua;
 pub use event::{CallId, Cause, Event, Sip};

@@ -12,6 +12,7 @@
 //! Whatever names no dialog of ours travels as it came; whether it means anything is for its receiver to say.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use sip::dialog::Dialog;
 use sip::message::{Message, Method, Name, NameAddr, Replaces, Uri};
@@ -19,7 +20,7 @@ use sip::transport::Hop;
 
 use crate::b2bua::B2bua;
 use crate::config::{Config, RealmId};
-use crate::route;
+use crate::route::{self, Facts};
 use crate::tag::Tag;
 
 /// The other leg of a call one of whose dialogs is named.
@@ -57,12 +58,13 @@ pub(crate) struct Target {
 
 impl B2bua {
     /// What an INVITE from this realm replaces; `None` if it names no dialog of ours.
-    pub(crate) fn replacement(&self, invite: &Message, from: RealmId) -> Option<Replacement> {
+    pub(crate) fn replacement(&self, invite: &Message, from: RealmId, source: IpAddr) -> Option<Replacement> {
         let replaces = invite.replaces().ok().flatten()?;
         let other = self.other_leg(&replaces, from)?;
         //= RFC 3891 §4: it is sent to the Contact of the one whose dialog is replaced; towards this peer that is ours.
         let to_us = Uri::parse(invite.request_uri()).is_ok_and(|uri| route::is_us(&self.config, &uri));
-        if !to_us && route::choose(&self.config, from).map(|route| route.to) != Some(other.realm) {
+        let facts = Facts::of(invite, from, source);
+        if !to_us && route::leads_to(&self.config, &facts).map(|(to, _)| to) != Some(other.realm) {
             return None;
         }
         let target = to_us.then(|| Target {
@@ -74,7 +76,7 @@ impl B2bua {
     }
 
     /// Refer-To of a REFER inside a call, as it goes on to the other side; `None` to leave it as it is.
-    pub(crate) fn refer_to(&self, request: &Message) -> Option<Box<str>> {
+    pub(crate) fn refer_to(&self, request: &Message, source: IpAddr) -> Option<Box<str>> {
         if *request.method() != Method::Refer {
             return None;
         }
@@ -82,7 +84,8 @@ impl B2bua {
         let (from, to) = self.calls.get(&id)?.realms(side);
         let address = request.addresses(Name::ReferTo).next()?.ok()?;
         let uri = address.parsed_uri().ok()?;
-        let text = self.other_leg_in(&uri, from, to).or_else(|| self.reached_by_route(&uri, from, to))?;
+        let text =
+            self.other_leg_in(&uri, from, to).or_else(|| self.reached_by_route(&uri, (from, source), to))?;
         Some(within(&address, &text).into())
     }
 
@@ -101,10 +104,16 @@ impl B2bua {
     /// A Refer-To URI of somebody whom the sender reaches through us, at our address in the sender's realm: nobody else does
     /// there. As if the sender had called, the next hop takes our place. At our address in the other realm its receiver
     /// reaches us as well.
-    fn reached_by_route(&self, uri: &Uri<'_>, from: RealmId, to: RealmId) -> Option<String> {
+    fn reached_by_route(
+        &self,
+        uri: &Uri<'_>,
+        (from, source): (RealmId, IpAddr),
+        to: RealmId,
+    ) -> Option<String> {
         let through_us = uri.user().is_some() && route::is_us_in(&self.config, from, uri);
-        let route = route::choose(&self.config, from).filter(|route| through_us && route.to == to)?;
-        Some(with_headers(&route::readdressed(uri, &route.next_hop), uri, None))
+        let facts = Facts { from, source, callee: Some(*uri), caller: None };
+        let (leads_to, next_hop) = route::leads_to(&self.config, &facts).filter(|_| through_us)?;
+        (leads_to == to).then(|| with_headers(&route::readdressed(uri, next_hop), uri, None))
     }
 
     /// The other leg of the call that owns the named dialog, which must be one with the realm it is named from.
@@ -164,7 +173,7 @@ fn within(address: &NameAddr<'_>, uri: &str) -> String {
 }
 
 /// Resolves the escapes of a header inside a URI, which is known to be well escaped.
-fn unescaped(text: &str) -> Vec<u8> {
+pub(crate) fn unescaped(text: &str) -> Vec<u8> {
     let mut bytes = text.bytes();
     let mut plain = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {

@@ -1,6 +1,8 @@
 //! Requests outside any dialog: INVITEs that make calls, OPTIONS to us, and what we do not take part in.
 //! RFC 3261 §8.2, §11.
 
+use std::collections::VecDeque;
+
 use machine::{Instant, Outbox};
 use midcom::Failure;
 use sdp::precondition::Strength;
@@ -9,7 +11,7 @@ use sip::message::{Builder, Message, Method, Name};
 
 use crate::b2bua::{B2bua, Service};
 use crate::call::{Call, Plan, Request};
-use crate::config::NextHop;
+use crate::config::{NextHop, Then};
 use crate::context::Context;
 use crate::event::{CallId, Event, Sip};
 use crate::failure::{Verdict, phrase};
@@ -19,7 +21,7 @@ use crate::leg::body::Body;
 use crate::leg::headers;
 use crate::leg::session_timer::SessionTimer;
 use crate::precondition::text;
-use crate::route;
+use crate::route::{self, Facts};
 use crate::side::{Side, Sides};
 use crate::tag::Tag;
 
@@ -81,7 +83,7 @@ impl B2bua {
             let lines = [(Name::Require, headers::REL100)];
             return self.context(now, out).answer_alone(&request, 421, &lines);
         }
-        let plan = match self.plan(&request) {
+        let plan = match self.plan(now, &request) {
             Ok(plan) => plan,
             Err(verdict) => return self.context(now, out).refuse_alone(&request, &verdict),
         };
@@ -115,19 +117,28 @@ impl B2bua {
     }
 
     /// Where the call goes and through which middleboxes.
-    fn plan(&self, request: &Request) -> Result<Plan, Verdict> {
+    fn plan(&self, now: Instant, request: &Request) -> Result<Plan, Verdict> {
         let config = &self.config;
         let nowhere = || Verdict::plain(404, "no route leads out of this realm");
         let from = config.realm_of(request.hop.listener).ok_or_else(nowhere)?;
-        let replaces = self.replacement(&request.message, from).map(Box::new);
-        let (to, next_hop, listener) = match replaces.as_ref().and_then(|it| it.target.as_ref()) {
-            Some(target) => (target.realm, NextHop::from(target.hop), Some(target.hop.listener)),
+        let replaces = self.replacement(&request.message, from, request.hop.remote.ip()).map(Box::new);
+        let (to, mut next_hops, listener) = match replaces.as_ref().and_then(|it| it.target.as_ref()) {
+            Some(target) => (target.realm, vec![NextHop::from(target.hop)].into(), Some(target.hop.listener)),
             None => {
-                let route = route::choose(config, from).ok_or_else(nowhere)?;
-                (route.to, route.next_hop.clone(), route::listener(config, route.to, &route.next_hop))
+                let facts = Facts::of(&request.message, from, request.hop.remote.ip());
+                let (to, next_hops) = match route::choose(config, &facts).ok_or_else(nowhere)? {
+                    (_, Then::Call { to, next_hops }) => (*to, self.in_order(now, next_hops)),
+                    (number, Then::Refuse { status }) => {
+                        return Err(Verdict::plain(*status, format!("route {number} refuses this call")));
+                    }
+                };
+                let listener = next_hops.front().and_then(|hop| route::listener(config, to, hop));
+                (to, next_hops, listener)
             }
         };
-        let listener = listener.ok_or_else(|| Verdict::plain(500, "no listener towards the next hop"))?;
+        let no_listener = || Verdict::plain(500, "no listener towards the next hop");
+        let next_hop = next_hops.pop_front().ok_or_else(no_listener)?;
+        let listener = listener.ok_or_else(no_listener)?;
         let pinholes = |realm| config.realm(realm).map(|realm| realm.pinholes.clone()).ok_or_else(nowhere);
         let mut path = MediaPath::new();
         for (middlebox, a_inside) in config.path(from, to) {
@@ -145,11 +156,25 @@ impl B2bua {
             sessions: Sides { a: session(from)?, b: session(to)? },
             realms,
             next_hop,
+            next_hops,
             listener,
             path,
             pinholes: Sides { a: pinholes(from)?, b: pinholes(to)? },
             replaces,
         })
+    }
+}
+
+impl B2bua {
+    /// The next hops of a route, those that have failed lately after the others.
+    fn in_order(&self, now: Instant, next_hops: &[NextHop]) -> VecDeque<NextHop> {
+        let failed = |next_hop: &NextHop| {
+            let place = route::place(next_hop);
+            place.is_some_and(|place| self.shared.failures.has(now, (place.protocol, place.address)))
+        };
+        let mut next_hops = next_hops.to_vec();
+        next_hops.sort_by_key(failed);
+        next_hops.into()
     }
 }
 

@@ -7,24 +7,79 @@ use sip::locate::Place;
 use sip::message::{Message, Scheme, Uri};
 use sip::transport::{Hop, ListenerId, Protocol};
 
-use crate::config::{Config, Host, Listener, NextHop, Realm, RealmId, Route};
+use crate::config::{Config, Host, Listener, NextHop, Realm, RealmId, Route, Then, UserPattern, When};
 
-/// The first route that leads out of `from` into another realm.
-pub(crate) fn choose(config: &Config, from: RealmId) -> Option<&Route> {
-    let matches = |route: &&Route| route.to != from && route.from.is_none_or(|realm| realm == from);
-    config.routes.iter().find(matches)
+/// What routes are chosen by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts<'a> {
+    /// The realm it arrived in.
+    pub(crate) from: RealmId,
+    /// The address it came from.
+    pub(crate) source: IpAddr,
+    /// Whom it is for.
+    pub(crate) callee: Option<Uri<'a>>,
+    /// Whom it says that it is from.
+    pub(crate) caller: Option<Uri<'a>>,
+}
+
+impl<'a> Facts<'a> {
+    /// Those of a request outside a dialog.
+    pub(crate) fn of(request: &'a Message, from: RealmId, source: IpAddr) -> Self {
+        let caller = request.from().ok().and_then(|address| Uri::parse(address.uri()).ok());
+        Self { from, source: source.to_canonical(), callee: Uri::parse(request.request_uri()).ok(), caller }
+    }
+
+    fn fit(&self, when: &When) -> bool {
+        let user = |patterns: &[UserPattern], uri: Option<Uri<'_>>| {
+            let user = uri.and_then(|uri| uri.user()).unwrap_or_default();
+            patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(user))
+        };
+        let host = self.callee.and_then(|uri| uri.host());
+        let is_host = |name: &String| {
+            let name = sip::message::Host::parse(name);
+            name.zip(host).is_some_and(|(name, host)| name.is_equivalent(&host))
+        };
+        user(&when.users, self.callee)
+            && user(&when.callers, self.caller)
+            && (when.hosts.is_empty() || when.hosts.iter().any(is_host))
+            && (when.sources.is_empty() || when.sources.iter().any(|network| network.contains(&self.source)))
+    }
+}
+
+/// The first route that fits and does not lead back into the realm, with its number, counted from 1.
+pub(crate) fn choose<'c>(config: &'c Config, facts: &Facts<'_>) -> Option<(usize, &'c Then)> {
+    let fits = |route: &Route| {
+        let leads_back = matches!(&route.then, Then::Call { to, .. } if *to == facts.from);
+        !leads_back && route.from.is_none_or(|realm| realm == facts.from) && facts.fit(&route.when)
+    };
+    let (position, route) = config.routes.iter().enumerate().find(|(_, route)| fits(route))?;
+    Some((position + 1, &route.then))
+}
+
+/// The realm and the first next hop that a call goes to.
+pub(crate) fn leads_to<'c>(config: &'c Config, facts: &Facts<'_>) -> Option<(RealmId, &'c NextHop)> {
+    match choose(config, facts)?.1 {
+        Then::Call { to, next_hops } => Some((*to, next_hops.first()?)),
+        Then::Refuse { .. } => None,
+    }
+}
+
+/// All next hops, with their realms.
+fn next_hops(config: &Config) -> impl Iterator<Item = (RealmId, &NextHop)> {
+    config.routes.iter().flat_map(|route| {
+        let (to, hops) = match &route.then {
+            Then::Call { to, next_hops } => (*to, next_hops.as_slice()),
+            Then::Refuse { .. } => (RealmId(u16::MAX), [].as_slice()),
+        };
+        hops.iter().map(move |hop| (to, hop))
+    })
 }
 
 /// The hop to a next hop that needs no name service; `listener` is one of its realm.
 pub(crate) fn hop(next_hop: &NextHop, listener: ListenerId) -> Option<Hop> {
-    match next_hop.host {
-        //= RFC 3263 §4.2: a numeric host is used as it is, with the port given or 5060.
-        Host::Address(address) => {
-            let remote = SocketAddr::new(address, next_hop.port.unwrap_or(PORT));
-            Some(Hop { listener, protocol: protocol(next_hop), remote, connection: None })
-        }
-        Host::Name(_) => None,
-    }
+    //= RFC 3263 §4.2: a numeric host is used as it is, with the port given or 5060.
+    let Place { protocol, address } = place(next_hop)?;
+    Some(Hop { listener, protocol, remote: address, connection: None })
 }
 
 /// The transport to a next hop that is a number.
@@ -38,12 +93,22 @@ pub(crate) fn listener(config: &Config, realm: RealmId, next_hop: &NextHop) -> O
     let first = || config.listener_in(realm, *config.speaks(realm).first()?);
     match (&next_hop.host, next_hop.transport) {
         (_, Some(transport)) => config.listener_in(realm, transport),
-        (Host::Address(address), None) => {
-            let address = SocketAddr::new(*address, next_hop.port.unwrap_or(PORT));
-            let place = Place { protocol: Protocol::Udp, address };
-            config.listener_to(realm, &place).or_else(|| config.listener_in(realm, Protocol::Udp))
+        (Host::Address(_), None) => {
+            let listener = place(next_hop).and_then(|place| config.listener_to(realm, &place));
+            listener.or_else(|| config.listener_in(realm, Protocol::Udp))
         }
         (Host::Name(_), None) => first(),
+    }
+}
+
+/// Where a next hop is that needs no name service.
+pub(crate) fn place(next_hop: &NextHop) -> Option<Place> {
+    match next_hop.host {
+        Host::Address(address) => {
+            let address = SocketAddr::new(address, next_hop.port.unwrap_or(PORT));
+            Some(Place { protocol: protocol(next_hop), address })
+        }
+        Host::Name(_) => None,
     }
 }
 
@@ -100,9 +165,8 @@ pub(crate) fn is_in(config: &Config, realm: RealmId, address: IpAddr) -> bool {
     if is_ours(config, address) || !is_unicast(address) {
         return false;
     }
-    let hop = |route: &Route| route.next_hop.host == Host::Address(address);
-    if let Some(route) = config.routes.iter().find(|route| hop(route)) {
-        return route.to == realm;
+    if let Some((to, _)) = next_hops(config).find(|(_, hop)| hop.host == Host::Address(address)) {
+        return to == realm;
     }
     let around = |realm: &Realm| {
         let networks = realm.pinholes.media.networks.iter();
@@ -126,10 +190,9 @@ pub(crate) fn may_be_at(config: &Config, realm: RealmId, found_at: IpAddr, addre
     if is_ours(config, address) || !is_unicast(address) {
         return false;
     }
-    let hop = |route: &&Route| route.next_hop.host == Host::Address(address);
-    let mut hops = config.routes.iter().filter(hop).peekable();
+    let mut hops = next_hops(config).filter(|(_, hop)| hop.host == Host::Address(address)).peekable();
     if hops.peek().is_some() {
-        return hops.any(|route| route.to == realm);
+        return hops.any(|(to, _)| to == realm);
     }
     let around = |realm: &Realm| {
         let lengths = realm.pinholes.media.networks.iter().filter(|network| network.contains(&address));

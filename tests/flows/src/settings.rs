@@ -12,7 +12,8 @@
 //! | `rule-lifetime` | what is asked for, in seconds | 600 |
 //! | `inside-networks`, `outside-networks` | media networks, with commas | `10.0.40.0/24`; everything |
 //! | `next-hop` | `address`, `name` | `address` |
-//! | `inside-next-hop`, `outside-next-hop` | an address, instead | `10.0.0.5`; `192.0.2.10` |
+//! | `inside-next-hop`, `outside-next-hop` | addresses with commas, instead | `10.0.0.5`; `192.0.2.10` |
+//! | `refuse` | pattern of called users and a status code | |
 //! | `calls`, `rules`, `forks`, `strays`, `exchanges`, `held` | limits | 100, else those of the program |
 //! | `reserve` | `yes`, `no` | `no` |
 //! | `crucial` | `first-audio`, `all`, media types with commas | `first-audio` |
@@ -33,7 +34,7 @@ use std::time::Duration;
 
 use b2bua::config::{
     self, CallPolicy, Codes, Config, Crucial, Host, Limits, Listener, NextHop, OnHold, PreconditionType,
-    RealmId, RealmPolicy, Redirect, Route, SessionPolicy, Timers,
+    RealmId, RealmPolicy, Redirect, Route, SessionPolicy, Then, Timers, UserPattern, When,
 };
 use b2bua::ledger;
 use midcom::{Capabilities, IpVersions, Lifetime};
@@ -53,6 +54,7 @@ const KNOWN: &[&str] = &[
     "next-hop",
     "inside-next-hop",
     "outside-next-hop",
+    "refuse",
     "calls",
     "rules",
     "forks",
@@ -160,18 +162,7 @@ impl<'s> Settings<'s> {
                 self.realm("inside", self.value("inside-networks", "10.0.40.0/24"))?,
             ],
             listeners: vec![listener(outside, "203.0.113.1:5060")?, listener(inside, "10.0.0.1:5060")?],
-            routes: vec![
-                Route {
-                    from: None,
-                    to: inside,
-                    next_hop: self.hop(self.value("inside-next-hop", "10.0.0.5"))?,
-                },
-                Route {
-                    from: None,
-                    to: outside,
-                    next_hop: self.hop(self.value("outside-next-hop", "192.0.2.10"))?,
-                },
-            ],
+            routes: self.routes(inside, outside)?,
             middleboxes: (0..self.number("middleboxes", 1)?).map(middlebox).collect(),
             timers: Timers::default(),
             limits: self.limits()?,
@@ -181,6 +172,26 @@ impl<'s> Settings<'s> {
             shard: 0,
             policy: self.policy()?,
         })
+    }
+
+    /// Each realm's phone gets the calls of the other; first what `refuse` and `next-hops` say.
+    fn routes(self, inside: RealmId, outside: RealmId) -> Result<Vec<Route>, String> {
+        let mut routes = Vec::new();
+        if let Some((user, status)) = self.value("refuse", "").split_once(' ') {
+            let users = vec![UserPattern::parse(user).ok_or("not a pattern of users")?];
+            let status = status.parse().map_err(|_| "not a status code")?;
+            let when = When { users, ..When::default() };
+            routes.push(Route { from: None, when, then: Then::Refuse { status } });
+        }
+        let hops =
+            |text: &str| text.split(',').map(|hop| self.hop(hop.trim())).collect::<Result<Vec<_>, _>>();
+        for (to, name, usual) in
+            [(inside, "inside-next-hop", "10.0.0.5"), (outside, "outside-next-hop", "192.0.2.10")]
+        {
+            let then = Then::Call { to, next_hops: hops(self.value(name, usual))? };
+            routes.push(Route { from: None, when: When::default(), then });
+        }
+        Ok(routes)
     }
 
     fn codes(self) -> Result<Codes, String> {

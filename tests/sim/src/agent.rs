@@ -176,17 +176,13 @@ fn config(house: &House) -> Config {
         address: place::agent(house.v6, outside),
         sent_by: place::agent(house.v6, outside).to_string(),
     };
-    let route = |outside: bool| Route {
-        from: None,
-        to: RealmId(u16::from(!outside)),
-        next_hop: NextHop {
-            host: match house.names {
-                true => Host::Name(if outside { "outside.example" } else { "inside.example" }.to_owned()),
-                false => Host::Address(place::switch(house.v6, outside).ip()),
-            },
-            port: Some(place::switch(house.v6, outside).port()),
-            transport: None,
-        },
+    let route = |outside: bool| {
+        let host = match house.names {
+            true => Host::Name(if outside { "outside.example" } else { "inside.example" }.to_owned()),
+            false => Host::Address(place::switch(house.v6, outside).ip()),
+        };
+        let port = Some(place::switch(house.v6, outside).port());
+        Route::always(RealmId(u16::from(!outside)), NextHop { host, port, transport: None })
     };
     let middlebox = |number| Middlebox {
         name: format!("gate {number}"),

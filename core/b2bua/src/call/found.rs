@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  asked --places--> the first is called        none: the call fails, or the next contact is called
-//!  Calling --503, silence, no way to it--> the next is called, with the same Request-URI      none left: as any failure
+//!  Calling --503, silence, no way to it--> the next is called, with the same Request-URI      none left: the route's next hop
+//!                                                                                            none left: as any failure
 //! ```
 
 use std::collections::VecDeque;
@@ -38,6 +39,7 @@ impl Call {
             }
             (None, true) => self.contact_not_found(ctx),
             //= exception RFC 3263 §4.3: a name without addresses gives 500, not 503, which would take us out of service.
+            (None, false) if self.call_next_hop(ctx) => {}
             (None, false) => {
                 let why = match places.is_empty() {
                     true => "the next hop has no address",
@@ -56,21 +58,48 @@ impl Call {
         if setup.has_agreed() {
             return false;
         }
-        let Some(next) = setup.spare.pop_front() else { return false };
+        let next = setup.spare.pop_front();
+        if next.is_none() && (setup.next_hops.is_empty() || setup.redirected.is_some()) {
+            return false;
+        }
         invite.client = Client::Idle;
         self.forget_early(ctx, failure.status());
         self.offer_anew();
-        self.call_out(ctx, next);
-        true
+        match next {
+            Some(next) => {
+                self.call_out(ctx, next);
+                true
+            }
+            None => self.call_next_hop(ctx),
+        }
+    }
+
+    /// Calls the next hop that the route names after this one; false if there is none.
+    fn call_next_hop(&mut self, ctx: &mut Context<'_>) -> bool {
+        let realm = self.legs.b.realm;
+        while let Some(setup) = self.invite.as_deref_mut().and_then(|invite| invite.setup.as_deref_mut()) {
+            let Some(next_hop) = setup.next_hops.pop_front() else { return false };
+            let Some(listener) = route::listener(ctx.config, realm, &next_hop) else { continue };
+            (setup.next_hop, setup.listener) = (next_hop.clone(), listener);
+            match (route::hop(&next_hop, listener), &next_hop.host) {
+                (Some(hop), _) => {
+                    self.call_out(ctx, hop);
+                    return true;
+                }
+                (None, Host::Name(name)) if ctx.resolve(self.id, realm, &next_hop, name) => return true,
+                (None, _) => {}
+            }
+        }
+        false
     }
 
     /// Remembers for a while that a place has failed, so that the next calls begin elsewhere.
     pub(super) fn remember_failure(&self, ctx: &mut Context<'_>, failure: &Failure) {
-        let setup = self.invite.as_deref().and_then(|invite| invite.setup.as_deref());
-        let next_hop =
-            setup.map(|setup| setup.redirected.as_ref().map_or(&setup.next_hop, |it| it.next_hop()));
-        let by_name = next_hop.is_some_and(|next_hop| matches!(next_hop.host, Host::Name(_)));
-        if by_name && failure.is_of_place() {
+        let Some(setup) = self.invite.as_deref().and_then(|invite| invite.setup.as_deref()) else { return };
+        let next_hop = setup.redirected.as_ref().map_or(&setup.next_hop, |contact| contact.next_hop());
+        // Who has no choice need not remember.
+        let has_choice = matches!(next_hop.host, Host::Name(_)) || setup.has_hops;
+        if has_choice && failure.is_of_place() {
             ctx.shared.failures.note(ctx.now, self.legs.b.hop);
         }
     }

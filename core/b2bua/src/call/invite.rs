@@ -104,6 +104,10 @@ pub(super) enum Client {
 #[derive(Debug, Clone)]
 pub(super) struct Setup {
     pub(super) next_hop: NextHop,
+    /// Where the call goes if that does not work.
+    pub(super) next_hops: VecDeque<NextHop>,
+    /// True if the route names several.
+    pub(super) has_hops: bool,
     pub(super) listener: ListenerId,
     /// A's dialog as it will be with the first tag; proof that it can be made.
     pub(super) uas: Option<Dialog>,

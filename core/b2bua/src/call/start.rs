@@ -31,6 +31,8 @@ use crate::tag::Tag;
 pub(crate) struct Plan {
     pub(crate) realms: Sides<RealmId>,
     pub(crate) next_hop: NextHop,
+    /// Where it goes if that does not work.
+    pub(crate) next_hops: VecDeque<NextHop>,
     /// The listener leg B sends from.
     pub(crate) listener: ListenerId,
     pub(crate) path: MediaPath,
@@ -73,7 +75,8 @@ impl Call {
         let mut session_id = SessionId::default();
         session_id.learn(Side::A, &request.message, &mut ctx.shared.rng);
         let mut invite = Invite::new(Side::A, request);
-        invite.setup = Some(Box::new(Setup::new(plan.next_hop, plan.listener, uas, plan.replaces)));
+        invite.setup =
+            Some(Box::new(Setup::new((plan.next_hop, plan.next_hops), plan.listener, uas, plan.replaces)));
         let terms = terms(ctx.config, plan.path, plan.pinholes);
         for side in [Side::A, Side::B] {
             ctx.shared.tags.insert(tags[side], (id, side));
@@ -126,9 +129,16 @@ impl Call {
 
 impl Setup {
     /// Nobody has been called yet.
-    fn new(next_hop: NextHop, listener: ListenerId, uas: Dialog, replaces: Option<Box<Replacement>>) -> Self {
+    fn new(
+        (next_hop, next_hops): (NextHop, VecDeque<NextHop>),
+        listener: ListenerId,
+        uas: Dialog,
+        replaces: Option<Box<Replacement>>,
+    ) -> Self {
         Self {
+            has_hops: !next_hops.is_empty(),
             next_hop,
+            next_hops,
             listener,
             uas: Some(uas),
             uac: None,

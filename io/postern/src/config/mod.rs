@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-pub(crate) use address::{Host, Listen, Transport};
+pub(crate) use address::{Host, Listen, NextHop, Transport};
 pub(crate) use agent::Agent;
 pub(crate) use calls::{Calls, CommonCrucial, Crucial, OnHold, OnRedirect};
 pub(crate) use connect::{Connect, Peer};
@@ -33,7 +33,7 @@ pub(crate) use middlebox::{Engine, Middlebox, Mode, ReversePath};
 pub(crate) use numbers::{Codes, Limits, Timers};
 use problem::Problems;
 pub(crate) use realm::{Precondition, Realm, Source};
-pub(crate) use route::Route;
+pub(crate) use route::{Route, Then};
 
 use crate::log;
 

@@ -2,20 +2,42 @@
 
 use std::ops::Range;
 
+use b2bua::config::{UserPattern, When};
+use toml::Spanned;
+use toml::de::DeValue;
+
 use super::address::{Host, NextHop, NextHopKind, Transport};
 use super::key::{Absent, Key, Section, Table};
-use super::kind::{Place, Text};
+use super::kind::{Chosen, Either, Integer, Kind, List, Network, Place, Text, complain};
 use super::problem::{Problems, did_you_mean};
 use super::realm::Realm;
 
 /// One route; realms by position.
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
-    /// Calls from this realm; `None`: from every realm but `to`.
+    /// Calls from this realm; `None`: from every realm.
     pub from: Option<usize>,
-    pub to: usize,
-    pub next_hop: NextHop,
+    pub when: When,
+    pub then: Then,
 }
+
+/// What becomes of its calls.
+#[derive(Debug, Clone)]
+pub(crate) enum Then {
+    /// They go to the first next hop that works.
+    Call {
+        to: usize,
+        next_hops: Vec<NextHop>,
+    },
+    Refuse {
+        status: u16,
+    },
+}
+
+/// Next hops of one route; each may be a name with several servers.
+const NEXT_HOPS_MAX: usize = 8;
+/// Users, hosts, callers or networks of one route.
+const ENTRIES_MAX: usize = 1_000;
 
 static FROM: Key<Place<Text>> = Key {
     name: "from",
@@ -26,26 +48,75 @@ static FROM: Key<Place<Text>> = Key {
 static TO: Key<Place<Text>> = Key {
     name: "to",
     kind: Place(Text { what: "name of a realm" }),
-    absent: Absent::Required,
+    absent: Absent::Derived("none: needed unless the route refuses its calls"),
     text: "The realm in which the call goes on.",
 };
-static NEXT_HOP: Key<NextHopKind> = Key {
+static USERS: Key<List<User>> = Key {
+    name: "users",
+    kind: List { of: User, max: ENTRIES_MAX },
+    absent: Absent::Derived("any"),
+    text: "Calls to one of these: the user part of the Request-URI. `\"+49*\"` is every number that begins with +49. How a \
+           number is spelt does not matter: escapes, parameters behind `;` and the separators `-`, `.`, `(`, `)` are \
+           not compared.",
+};
+static HOSTS: Key<List<Text>> = Key {
+    name: "hosts",
+    kind: List { of: Text { what: "host name or address" }, max: ENTRIES_MAX },
+    absent: Absent::Derived("any"),
+    text: "Calls to one of these: the host of the Request-URI, without port.",
+};
+static CALLERS: Key<List<User>> = Key {
+    name: "callers",
+    kind: List { of: User, max: ENTRIES_MAX },
+    absent: Absent::Derived("any"),
+    text: "Calls from one of these: the user part of From, as `users`. It is what the caller says of itself: believe it \
+           only together with `sources`.",
+};
+static SOURCES: Key<List<Network>> = Key {
+    name: "sources",
+    kind: List { of: Network, max: ENTRIES_MAX },
+    absent: Absent::Derived("any"),
+    text: "Calls whose INVITE came from an address in one of these. Over UDP an address can be forged.",
+};
+static NEXT_HOP: Key<Either<NextHopKind, List<NextHopKind>>> = Key {
     name: "next-hop",
-    kind: NextHopKind,
-    absent: Absent::Required,
+    kind: Either(NextHopKind, List { of: NextHopKind, max: NEXT_HOPS_MAX }),
+    absent: Absent::Derived("none: needed unless the route refuses its calls"),
     text: "Where the INVITE is sent. An address is spoken to over UDP unless `transport` says otherwise. A name is looked \
            up when a call needs it, as RFC 3263 says: with a port only its addresses; else its SRV records, chosen by \
            NAPTR records among the transports of the realm's listeners unless `transport` names one; else its \
-           addresses. If a server answers 503, cannot be reached, or says nothing for 64 times `t1`, the next one gets \
-           the call, and for a minute calls begin with the others.",
+           addresses. If a server answers 503, cannot be reached, or says nothing for 64 times `t1`, the next one of the \
+           name, then the next entry of the list gets the call, and for a minute calls begin with the others.",
+};
+static REFUSE: Key<Integer> = Key {
+    name: "refuse",
+    kind: Integer { range: 400..=699, unit: "" },
+    absent: Absent::Derived("the calls are not refused"),
+    text: "A status code: the calls of this route are refused with it, and Warning names the route by its number in the \
+           file. Stands in place of `to` and `next-hop`.",
 };
 
 pub(super) static SECTION: Section = Section {
     heading: "[[route]]",
     text: "Calls take the first route that fits, in the order of the file. A call that fits none is answered 404. At \
            most 1000 routes.",
-    keys: &[&FROM, &TO, &NEXT_HOP],
+    keys: &[&FROM, &TO, &USERS, &HOSTS, &CALLERS, &SOURCES, &NEXT_HOP, &REFUSE],
 };
+
+/// The kind of `users` entries.
+#[derive(Debug)]
+struct User;
+
+impl Kind for User {
+    type Value = UserPattern;
+    fn read(&self, value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<UserPattern> {
+        let text = value.get_ref().as_str().unwrap_or_default();
+        UserPattern::parse(text).or_else(|| complain(self, value, problems))
+    }
+    fn describe(&self) -> String {
+        "user or number such as \"alice\", \"+49*\"; a `*` only at its end".into()
+    }
+}
 
 impl Route {
     pub(super) fn read(
@@ -55,28 +126,82 @@ impl Route {
         problems: &mut Problems,
     ) -> Option<Self> {
         let table = Table::open(&SECTION, Some(table), span, &[], problems);
-        let from_name = table.given(&FROM, problems);
-        let to = table.required(&TO, problems).and_then(|to| realm(&to, realms, problems));
-        let next_hop = table.required(&NEXT_HOP, problems);
-        let from = match &from_name {
-            Some(name) => Some(realm(name, realms, problems)?),
+        let from = match table.given(&FROM, problems) {
+            Some(name) => Some(realm(&name, realms, problems)?),
             None => None,
         };
-        let (to, next_hop) = (to?, next_hop?);
-        if let Some(transport) = needed(&next_hop)
-            && !realms
-                .get(to)
-                .is_some_and(|realm| realm.listen.iter().any(|(listen, _)| listen.transport == transport))
-        {
-            let name = realms.get(to).map_or("", |realm| realm.name.as_str());
+        let when = When {
+            users: listed(&table, &USERS, problems),
+            hosts: listed(&table, &HOSTS, problems),
+            callers: listed(&table, &CALLERS, problems),
+            sources: listed(&table, &SOURCES, problems),
+        };
+        let then = then(&table, realms, problems)?;
+        Some(Self { from, when, then })
+    }
+}
+
+/// A list that is not given asks for nothing; one that is given and empty could not be fulfilled.
+fn listed<K: Kind + Sync>(
+    table: &Table<'_, '_>,
+    key: &Key<List<K>>,
+    problems: &mut Problems,
+) -> Vec<K::Value> {
+    let list = table.given(key, problems);
+    if list.as_ref().is_some_and(Vec::is_empty) {
+        problems.push(
+            table.place(key),
+            "no call could take this route",
+            "needs at least one entry, or must be left out",
+        );
+    }
+    list.unwrap_or_default()
+}
+
+fn then(table: &Table<'_, '_>, realms: &[Realm], problems: &mut Problems) -> Option<Then> {
+    if let Some(status) = table.given(&REFUSE, problems) {
+        if table.given(&TO, problems).is_some() || table.given(&NEXT_HOP, problems).is_some() {
             problems.push_with_help(
-                table.place(&NEXT_HOP),
-                format!("realm {name} cannot send over {transport}"),
-                format!("needs a `{transport}:` listener in [realm.{name}]"),
-                format!("add \"{transport}:ADDRESS:PORT\" to its `listen`"),
+                table.place(&REFUSE),
+                "a route either refuses its calls or passes them on",
+                "together with `to` or `next-hop`",
+                "remove `refuse`, or the two others",
             );
         }
-        Some(Self { from, to, next_hop })
+        return Some(Then::Refuse { status: u16::try_from(status).unwrap_or(403) });
+    }
+    let to = table.required(&TO, problems).and_then(|to| realm(&to, realms, problems));
+    let next_hops = match table.required(&NEXT_HOP, problems)? {
+        Chosen::One(next_hop) => vec![next_hop],
+        Chosen::Other(list) => list,
+    };
+    if next_hops.is_empty() {
+        problems.push(table.place(&NEXT_HOP), "this route leads nowhere", "needs at least one next hop");
+    }
+    let to = to?;
+    for next_hop in &next_hops {
+        check_reachable(table, (to, next_hop), realms, problems);
+    }
+    Some(Then::Call { to, next_hops })
+}
+
+/// Complains if the realm has no listener that could send to a next hop.
+fn check_reachable(
+    table: &Table<'_, '_>,
+    (to, next_hop): (usize, &NextHop),
+    realms: &[Realm],
+    problems: &mut Problems,
+) {
+    let Some(transport) = needed(next_hop) else { return };
+    let Some(realm) = realms.get(to) else { return };
+    if !realm.listen.iter().any(|(listen, _)| listen.transport == transport) {
+        let name = &realm.name;
+        problems.push_with_help(
+            table.place(&NEXT_HOP),
+            format!("realm {name} cannot send over {transport}"),
+            format!("needs a `{transport}:` listener in [realm.{name}]"),
+            format!("add \"{transport}:ADDRESS:PORT\" to its `listen`"),
+        );
     }
 }
 

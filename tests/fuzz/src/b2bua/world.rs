@@ -418,10 +418,7 @@ fn config(settings: u8, features: u8) -> Config {
             listener(outside, Protocol::Tcp, far),
             listener(inside, Protocol::Tcp, near),
         ],
-        routes: vec![
-            Route { from: None, to: inside, next_hop: hop([10, 0, 0, 5]) },
-            Route { from: None, to: outside, next_hop: hop([192, 0, 2, 10]) },
-        ],
+        routes: vec![Route::always(inside, hop([10, 0, 0, 5])), Route::always(outside, hop([192, 0, 2, 10]))],
         middleboxes: (0..=settings & 1).map(middlebox).collect(),
         timers: Timers::default(),
         limits: Limits { calls: CALLS_MAX, held: 4, forks: 3, exchanges: 4, lookups: 3, ..Limits::default() },

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{Finding, Grade};
 use crate::admin::client;
 use crate::admin::protocol::{AgentStatus, Request, agent_socket};
-use crate::config::{Config, Host, Listen, Route, Transport};
+use crate::config::{Config, Host, Listen, NextHop, Then, Transport};
 use crate::runtime::agent::{cannot_listen, find_servers};
 use crate::sandbox::Identity;
 
@@ -72,28 +72,30 @@ fn try_listen(listen: Listen) -> std::io::Result<()> {
 
 fn names(config: &Config, findings: &mut Vec<Finding>) {
     for route in &config.routes {
-        let Host::Name(name) = &route.next_hop.host else { continue };
-        findings.push(match find_servers(config, route) {
-            Ok(places) if places.is_empty() => {
-                let text = format!(
-                    "{}: nobody serves SIP there that realm {} can send to",
-                    route.next_hop.text,
-                    realm(config, route)
-                );
-                Finding::new(Grade::Warning, text)
-                    .advise("calls on this route fail until the name has addresses; `dig` shows what it has")
+        let Then::Call { to, next_hops } = &route.then else { continue };
+        for next_hop in next_hops {
+            if let Host::Name(name) = &next_hop.host {
+                findings.push(served(config, *to, next_hop, name));
             }
-            Ok(places) => {
-                let list: Vec<String> =
-                    places.iter().map(|place| format!("{} {}", place.protocol, place.address)).collect();
-                Finding::new(Grade::Ok, format!("{name} is served at {}", list.join(", ")))
-            }
-            Err(why) => Finding::new(Grade::Warning, format!("{}: {why}", route.next_hop.text))
-                .advise("calls on this route fail until the name can be looked up"),
-        });
+        }
     }
 }
 
-fn realm<'c>(config: &'c Config, route: &Route) -> &'c str {
-    config.realms.get(route.to).map_or("", |realm| realm.name.as_str())
+/// Where calls to a name would go now.
+fn served(config: &Config, to: usize, next_hop: &NextHop, name: &str) -> Finding {
+    let realm = config.realms.get(to).map_or("", |realm| realm.name.as_str());
+    match find_servers(config, to, next_hop) {
+        Ok(places) if places.is_empty() => {
+            let text = format!("{}: nobody serves SIP there that realm {realm} can send to", next_hop.text);
+            Finding::new(Grade::Warning, text)
+                .advise("calls on this route fail until the name has addresses; `dig` shows what it has")
+        }
+        Ok(places) => {
+            let list: Vec<String> =
+                places.iter().map(|place| format!("{} {}", place.protocol, place.address)).collect();
+            Finding::new(Grade::Ok, format!("{name} is served at {}", list.join(", ")))
+        }
+        Err(why) => Finding::new(Grade::Warning, format!("{}: {why}", next_hop.text))
+            .advise("calls on this route fail until the name can be looked up"),
+    }
 }

@@ -4,7 +4,7 @@ use b2bua::config::RealmId;
 use midcom::MiddleboxId;
 
 use super::{Finding, Grade};
-use crate::config::{Config, Realm};
+use crate::config::{Config, Realm, Then};
 use crate::runtime::agent::settings;
 
 /// The first port that Linux hosts use for their own requests, unless told otherwise.
@@ -13,7 +13,11 @@ const EPHEMERAL_FIRST: u16 = 32_768;
 pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) {
     for (position, realm) in config.realms.iter().enumerate() {
         let leads_away = |route: &crate::config::Route| {
-            route.to != position && route.from.is_none_or(|from| from == position)
+            let leads_back = match route.then {
+                Then::Call { to, .. } => to == position,
+                Then::Refuse { .. } => true,
+            };
+            !leads_back && route.from.is_none_or(|from| from == position)
         };
         if !config.routes.iter().any(leads_away) {
             let text = format!("calls from realm {} lead nowhere: they are answered 404", realm.name);

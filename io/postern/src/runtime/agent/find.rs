@@ -4,14 +4,18 @@ use b2bua::config::{Host, NextHop};
 use sip::locate::{Place, Wish};
 
 use super::{Failure, resolver, settings};
-use crate::config::{Config, Route};
+use crate::config;
 use crate::seed;
 
-/// The servers of a route's next hop that its realm can send to, best first; an address needs no search.
-pub(crate) fn find_servers(config: &Config, route: &Route) -> Result<Vec<Place>, String> {
+/// The servers of a next hop that a realm can send to, best first; an address needs no search.
+pub(crate) fn find_servers(
+    config: &config::Config,
+    realm: usize,
+    next_hop: &config::NextHop,
+) -> Result<Vec<Place>, String> {
     let settings = settings::b2bua(config);
-    let realm = settings::id(route.to);
-    let NextHop { host: Host::Name(host), port, transport } = settings::route(route).next_hop else {
+    let realm = settings::id(realm);
+    let NextHop { host: Host::Name(host), port, transport } = settings::next_hop(next_hop) else {
         return Ok(Vec::new());
     };
     let wish = Wish { host, port, transport, speaks: settings.speaks(realm) };

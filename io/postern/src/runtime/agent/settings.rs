@@ -11,8 +11,8 @@ use nix::ifaddrs::getifaddrs;
 use sip::transport::Protocol;
 
 use crate::config::{
-    CommonCrucial, Config, Crucial, Engine, Host, Listen, Middlebox, OnHold, OnRedirect, Precondition, Realm,
-    Source, Transport,
+    CommonCrucial, Config, Crucial, Engine, Host, Listen, Middlebox, NextHop, OnHold, OnRedirect,
+    Precondition, Realm, Route, Source, Then, Transport,
 };
 
 /// What stands in Warning instead of a host (RFC 3261 §20.43).
@@ -110,14 +110,22 @@ fn calls(config: &Config) -> to::CallPolicy {
     }
 }
 
-pub(super) fn route(from: &crate::config::Route) -> to::Route {
-    let host = match &from.next_hop.host {
+fn route(from: &Route) -> to::Route {
+    let then = match &from.then {
+        Then::Call { to, next_hops } => {
+            to::Then::Call { to: id(*to), next_hops: next_hops.iter().map(next_hop).collect() }
+        }
+        Then::Refuse { status } => to::Then::Refuse { status: *status },
+    };
+    to::Route { from: from.from.map(id), when: from.when.clone(), then }
+}
+
+pub(super) fn next_hop(from: &NextHop) -> to::NextHop {
+    let host = match &from.host {
         Host::Address(address) => to::Host::Address(*address),
         Host::Name(name) => to::Host::Name(name.clone()),
     };
-    let next_hop =
-        to::NextHop { host, port: from.next_hop.port, transport: from.next_hop.transport.map(protocol) };
-    to::Route { from: from.from.map(id), to: id(from.to), next_hop }
+    to::NextHop { host, port: from.port, transport: from.transport.map(protocol) }
 }
 
 fn middleboxes(config: &Config) -> Vec<to::Middlebox> {
