@@ -116,6 +116,8 @@ impl Ledger {
     /// it is completed.
     pub fn decided(&mut self, dialog: usize) {
         self.turn_to(dialog);
+        // What waited before the answer may have been shown since it came.
+        self.keep_preview_of(dialog);
         if let Some(forks) = self.forks.as_deref_mut() {
             forks.others.clear();
             forks.decided = true;
