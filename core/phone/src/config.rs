@@ -7,7 +7,7 @@ use sip::message::Refresher;
 use sip::transaction::TimerValues;
 use sip::transport::Protocol;
 
-use crate::{Oddities, Precondition};
+use crate::{Oddities, Precondition, Shape};
 
 /// What a phone is.
 #[derive(Debug, Clone)]
@@ -71,6 +71,8 @@ pub struct Extensions {
     pub offers_in_prack: bool,
     /// The port for video, if it accepts video when that is offered; otherwise video is answered with port 0.
     pub video: Option<u16>,
+    /// What its descriptions look like.
+    pub shape: Shape,
     /// Offers again after a 491, when the RFC says it may.
     pub retries: bool,
     /// Calls where a 3xx says, at most [`REDIRECTIONS_MAX`] times.

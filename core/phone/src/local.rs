@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use sdp::precondition::{Table, Type};
 use sdp::{Direction, Session};
 
-use crate::Offer;
+use crate::shape::{Offered, Shape, Stream, group};
+use crate::{Extensions, Offer};
 
 /// What we want to receive.
 #[derive(Debug, Clone)]
@@ -18,6 +19,11 @@ pub(crate) struct Local {
     version: u64,
     /// Where video is taken.
     video: Option<u16>,
+    shape: Shape,
+    /// Fax is wanted instead of audio.
+    is_fax: bool,
+    /// The streams that the next description puts into one group, by name.
+    group: Vec<String>,
     /// The m-lines of the last exchange, or of our offer.
     streams: Vec<Stream>,
     /// The last description that was sent, to be sent unchanged.
@@ -27,34 +33,17 @@ pub(crate) struct Local {
     is_odd: bool,
 }
 
-/// An m-line.
-#[derive(Debug, Clone)]
-struct Stream {
-    media: String,
-    port: u16,
-    /// Transport and formats.
-    rest: String,
-    direction: Direction,
-}
-
-impl Stream {
-    fn audio(port: u16, direction: Direction) -> Self {
-        Self { media: "audio".to_owned(), port, rest: "RTP/AVP 0 8".to_owned(), direction }
-    }
-
-    fn video(port: u16, direction: Direction) -> Self {
-        Self { media: "video".to_owned(), port, rest: "RTP/AVP 31".to_owned(), direction }
-    }
-}
-
 impl Local {
-    pub(crate) fn new(user: &str, media: SocketAddr, video: Option<u16>, is_odd: bool) -> Self {
+    pub(crate) fn new(user: &str, media: SocketAddr, extensions: &Extensions, is_odd: bool) -> Self {
         Self {
             user: user.to_owned(),
             media,
             direction: Direction::SendRecv,
             version: 0,
-            video,
+            video: extensions.video,
+            shape: extensions.shape,
+            is_fax: false,
+            group: Vec::new(),
             streams: Vec::new(),
             last: String::new(),
             condition: None,
@@ -65,26 +54,32 @@ impl Local {
     /// Takes what the user wants; [`Local::offer`] then says it.
     pub(crate) fn set(&mut self, offer: &Offer) {
         (self.media, self.direction, self.video) = (offer.media, offer.direction, offer.video);
+        self.is_fax = offer.fax;
     }
 
     /// Audio will be received at another port; the m-lines stay.
     pub(crate) fn move_to(&mut self, media: SocketAddr) {
         let before = std::mem::replace(&mut self.media, media).port();
-        for stream in
-            self.streams.iter_mut().filter(|stream| stream.media == "audio" && stream.port == before)
-        {
+        for stream in self.streams.iter_mut().filter(|stream| stream.port == before) {
             stream.port = media.port();
         }
     }
 
     //= RFC 3264 §8: m-lines stay where they are; what is removed has port 0, what is new stands last.
     pub(crate) fn offer(&mut self) -> String {
-        let (port, direction, video) = (self.media.port(), self.direction, self.video);
-        self.place("audio", Some(port), |port| Stream::audio(port, direction));
+        let (port, direction, video, shape) = (self.media.port(), self.direction, self.video, self.shape);
+        let (audio, fax) = if self.is_fax { (None, Some(port)) } else { (Some(port), None) };
+        self.place("audio", audio, |port| Stream::audio(port, direction).offered(&shape));
         // Video is added by the user's wish only, not because it could be taken.
         if self.version > 0 {
-            self.place("video", video, |port| Stream::video(port, direction));
+            self.place("video", video, |port| Stream::video(port, direction).offered(&shape));
         }
+        self.place("image", fax, Stream::fax);
+        if let Some(chat) = shape.chat {
+            self.place("message", Some(chat.port), |_| Stream::chat(chat, chat.offers));
+        }
+        let in_use = self.streams.iter().filter(|stream| stream.port != 0);
+        self.group = in_use.filter_map(|stream| stream.mid.clone()).collect();
         self.text()
     }
 
@@ -102,24 +97,33 @@ impl Local {
     pub(crate) fn answer(&mut self, offer: &[u8]) -> String {
         let Ok(session) = Session::parse(offer) else { return self.offer() };
         let direction = answering(direction(&session));
-        let (mut audio, mut video) = (Some(self.media.port()), self.video);
+        let (shape, port) = (self.shape, self.media.port());
+        let (mut audio, mut video, mut chat) = (Some(port), self.video, shape.chat);
+        let group = if shape.bundle { group(&session) } else { Vec::new() };
+        let mut fax = Some(port).filter(|_| shape.fax);
         self.streams.clear();
+        self.group.clear();
         for stream in 0..session.streams() {
-            let Some(line) = session.stream_lines(stream).next() else { continue };
-            let value = String::from_utf8_lossy(line.value);
-            let mut words = value.splitn(3, ' ');
-            let (media, port) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-            let rest = words.next().unwrap_or("RTP/AVP 0").to_owned();
-            let ours = match (media, port) {
-                (_, "0") => None,
-                ("audio", _) => audio.take(),
-                ("video", _) => video.take(),
+            let Some(offered) = Offered::read(&session, stream) else { continue };
+            let is_grouped = offered.mid.as_ref().is_some_and(|mid| group.contains(mid));
+            let Offered { media, rest, .. } = &offered;
+            let ours = match (media.as_str(), offered.port) {
+                (_, 0) => None,
+                ("audio", _) => audio.take().map(|port| Stream::audio(port, direction)),
+                //= RFC 9143 §7.3: what is grouped uses the ports of the first.
+                ("video", _) => {
+                    let first = Some(port).filter(|_| is_grouped && !self.group.is_empty());
+                    video.take().map(|own| Stream::new(media, first.unwrap_or(own), rest, direction))
+                }
+                ("image", _) => fax.take().map(Stream::fax),
+                ("message", _) => chat.take().map(|chat| Stream::chat(chat, offered.setup_of_answer(chat))),
                 (_, _) => None,
             };
-            self.streams.push(match ours {
-                Some(port) if media == "audio" => Stream::audio(port, direction),
-                port => Stream { media: media.to_owned(), port: port.unwrap_or(0), rest, direction },
-            });
+            let ours = ours.map(|stream| stream.answering(&shape, &offered));
+            if is_grouped && ours.is_some() {
+                self.group.extend(offered.mid.clone());
+            }
+            self.streams.push(ours.unwrap_or_else(|| Stream::new(media, 0, rest, direction)));
         }
         self.text()
     }
@@ -144,15 +148,17 @@ impl Local {
         let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
         let mut text =
             format!("v=0\r\no={user} 1 {version} IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n");
+        if !self.group.is_empty() {
+            let _written = write!(text, "a=group:BUNDLE {}\r\n", self.group.join(" "));
+        }
         if self.is_odd {
             text.push_str("a=x-session:\u{1F4DE} what nobody knows\r\n");
         }
         for stream in &self.streams {
-            let Stream { media, port, rest, direction } = stream;
             // Writing into a String does not fail.
-            let _written = write!(text, "m={media} {port} {rest}\r\n");
-            if *port != 0 {
-                let _written = write!(text, "a={direction}\r\n");
+            let _written = stream.write(ip, &mut text);
+            let is_rtp = stream.rest.starts_with("RTP");
+            if stream.port != 0 && is_rtp {
                 for line in self.condition.iter().flat_map(|(of, table)| table.lines(*of)) {
                     let _written = write!(text, "a={line}\r\n");
                 }
@@ -197,13 +203,17 @@ mod tests {
     const MEDIA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 4000);
 
     fn local(video: Option<u16>) -> Local {
-        Local::new("anna", MEDIA, video, false)
+        shaped(video, Shape::default())
+    }
+
+    fn shaped(video: Option<u16>, shape: Shape) -> Local {
+        Local::new("anna", MEDIA, &Extensions { video, shape, ..Extensions::default() }, false)
     }
 
     #[test]
     fn an_offer_is_read_back_as_it_was_meant() {
         for is_odd in [false, true] {
-            let offer = Local::new("anna", MEDIA, None, is_odd).offer();
+            let offer = Local::new("anna", MEDIA, &Extensions::default(), is_odd).offer();
             let session = Session::parse(offer.as_bytes()).unwrap();
             let flow = sdp::flows(&session).unwrap()[0];
             assert_eq!((flow.destination(), flow.is_pair()), (MEDIA, true));
@@ -236,8 +246,13 @@ mod tests {
                 .collect()
         };
         assert_eq!(ports(&local.offer()), ["o=anna 1 1 IN IP4 192.0.2.7", "m=audio 4000 RTP/AVP 0 8"]);
-        let mut wish =
-            Offer { by: By::Invite, media: MEDIA, direction: Direction::SendRecv, video: Some(4010) };
+        let mut wish = Offer {
+            by: By::Invite,
+            media: MEDIA,
+            direction: Direction::SendRecv,
+            video: Some(4010),
+            fax: false,
+        };
         local.set(&wish);
         let with = local.offer();
         assert_eq!(ports(&with)[1..], ["m=audio 4000 RTP/AVP 0 8", "m=video 4010 RTP/AVP 31"]);

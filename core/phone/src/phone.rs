@@ -113,7 +113,7 @@ impl Phone {
 
     pub(crate) fn local(&self) -> Local {
         let Config { user, media, extensions, oddities, .. } = &self.config;
-        Local::new(user, *media, extensions.video, oddities.odd_sdp)
+        Local::new(user, *media, extensions, oddities.odd_sdp)
     }
 
     pub(crate) fn tag(&mut self) -> String {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use sdp::{Direction, Session};
+use sdp::{Direction, Protocol, Session};
 use sip::message::Message;
 
 /// What the other side's SDP says.
@@ -11,7 +11,7 @@ use sip::message::Message;
 pub struct Remote {
     /// All of it.
     pub sdp: Bytes,
-    /// Where it wants RTP of the first stream in use; `None` if there is none or it cannot be read.
+    /// Where it wants RTP of the first stream over UDP in use; `None` if there is none or it cannot be read.
     pub rtp: Option<SocketAddr>,
     /// Where it wants RTCP, if that has a port of its own.
     pub rtcp: Option<SocketAddr>,
@@ -27,7 +27,7 @@ impl Remote {
             return None;
         }
         let flows = Session::parse(body).ok().and_then(|session| sdp::flows(&session).ok());
-        let flow = flows.and_then(|flows| flows.first().copied());
+        let flow = flows.and_then(|flows| flows.iter().find(|flow| flow.protocol == Protocol::Udp).copied());
         Some(Self {
             sdp: Bytes::copy_from_slice(body),
             rtp: flow.map(|flow| flow.destination()),

@@ -70,7 +70,8 @@ pub(crate) struct Stream {
     /// Its name in a group.
     pub(crate) mid: Option<String>,
     pub(crate) mux: bool,
-    pub(crate) ice: Option<SocketAddr>,
+    /// The other place of ICE, and whether RTCP has candidates: until mux is agreed on.
+    pub(crate) ice: Option<(SocketAddr, bool)>,
     pub(crate) setup: Option<Setup>,
 }
 
@@ -100,15 +101,16 @@ impl Stream {
     /// As a phone of this shape offers it.
     pub(crate) fn offered(self, shape: &Shape) -> Self {
         let mid = shape.bundle.then(|| self.media.clone());
-        let ice = shape.ice.filter(|_| self.media == "audio");
+        let ice = shape.ice.filter(|_| self.media == "audio").map(|place| (place, true));
         Self { mid, mux: shape.bundle, ice, ..self }
     }
 
     /// As a phone of this shape answers the m-line that is `offered`.
     pub(crate) fn answering(self, shape: &Shape, offered: &Offered) -> Self {
         let mid = offered.mid.clone().filter(|_| shape.bundle);
-        let ice = shape.ice.filter(|_| self.media == "audio" && offered.has_ice);
-        Self { mid, mux: shape.bundle && offered.mux, ice, ..self }
+        let mux = shape.bundle && offered.mux;
+        let ice = shape.ice.filter(|_| self.media == "audio" && offered.has_ice).map(|place| (place, !mux));
+        Self { mid, mux, ice, ..self }
     }
 
     /// The m-line and what belongs to it, if it is in use, but for what the whole description says of all.
@@ -130,17 +132,17 @@ impl Stream {
             write!(text, "a=accept-types:text/plain\r\na=path:msrp://{ip}:{port}/chat;tcp\r\n")?;
         }
         match ice {
-            Some(more) => write_candidates([SocketAddr::new(ip, *port), *more], *mux, text),
+            Some((more, rtcp)) => write_candidates([SocketAddr::new(ip, *port), *more], *rtcp, text),
             None => Ok(()),
         }
     }
 }
 
 //= RFC 8839 §5.1: component 1 is RTP, 2 is RTCP; what cannot be used by a reader is skipped by him.
-fn write_candidates(places: [SocketAddr; 2], mux: bool, text: &mut String) -> fmt::Result {
+fn write_candidates(places: [SocketAddr; 2], rtcp: bool, text: &mut String) -> fmt::Result {
     text.push_str("a=ice-ufrag:8hhY\r\na=ice-pwd:asd88fgpdd777uzjYhagZg\r\n");
     for (at, place) in places.into_iter().enumerate() {
-        for component in 1..=if mux { 1 } else { 2 } {
+        for component in 1..=if rtcp { 2 } else { 1 } {
             let (ip, port) = (place.ip(), place.port() + component - 1);
             let (foundation, priority) = (at + 1, 2_130_706_431 - 1_000 * at - usize::from(component));
             write!(text, "a=candidate:{foundation} {component} UDP {priority} {ip} {port} typ host\r\n")?;

@@ -73,6 +73,8 @@ pub struct Offer {
     pub direction: Direction,
     /// The port for video: a stream is added, moved or, with `None`, removed.
     pub video: Option<u16>,
+    /// Fax instead of audio (T.38, `udptl`), at the port of audio.
+    pub fax: bool,
 }
 
 /// The request that carries an offer.

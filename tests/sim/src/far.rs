@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use middlebox::Transport;
 use phone::{Remote, Shape};
 
+use crate::gate;
 use crate::model::above;
 use crate::wire;
 
@@ -41,24 +42,37 @@ impl Far {
         let sdp = std::str::from_utf8(&remote.sdp).unwrap_or_default();
         // Whoever speaks it says so in each offer, and in each answer to one.
         let more = shape.ice.filter(|_| wire::candidates(sdp).next().is_some());
-        let candidates = wire::candidates(sdp).filter(|(component, _)| *component == 1 && more.is_some());
-        let mut places: Vec<SocketAddr> = remote.rtp.into_iter().collect();
+        let is_usable = |place: &SocketAddr| gate::PORTS.contains(&place.port());
+        let candidates = wire::candidates(sdp)
+            .filter(|(component, place)| *component == 1 && more.is_some() && is_usable(place));
+        let streams = || sdp.lines().filter_map(|line| line.strip_prefix("m="));
+        let in_use = |line: &&str| line.split(' ').nth(1) != Some("0");
+        // A fax that is offered to who takes none is answered with port 0.
+        let is_refused = !shape.fax && streams().any(|line| line.starts_with("image") && in_use(&line));
+        // With ICE only its own places count.
+        let default = remote.rtp.filter(|place| !is_refused && (more.is_none() || is_usable(place)));
+        let mut places: Vec<SocketAddr> = default.into_iter().collect();
         for (_, place) in candidates {
             if !places.contains(&place) {
                 places.push(place);
             }
         }
-        let mut used = sdp.lines().filter_map(|line| line.strip_prefix("m="));
-        let is_rtp = used.any(|line| line.contains("RTP/AVP") && line.split(' ').nth(1) != Some("0"));
+        let is_rtp = streams().any(|line| line.contains("RTP/AVP") && in_use(&line));
         let is_mux = shape.bundle && sdp.contains("a=rtcp-mux\r\n");
         Self { places, more, has_rtcp: is_rtp && !is_mux, chat: chat(sdp, remote, shape) }
+    }
+
+    /// The other end has offered what this one does not take, so that nothing is sent.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.places.is_empty()
     }
 
     /// What must pass from an end that listens at a place.
     pub(crate) fn flows(&self, local: SocketAddr, outside: bool) -> Vec<Flow> {
         let udp = Flow { transport: Transport::Udp, from: local, to: local, outside, opens: false };
         let mut flows = Vec::new();
-        for from in [local].into_iter().chain(self.more) {
+        let near = [local].into_iter().chain(self.more);
+        for from in near.filter(|place| gate::PORTS.contains(&place.port())) {
             for to in &self.places {
                 for next in 0..=u16::from(self.has_rtcp) {
                     flows.push(Flow { from: above(from, next), to: above(*to, next), ..udp });

@@ -82,7 +82,7 @@ impl Gate {
             realms: realms(&self.house),
             policy: self.policy(),
             nat: Nat::default(),
-            tcp: false,
+            tcp: true,
             orphan_grace: GRACE,
         };
         self.life += 1;

@@ -49,6 +49,8 @@ impl World {
 
     fn agent_hears(&mut self, gate: usize, event: &AgentEvent) {
         match event {
+            // An answer that was sent before everything stood still: it is up when octets move again.
+            AgentEvent::Up(_) if self.gates[gate].stalled > self.now => {}
             AgentEvent::Up(_) => self.model.up(self.now, gate),
             AgentEvent::Down(_) => self.model.down(self.now, gate),
             AgentEvent::Reply(..) | AgentEvent::Notification(_) => return,

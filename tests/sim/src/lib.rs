@@ -5,6 +5,7 @@ mod agent;
 mod books;
 mod directory;
 mod facts;
+mod far;
 mod faults;
 mod gate;
 mod ghosts;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use machine::Rng;
-use phone::{Extensions, Oddities, Precondition, Progress, Provision, Reliable, SessionTimer};
+use phone::{
+    Chat, Extensions, Oddities, Precondition, Progress, Provision, Reliable, SessionTimer, Setup, Shape,
+};
 use sdp::precondition::{Strength, Type};
 use sip::message::Refresher;
 
@@ -11,6 +13,8 @@ use crate::plan::{millis, pick};
 
 /// Video ports lie above those of audio.
 const VIDEO: u16 = 20_100;
+/// Ports on which a chat over TCP waits lie above those.
+const CHAT: u16 = 20_200;
 
 /// What a phone can. Half of them are plain.
 pub(crate) fn extensions(rng: &mut Rng) -> Extensions {
@@ -32,8 +36,24 @@ pub(crate) fn extensions(rng: &mut Rng) -> Extensions {
         delayed_offer: rng.percent(15),
         offers_in_prack: rng.percent(10),
         video: rng.percent(30).then(|| VIDEO + 2 * rng.below(12) as u16),
+        shape: shape(rng),
         retries: rng.percent(50),
         follows: rng.percent(50),
+    }
+}
+
+/// What its descriptions look like, but for ICE, which needs an address.
+fn shape(rng: &mut Rng) -> Shape {
+    let setups = [Setup::Active, Setup::Passive, Setup::ActPass];
+    Shape {
+        ice: None,
+        bundle: rng.percent(20),
+        chat: rng.percent(15).then(|| Chat {
+            port: CHAT + rng.below(12) as u16,
+            offers: pick(rng, &setups),
+            opens: rng.percent(50),
+        }),
+        fax: rng.percent(25),
     }
 }
 

@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use b2bua::{CallId, Cause};
 use machine::Instant;
+use middlebox::memory::Packet;
 use middlebox::{Key, Source};
 use phone::CallNumber;
 
+use crate::far::{Far, Flow};
 use crate::gate;
 use crate::plan::{End, Plan};
 use crate::queue::{Life, Seat};
 use crate::sessions::Session;
+use crate::wire::Place;
 
 /// How long the halves may need until what they have noticed is true in the engine.
 pub(crate) const SETTLE: Duration = Duration::from_secs(10);
@@ -26,8 +29,8 @@ const LOSERS: Duration = Duration::from_secs(32 + 15);
 #[derive(Debug, Clone)]
 pub(crate) struct Belief {
     pub(crate) answered: Option<Instant>,
-    /// Where it sends.
-    pub(crate) remote: Option<SocketAddr>,
+    /// Where it sends, and how.
+    pub(crate) far: Option<Far>,
     /// Where it listens, as far as the other end knows.
     pub(crate) local: SocketAddr,
     /// It made the offer itself, because the INVITE had none, and has not heard the answer yet.
@@ -76,7 +79,7 @@ pub(crate) struct View {
     /// An end has let the other offer; its answer comes in an ACK.
     pub(crate) asking: Option<End>,
     /// Every place an end has ever named, and which of its phones it was.
-    pub(crate) named: [Vec<(usize, SocketAddr)>; 2],
+    pub(crate) named: [Vec<(usize, Place)>; 2],
     /// Where each phone of an end would listen by its next description.
     pub(crate) wanted: [Vec<SocketAddr>; 2],
     pub(crate) beliefs: [BTreeMap<(usize, CallNumber), Belief>; 2],
@@ -155,7 +158,7 @@ impl Model {
     }
 
     /// A phone has written these places into a description.
-    pub(crate) fn names(&mut self, seat: Seat, places: Vec<SocketAddr>) {
+    pub(crate) fn names(&mut self, seat: Seat, places: Vec<Place>) {
         let view = &mut self.views[seat.call];
         view.disturbed |= self.storms > 0 && !places.is_empty();
         let named = &mut view.named[index(seat.end)];
@@ -171,7 +174,7 @@ impl Model {
         let (local, waits) = (*view.wanted(seat), view.leaves_offer && seat.end == End::Callee);
         view.beliefs[index(seat.end)].entry((seat.branch, number)).or_insert(Belief {
             answered: None,
-            remote: None,
+            far: None,
             local,
             waits,
             ends: Vec::new(),
@@ -266,15 +269,18 @@ impl Model {
     }
 
     /// True if some call speaks for this packet.
-    pub(crate) fn may_pass(&self, now: Instant, gate: usize, from: SocketAddr, to: SocketAddr) -> bool {
+    pub(crate) fn may_pass(&self, now: Instant, gate: usize, packet: &Packet<'_>) -> bool {
+        let (from, to) = (packet.source, packet.destination);
         let serves = |view: &View| {
-            let toward = (0..2).find(|end| view.places(*end).any(|place| receives(place, to)));
+            let is_there = |place: Place| place.0 == packet.transport && receives(place.1, to);
+            let toward = (0..2).find(|end| view.places(*end).any(is_there));
             let comes = |end: usize| view.networks[end].contains(&from.ip());
             view.may_hold(now, gate, self.life) && toward.is_some_and(|end| comes(1 - end))
         };
         let receives_by = |key: &Key| {
             let last = key.ports().first() + u16::from(key.ports().is_pair());
-            key.destination() == to.ip() && (key.ports().first()..=last).contains(&to.port())
+            let is_it = key.transport() == packet.transport && key.destination() == to.ip();
+            is_it && (key.ports().first()..=last).contains(&to.port())
         };
         let excused = &self.sites[gate].excused;
         self.views.iter().any(serves) || excused.iter().any(|(key, until)| now <= *until && receives_by(key))
@@ -295,23 +301,20 @@ impl Model {
         })
     }
 
-    /// The flows of a call that must pass now: from where to where, and whether the sender is outside.
-    pub(crate) fn must_pass(&self, now: Instant, call: usize) -> Vec<(SocketAddr, SocketAddr, bool)> {
+    /// The packets of a call that must pass now.
+    pub(crate) fn must_pass(&self, now: Instant, call: usize) -> Vec<Flow> {
         let view = &self.views[call];
         if !view.is_sound(self.life) || !self.is_lasting(now) {
             return Vec::new();
         }
-        let mut flows = Vec::new();
-        for (end, belief) in
-            view.beliefs.iter().enumerate().flat_map(|(end, all)| all.values().map(move |one| (end, one)))
-        {
-            if let Some(remote) = belief.remote.filter(|_| belief.ends.is_empty()) {
-                for next in [0, 1] {
-                    flows.push((above(belief.local, next), above(remote, next), view.outside[end]));
-                }
-            }
-        }
-        flows
+        let ends = view.beliefs.iter().zip(view.outside);
+        let living = ends.flat_map(|(all, outside)| {
+            all.values().filter(|one| one.ends.is_empty()).map(move |one| (one, outside))
+        });
+        living
+            .filter_map(|(one, outside)| Some(one.far.as_ref()?.flows(one.local, outside)))
+            .flatten()
+            .collect()
     }
 }
 
@@ -346,21 +349,24 @@ impl View {
     }
 
     /// The places an end has named at which a phone may still receive.
-    fn places(&self, end: usize) -> impl Iterator<Item = SocketAddr> {
+    fn places(&self, end: usize) -> impl Iterator<Item = Place> {
         let is_lost = move |branch: usize| end == 1 && self.lost[branch];
         self.named[end].iter().filter(move |(branch, _)| !is_lost(*branch)).map(|(_, place)| *place)
     }
 
     fn ever_named(&self, key: &Key) -> bool {
-        let is_it =
-            |place: &SocketAddr| place.ip() == key.destination() && place.port() == key.ports().first();
+        let is_it = |(transport, place): &Place| {
+            let there = place.ip() == key.destination() && place.port() == key.ports().first();
+            *transport == key.transport() && there
+        };
         self.named.iter().flatten().any(|(_, place)| is_it(place))
     }
 
     fn leads_to_named(&self, key: &Key) -> Option<usize> {
         let last = key.ports().first() + u16::from(key.ports().is_pair());
-        let leads = |place: &SocketAddr| {
-            place.ip() == key.destination()
+        let leads = |(transport, place): &Place| {
+            *transport == key.transport()
+                && place.ip() == key.destination()
                 && place.port() <= key.ports().first()
                 && u32::from(last) <= u32::from(place.port()) + 1
         };
@@ -369,11 +375,11 @@ impl View {
 
     /// True if whoever may send is the end, or everybody on its side.
     fn may_come(&self, source: Source, end: usize) -> bool {
-        let from = |host: IpAddr| self.named[end].iter().any(|(_, place)| place.ip() == host);
+        let from = |host: IpAddr| self.named[end].iter().any(|(_, (_, place))| place.ip() == host);
         match source {
             Source::Network(network) => network == self.networks[end],
             Source::Host(host) => from(host),
-            Source::Exact { address, port } => self.named[end].iter().any(|(_, place)| {
+            Source::Exact { address, port } => self.named[end].iter().any(|(_, (_, place))| {
                 place.ip() == address && (place.port() == port || place.port() + 1 == port)
             }),
         }

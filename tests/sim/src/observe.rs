@@ -8,12 +8,32 @@ use machine::Machine as _;
 use middlebox::Transport;
 use middlebox::memory::Packet;
 
+use crate::far::{Far, Flow};
+use crate::gate;
 use crate::manners;
 use crate::model::{Incarnation, SETTLE, above, index};
 use crate::plan::{End, place};
 use crate::queue::{Happening, Seat};
 use crate::wire;
 use crate::world::World;
+
+/// Where a packet comes in.
+fn interface(outside: bool) -> &'static str {
+    if outside { "out" } else { "in" }
+}
+
+/// Where a description wants its first stream over UDP in use, and whether RTCP comes one port above.
+fn told_place(flows: &[sdp::MediaFlow]) -> Option<(SocketAddr, bool)> {
+    let in_use = || flows.iter().filter(|flow| flow.protocol == sdp::Protocol::Udp && !flow.is_held());
+    if in_use().all(|flow| flow.ice == sdp::Ice::None) {
+        let flow = in_use().next()?;
+        return Some((flow.destination(), flow.rtcp.is_some() && !flow.rtcp_mux));
+    }
+    let usable = |flow: &&sdp::MediaFlow| flow.ice == sdp::Ice::Rtp && gate::PORTS.contains(&flow.rtp);
+    let place = in_use().find(usable)?.destination();
+    let is_rtcp = |flow: &sdp::MediaFlow| flow.ice == sdp::Ice::Rtcp && flow.destination() == above(place, 1);
+    Some((place, in_use().any(|flow| is_rtcp(flow) && !flow.rtcp_mux)))
+}
 
 impl World {
     /// Looks, and will look again.
@@ -59,26 +79,33 @@ impl World {
 
     /// While two phones talk and nothing went wrong, both directions pass.
     fn check_media(&mut self, call: usize) {
-        for (from, to, outside) in self.model.must_pass(self.now, call) {
+        for Flow { transport, from, to, outside, opens } in self.model.must_pass(self.now, call) {
             self.tally.must_pass += 1;
-            if let Some(gate) = self.stopped_at(from, to, outside) {
-                self.violation(Some(call), format!("gate {gate} stops {from} -> {to}, which was negotiated"));
+            let packet =
+                Packet { transport, source: from, destination: to, interface: interface(outside), opens };
+            if let Some(gate) = self.stops(&packet) {
+                let what = if transport == Transport::Tcp { "TCP " } else { "" };
+                let text = format!("gate {gate} stops {what}{from} -> {to}, which was negotiated");
+                self.violation(Some(call), text);
                 self.model.views[call].disturbed = true;
             }
         }
     }
 
-    /// The first middlebox that stops a packet; none if it gets through.
+    /// The first middlebox that stops a datagram; none if it gets through.
     pub(crate) fn stopped_at(
         &mut self,
         source: SocketAddr,
         destination: SocketAddr,
         outside: bool,
     ) -> Option<usize> {
-        let interface = if outside { "out" } else { "in" };
-        let packet = Packet { transport: Transport::Udp, source, destination, interface, opens: false };
+        let (transport, interface) = (Transport::Udp, interface(outside));
+        self.stops(&Packet { transport, source, destination, interface, opens: false })
+    }
+
+    fn stops(&mut self, packet: &Packet<'_>) -> Option<usize> {
         let now = self.now;
-        self.gates.iter_mut().position(|gate| !gate.engine.passes(&packet, now))
+        self.gates.iter_mut().position(|gate| !gate.engine.passes(packet, now))
     }
 
     /// Sends a packet that nobody has asked for: between strangers, from a wrong port, on a wrong side.
@@ -104,13 +131,18 @@ impl World {
         };
         let target = above(target, self.rng.below(3) as u16);
         self.tally.must_not += 1;
-        if self.stopped_at(source, target, outside).is_some() {
+        let is_tcp = self.rng.percent(10);
+        let transport = if is_tcp { Transport::Tcp } else { Transport::Udp };
+        let target = if is_tcp { above(target, 200) } else { target };
+        let interface = interface(outside);
+        let packet = Packet { transport, source, destination: target, interface, opens: is_tcp };
+        if self.stops(&packet).is_some() {
             return;
         }
         if spoofed {
             return self.violation(Some(to.call), format!("{source} -> {target} passes from the wrong side"));
         }
-        let served = |gate: usize| self.model.may_pass(self.now, gate, source, target);
+        let served = |gate: usize| self.model.may_pass(self.now, gate, &packet);
         if !(0..self.gates.len()).all(served) {
             self.violation(Some(to.call), format!("{source} -> {target} passes, which nobody negotiated"));
         }
@@ -144,7 +176,7 @@ impl World {
                 .violation(Some(call), "the agent passes on a description that cannot be read".to_owned());
         };
         let flows = sdp::flows(&session).unwrap_or_default();
-        let Some(flow) = flows.iter().find(|flow| !flow.is_held()) else { return };
+        let Some((place, has_rtcp)) = told_place(&flows) else { return };
         let outside = self.handsets[seat].outside;
         let view = &self.model.views[call];
         // Inside a call, who gets the offer sends from where the other end knows it.
@@ -156,11 +188,15 @@ impl World {
         let crossing = view.offering != [false; 2] && wire::status(bytes) != 0;
         // An answer of which the other end has not heard yet has moved it; our own offer then brings it back.
         let undecided = strict || crossing || view.answering || view.unsure;
-        if talking.is_some() && undecided {
+        // Nothing leads to such a port; with ICE the description names other places.
+        let is_usable = gate::PORTS.contains(&source.port());
+        // What a phone refuses it refuses again when it is refreshed: nothing has been opened for that.
+        let refuses = talking.and_then(|belief| belief.far.as_ref()).is_some_and(Far::is_refused);
+        if talking.is_some() && undecided || !is_usable || refuses {
             return;
         }
-        for next in [0, 1] {
-            let (source, destination) = (above(source, next), above(flow.destination(), next));
+        for next in 0..=u16::from(has_rtcp) {
+            let (source, destination) = (above(source, next), above(place, next));
             self.tally.must_pass += 1;
             if let Some(gate) = self.stopped_at(source, destination, outside) {
                 let what = wire::Headline(bytes);

@@ -5,6 +5,7 @@ use machine::Outbox;
 use phone::{CallNumber, Event, Output};
 use sdp::Direction;
 
+use crate::far::Far;
 use crate::model::{Farewell, index};
 use crate::plan::{End, Offer, place};
 use crate::queue::{Happening, Seat, Who};
@@ -64,18 +65,21 @@ impl World {
             Event::Alerting { .. } => self.rings(seat),
             Event::Ringing { .. } | Event::Offered { .. } | Event::Redirected { .. } => {}
             Event::Answered { call: number, remote } => {
-                let now = self.now;
+                let (now, shape) =
+                    (self.now, self.plan.calls[call].phone(end, who.branch).0.extensions.shape);
                 let belief = self.model.belief(who, number);
                 belief.answered = Some(now);
-                belief.remote = remote.and_then(|remote| remote.rtp);
+                belief.far = remote.map(|remote| Far::new(&remote, &shape));
                 self.tally.answered += u64::from(end == End::Caller);
                 self.schedule(seat, number);
             }
             Event::Changed { call: number, remote } => {
                 let wanted = *self.model.views[call].wanted(who);
+                let is_heard = remote.is_some();
                 if let Some(remote) = remote {
+                    let shape = self.plan.calls[call].phone(end, who.branch).0.extensions.shape;
                     let belief = self.model.belief(who, number);
-                    (belief.remote, belief.local) = (remote.rtp, wanted);
+                    (belief.far, belief.local) = (Some(Far::new(&remote, &shape)), wanted);
                     if std::mem::take(&mut belief.waits) {
                         self.model.views[call].answering = false;
                         return;
@@ -85,6 +89,8 @@ impl World {
                 if view.asking == Some(end) {
                     // Its answer is on its way in an ACK.
                     view.offering[at] = false;
+                } else if view.asking.is_some() && !is_heard {
+                    // Its offer is on its way in a 2xx.
                 } else if view.asking.take().is_some() || std::mem::take(&mut view.offering[at]) {
                     view.answering = false;
                 } else {
@@ -131,10 +137,10 @@ impl World {
         let (call, end) = (who.call, who.end);
         let media = offer.media.unwrap_or_else(|| *self.model.views[call].wanted(who));
         let mut out = Outbox::new();
-        let Offer { by, direction, video, .. } = offer;
+        let Offer { by, direction, video, fax, .. } = offer;
         let input = match by {
             Some(by) => {
-                let offer = phone::Offer { by, media, direction, video };
+                let offer = phone::Offer { by, media, direction, video, fax };
                 phone::Input::Offer { call: number, offer }
             }
             None => phone::Input::Ask(number),

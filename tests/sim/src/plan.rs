@@ -206,7 +206,12 @@ pub struct Offer {
     pub direction: Direction,
     /// Where video is wanted, if it is.
     pub video: Option<u16>,
+    /// Fax instead of audio.
+    pub fax: bool,
 }
+
+/// Audio in both directions, where it is.
+const PLAIN: Offer = Offer { by: None, media: None, direction: Direction::SendRecv, video: None, fax: false };
 
 /// The networks of the simulated world.
 pub mod place {
@@ -349,7 +354,11 @@ impl Party {
         let host = place::host(house.v6, outside, 10 + rng.below(HOSTS) as u8);
         // Both ends of a call listen on a port of their own.
         let port = 10_000 + (number % 10_000) as u16 * 2 + u16::from(outside);
-        let (extensions, oddities) = (manners::extensions(rng), manners::oddities(rng));
+        let (mut extensions, oddities) = (manners::extensions(rng), manners::oddities(rng));
+        if extensions != Extensions::default() && rng.percent(20) {
+            let other = place::host(house.v6, outside, 10 + rng.below(HOSTS) as u8);
+            extensions.shape.ice = Some(media(rng, other));
+        }
         let media = media(rng, host);
         // Now and then one names a port that no pinhole may lead to.
         let media = if rng.percent(3) { SocketAddr::new(host, 22) } else { media };
@@ -422,7 +431,21 @@ impl Script {
             }
         }
         script.draw_offers(rng, house, longest);
+        script.draw_fax(&mut rng.fork(), longest);
         script
+    }
+
+    /// A phone that can sends a fax in the middle of the call, and goes back to audio.
+    fn draw_fax(&mut self, rng: &mut Rng, longest: u64) {
+        let can: Vec<End> =
+            End::BOTH.into_iter().filter(|end| self.party(*end).extensions.shape.fax).collect();
+        if can.is_empty() || !rng.percent(50) {
+            return;
+        }
+        let (end, after) = (pick(rng, &can), millis(rng, 0, longest));
+        let by = Some(By::Invite);
+        self.offers.push((end, after, Offer { by, fax: true, ..PLAIN }));
+        self.offers.push((end, after + millis(rng, 100, longest + 100), Offer { by, ..PLAIN }));
     }
 
     fn draw_offers(&mut self, rng: &mut Rng, house: &House, longest: u64) {
@@ -441,12 +464,12 @@ impl Script {
             let by =
                 pick(rng, &[None, Some(By::Update), Some(By::Update), Some(By::Invite), Some(By::Invite)]);
             let video = self.party(end).extensions.video.filter(|_| rng.percent(50));
-            let offer = Offer { by, media: moves, direction: pick(rng, &ways), video };
+            let offer = Offer { by, media: moves, direction: pick(rng, &ways), video, fax: false };
             self.offers.push((end, millis(rng, 0, longest), offer));
             if rng.percent(10) {
                 // Glare.
                 let by = Some(By::Invite);
-                let other = Offer { by, media: None, direction: Direction::SendRecv, video: None };
+                let other = Offer { by, ..PLAIN };
                 self.offers.push((end.other(), self.offers[self.offers.len() - 1].1, other));
             }
         }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use middlebox::Transport;
+
 /// `INVITE c7b`, `200 OK (INVITE) +sdp`.
 pub(crate) struct Headline<'m>(pub(crate) &'m [u8]);
 
@@ -77,15 +79,42 @@ pub(crate) fn body(message: &[u8]) -> &[u8] {
     memchr::memmem::find(message, b"\r\n\r\n").map_or(&[], |at| &message[at + 4..])
 }
 
-/// Where the sender of a description wants RTP: one address, each m-line's port.
-pub(crate) fn places(message: &[u8]) -> Vec<SocketAddr> {
+/// Where somebody receives, over what.
+pub(crate) type Place = (Transport, SocketAddr);
+
+/// Where nothing is received: the port of who opens a TCP connection.
+const DISCARD: u16 = 9;
+
+/// Where the sender of a description receives: one address, each m-line's port, each candidate.
+pub(crate) fn places(message: &[u8]) -> Vec<Place> {
     let body = text(body(message));
     let address = body.lines().find_map(|line| line.strip_prefix("c=")?.split(' ').nth(2)?.parse().ok());
     let Some(address): Option<IpAddr> = address else { return Vec::new() };
-    let port = |line: &str| line.strip_prefix("m=")?.split(' ').nth(1)?.parse().ok();
-    body.lines()
-        .filter_map(port)
-        .filter(|port| *port > 0)
-        .map(|port| SocketAddr::new(address, port))
-        .collect()
+    let place = |line: &str| {
+        let mut words = line.strip_prefix("m=")?.split(' ').skip(1);
+        let port = words.next()?.parse().ok().filter(|port| *port != 0 && *port != DISCARD)?;
+        let is_tcp = words.next()?.starts_with("TCP");
+        let transport = if is_tcp { Transport::Tcp } else { Transport::Udp };
+        Some((transport, SocketAddr::new(address, port)))
+    };
+    let candidates = candidates(body).map(|(_, place)| (Transport::Udp, place));
+    body.lines().filter_map(place).chain(candidates).collect()
+}
+
+/// The candidates of streams in use that somebody can send to, and of which component each is.
+pub(crate) fn candidates(sdp: &str) -> impl Iterator<Item = (u8, SocketAddr)> {
+    let mut in_use = false;
+    sdp.lines().filter_map(move |line| {
+        if let Some(stream) = line.strip_prefix("m=") {
+            in_use = stream.split(' ').nth(1) != Some("0");
+        }
+        if !in_use {
+            return None;
+        }
+        let mut words = line.strip_prefix("a=candidate:")?.split(' ').skip(1);
+        let component = words.next()?.parse().ok()?;
+        let mut words = words.skip_while(|word| *word != "UDP").skip(2);
+        let (address, port) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some((component, SocketAddr::new(address, port)))
+    })
 }

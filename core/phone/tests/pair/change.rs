@@ -118,8 +118,13 @@ fn video_is_added_taken_and_removed() {
         });
         pair.run(Duration::from_secs(3));
         for video in [Some(4010), None] {
-            let wish =
-                Offer { by: By::Invite, media: address(0, 4000), direction: Direction::SendRecv, video };
+            let wish = Offer {
+                by: By::Invite,
+                media: address(0, 4000),
+                direction: Direction::SendRecv,
+                video,
+                fax: false,
+            };
             pair.input(0, Input::Offer { call: CALL, offer: wish });
             pair.run(Duration::from_secs(1));
             let answer = pair.last_sdp(0);

@@ -169,7 +169,7 @@ pub(crate) const ACCEPT: Answer = Answer::Accept { after: Duration::from_secs(1)
 pub(crate) const GOOD: fn() -> [Oddities; 2] = Default::default;
 
 pub(crate) fn offer(by: By, media: SocketAddr, direction: Direction) -> Input {
-    Input::Offer { call: CALL, offer: Offer { by, media, direction, video: None } }
+    Input::Offer { call: CALL, offer: Offer { by, media, direction, video: None, fax: false } }
 }
 
 /// What the tests look for.
