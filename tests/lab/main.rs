@@ -25,6 +25,7 @@ mod observer;
 mod phone;
 mod phones;
 mod play;
+mod policy;
 mod raw;
 mod real;
 mod row;
@@ -67,6 +68,7 @@ fn main() {
     trials.extend(scripted::trials());
     trials.extend(faults::trials());
     trials.extend(deny::trials());
+    trials.extend(policy::trials());
     trials.extend(hostile_sip::trials());
     trials.extend(hostile_sdp::trials());
     trials.extend(strangers::trials());

@@ -374,6 +374,7 @@ impl Machine for B2bua {
                 }
             }
             Input::Kick { call } => self.on_kick(now, call, out),
+            Input::Routes(routes) => self.config.routes = routes,
             Input::Shutdown => self.on_shutdown(now, out),
         }
         self.finish_shutdown(now, out);

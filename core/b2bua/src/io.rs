@@ -5,6 +5,7 @@ use midcom::{AgentEvent, MiddleboxId, Request, RequestId};
 use sip::locate::{Place, Wish};
 use sip::transport::Hop;
 
+use crate::config::Route;
 use crate::event::{CallId, Event};
 
 /// What can happen.
@@ -41,6 +42,8 @@ pub enum Input {
         /// Which.
         call: CallId,
     },
+    /// Where calls go from now on; those there are go on as they are.
+    Routes(Vec<Route>),
     /// End every call and take no new ones; [`Output::ShutdownComplete`] follows.
     Shutdown,
 }

@@ -7,7 +7,9 @@ use midcom::{Direction, Failure, IpVersionChoice, Lifetime, Network, Protocol, T
 
 use crate::entry::Key;
 use crate::realm::{Realms, Side};
-use crate::{limits, tuples};
+use crate::rule::Barrier;
+use crate::standing::{Line, MinuteOfWeek};
+use crate::{limits, standing, tuples};
 
 /// Names an agent. The runtime resolves it (peer credentials, certificate) to one of [`Policy::agents`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,13 +20,17 @@ impl AgentId {
     pub const OPERATOR: Self = Self(u32::MAX);
 }
 
-/// What an agent may do besides enabling what is its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What an agent may do besides enabling what is its own, and what it may not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rights {
     /// It may make disable rules (PDR), for anybody's addresses.
     pub disable: bool,
     /// It hears of, lists, changes and ends the rules of every agent (RFC 5189 §2.1.5).
     pub administer: bool,
+    /// The only protocols of its rules; none named: all that the middlebox can.
+    pub protocols: Vec<Protocol>,
+    /// How many requests a second may open or forbid something; what ends or extends a rule is not counted.
+    pub requests_per_second: Option<u32>,
 }
 
 /// What one agent may do.
@@ -51,6 +57,10 @@ pub struct Policy {
     pub agents: BTreeMap<AgentId, AgentPolicy>,
     /// Networks to and from which nothing may be opened, on either side.
     pub deny: Vec<Network>,
+    /// Networks that no disable rule may touch, on either side.
+    pub protected: Vec<Network>,
+    /// What may be opened when, in order.
+    pub lines: Vec<Line>,
 }
 
 /// What an enable rule opens.
@@ -83,19 +93,25 @@ pub struct Authority {
     realms: Realms,
     policy: Policy,
     tcp: bool,
+    minute: Option<MinuteOfWeek>,
 }
 
 impl Authority {
     /// An authority for these realms and this policy; `tcp` says whether the engine can do TCP rules.
     #[must_use]
     pub fn new(realms: Realms, policy: Policy, tcp: bool) -> Self {
-        Self { realms, policy, tcp }
+        Self { realms, policy, tcp, minute: None }
     }
 
     /// What an agent may do; `None` for a stranger.
     #[must_use]
     pub fn agent(&self, agent: AgentId) -> Option<&AgentPolicy> {
         self.policy.agents.get(&agent)
+    }
+
+    /// How many requests a second an agent may make that open or forbid something, if that is limited.
+    pub(crate) fn requests_per_second(&self, agent: AgentId) -> Option<u32> {
+        self.agent(agent).and_then(|policy| policy.rights.requests_per_second)
     }
 
     /// The sides of the middlebox.
@@ -107,6 +123,12 @@ impl Authority {
     /// Puts a new policy into force. What was permitted before must be asked for again.
     pub fn adopt(&mut self, policy: Policy) {
         self.policy = policy;
+    }
+
+    /// The time has gone on, or has jumped. True if the policy says something else now.
+    pub fn set_minute(&mut self, minute: MinuteOfWeek) -> bool {
+        let before = self.minute.replace(minute);
+        self.policy.lines.iter().any(|line| line.counts(before) != line.counts(self.minute))
     }
 
     /// The permits for what an agent wants to open, lowest port first; never for more than it asks for.
@@ -139,20 +161,32 @@ impl Authority {
     /// As [`Authority::permit`].
     pub fn allows(&self, agent: AgentId, opening: &Opening) -> Result<(), Failure> {
         //= RFC 4540 §8.3.1: the agent's right to enable at all is looked at first.
-        let agent = self.agent(agent).ok_or(Failure::NotAuthorizedForTransaction)?;
+        let policy = self.agent(agent).ok_or(Failure::NotAuthorizedForTransaction)?;
         tuples::check(opening)?;
         self.supports(opening.internal.protocol)?;
-        self.allows_internal(agent, opening)?;
+        allows_protocol(policy, opening.internal.protocol)?;
+        self.allows_internal(policy, opening)?;
         self.allows_side(&opening.internal, Side::Inside)?;
-        self.allows_side(&opening.external, Side::Outside)
+        self.allows_side(&opening.external, Side::Outside)?;
+        standing::allows(&self.policy.lines, self.minute, &self.realms, agent, opening)
     }
 
     /// Whether a reservation makes sense: the protocol, and an outside that is not wholly denied.
     ///
     /// # Errors
-    /// [`Failure::ProtocolNotSupported`], [`Failure::AddressSpaceNotAvailable`].
-    pub fn allows_reservation(&self, protocol: Protocol, version: IpVersionChoice) -> Result<(), Failure> {
+    /// [`Failure::ProtocolNotSupported`], [`Failure::NotAuthorizedForTransaction`],
+    /// [`Failure::AddressSpaceNotAvailable`].
+    pub fn allows_reservation(
+        &self,
+        agent: AgentId,
+        protocol: Protocol,
+        version: IpVersionChoice,
+    ) -> Result<(), Failure> {
         self.supports(protocol)?;
+        allows_protocol(self.agent(agent).ok_or(Failure::NotAuthorizedForTransaction)?, protocol)?;
+        if standing::denies_all(&self.policy.lines, self.minute, agent, protocol) {
+            return Err(Failure::AddressSpaceNotAvailable);
+        }
         let asked = |network: &Network| match version {
             IpVersionChoice::Any => true,
             IpVersionChoice::V4 => network.addr().is_ipv4(),
@@ -164,6 +198,24 @@ impl Authority {
         match zones.any(|zone| asked(&zone.network) && !denied(zone.network)) {
             true => Ok(()),
             false => Err(Failure::AddressSpaceNotAvailable),
+        }
+    }
+
+    /// Whether a disable rule may be made for this: not where the policy protects a network.
+    ///
+    /// # Errors
+    /// [`Failure::ConfigurationFailed`].
+    pub(crate) fn allows_barrier(&self, barrier: &Barrier) -> Result<(), Failure> {
+        let ends = [barrier.internal.network, barrier.external.network];
+        let meets = |a: &Network, b: &Network| a.contains(b) || b.contains(a);
+        // An end that is everybody says nothing about anybody: the other end does.
+        let named = ends.iter().filter(|end| end.prefix_len() > 0);
+        let mut named = named.flat_map(|end| self.policy.protected.iter().map(move |network| (end, network)));
+        let everybody = ends.iter().all(|end| end.prefix_len() == 0) && !self.policy.protected.is_empty();
+        //= RFC 4540 §8.8.3: what would conflict with the policy above it is not configured.
+        match everybody || named.any(|(end, network)| meets(end, network)) {
+            true => Err(Failure::ConfigurationFailed),
+            false => Ok(()),
         }
     }
 
@@ -230,4 +282,10 @@ fn permits(keys: Vec<Key>) -> Result<Vec<Permit>, Failure> {
         true => Err(Failure::NoResources),
         false => Ok(keys.into_iter().map(Permit).collect()),
     }
+}
+
+/// An agent's own protocols.
+fn allows_protocol(agent: &AgentPolicy, protocol: Protocol) -> Result<(), Failure> {
+    let allowed = agent.rights.protocols.is_empty() || agent.rights.protocols.contains(&protocol);
+    if allowed { Ok(()) } else { Err(Failure::NotAuthorizedForTransaction) }
 }

@@ -86,6 +86,7 @@ impl Middlebox {
     ) -> Result<Progress, Failure> {
         self.may_disable(origin.agent)?;
         tuples::check_barrier(&barrier)?;
+        self.authority.allows_barrier(&barrier)?;
         let rules_max = self.policy(origin.agent)?.rules_max;
         self.table.room(origin.agent, rules_max)?;
         if self.table.barriers() >= limits::DISABLE_RULES_MAX {

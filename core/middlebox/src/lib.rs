@@ -21,10 +21,12 @@ mod middlebox;
 mod nat;
 mod pool;
 mod queries;
+mod rate;
 pub mod realm;
 mod repair;
 mod requests;
 mod rule;
+mod standing;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -41,3 +43,4 @@ pub use middlebox::{BatchId, Config, Input, Middlebox, Output, RequestKind, Sess
 pub use nat::{Nat, NatError};
 pub use queries::{RuleAction, RuleInfo, Status, Tally};
 pub use realm::{Realm, RealmError, Realms, ReversePath, Side, Zone};
+pub use standing::{Line, MinuteOfWeek, Verdict, Window};

@@ -15,7 +15,9 @@ use crate::event::{EndCause, Event};
 use crate::limits;
 use crate::nat::{Nat, Translator};
 use crate::queries::Tally;
+use crate::rate::Rates;
 use crate::realm::Realms;
+use crate::standing::MinuteOfWeek;
 use crate::table::Table;
 
 /// Names a session; chosen by the runtime, never reused.
@@ -50,6 +52,11 @@ pub enum RequestKind {
 }
 
 impl RequestKind {
+    /// True for what opens or forbids something.
+    fn makes_a_rule(self) -> bool {
+        matches!(self, Self::Reserve | Self::Enable | Self::EnableReserved | Self::Disable)
+    }
+
     fn of(request: &Request) -> Self {
         match request {
             Request::Reserve { .. } => Self::Reserve,
@@ -134,6 +141,9 @@ pub enum Input {
     },
     /// A new standing policy. Rules it no longer allows end.
     Policy(Box<Policy>),
+    /// What time it is for the policy: at start, with each new minute, and when somebody has set the clock. Rules that are
+    /// not allowed at this time end.
+    Clock(MinuteOfWeek),
     /// The operator ends a rule. One that does not exist is ignored.
     Revoke {
         /// Which.
@@ -214,6 +224,8 @@ pub(crate) enum Work {
     End(Prid, EndCause),
     /// A new policy.
     Policy(Box<Policy>),
+    /// The policy says something else at this time.
+    Reconsider,
 }
 
 /// What becomes due.
@@ -260,6 +272,7 @@ pub struct Middlebox {
     pub(crate) disturbed: bool,
     pub(crate) stage: Stage,
     pub(crate) tally: Tally,
+    pub(crate) rates: Rates,
     /// When something was last heard: work that waits is due since then.
     heard: Instant,
 }
@@ -283,6 +296,7 @@ impl Middlebox {
             disturbed: false,
             stage: Stage::Running,
             tally: Tally::default(),
+            rates: Rates::default(),
             heard: Instant::ZERO,
         }
     }
@@ -306,15 +320,26 @@ impl Middlebox {
         // What nobody will hear of must not open anything; ending rules is always welcome.
         self.queue.retain(|work| match work {
             Work::Request(origin, _) => origin.session != session || origin.kind == RequestKind::End,
-            Work::End(..) | Work::Policy(_) => true,
+            Work::End(..) | Work::Policy(_) | Work::Reconsider => true,
         });
         out.push(Output::Event(Event::SessionClosed { session }));
     }
 
-    fn requested(&mut self, session: SessionId, tid: u32, request: Request, out: &mut Outbox<Output>) {
+    fn requested(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        tid: u32,
+        request: Request,
+        out: &mut Outbox<Output>,
+    ) {
         let Some(agent) = self.sessions.get(&session).copied() else { return };
         let origin = Origin { session, agent, tid, kind: RequestKind::of(&request) };
+        let rate = self.authority.requests_per_second(agent).filter(|_| origin.kind.makes_a_rule());
         match self.stage {
+            Stage::Running if rate.is_some_and(|rate| !self.rates.take(now, agent, rate)) => {
+                self.refuse(origin, Failure::NoResources, out);
+            }
             Stage::Running if self.queue.len() < limits::QUEUE_MAX => {
                 self.queue.push_back(Work::Request(origin, request));
             }
@@ -415,7 +440,7 @@ impl Machine for Middlebox {
         match input {
             Input::Opened { session, agent } => self.opened(session, agent, out),
             Input::Closed { session } => self.closed(session, out),
-            Input::Request { session, tid, request } => self.requested(session, tid, request, out),
+            Input::Request { session, tid, request } => self.requested(now, session, tid, request, out),
             Input::Applied { batch, results } => self.applied(now, batch, &results, out),
             Input::Adopted { entries } => self.adopt(now, &entries, out),
             Input::Disturbed => self.disturbed = true,
@@ -425,6 +450,11 @@ impl Machine for Middlebox {
             }
             Input::Counted { .. } => {}
             Input::Policy(policy) => self.queue.push_back(Work::Policy(policy)),
+            Input::Clock(minute) => {
+                if self.authority.set_minute(minute) {
+                    self.queue.push_back(Work::Reconsider);
+                }
+            }
             Input::Revoke { prid } => self.queue.push_back(Work::End(prid, EndCause::Revoked)),
             Input::Shutdown if self.stage == Stage::Running => self.stage = Stage::Stopping,
             Input::Shutdown => {}

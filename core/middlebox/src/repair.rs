@@ -90,21 +90,29 @@ impl Middlebox {
     /// Puts a new policy into force: what it no longer allows ends, sessions of agents it does not know too.
     pub(crate) fn replace_policy(&mut self, policy: Policy, out: &mut Outbox<Output>) {
         self.authority.adopt(policy);
+        self.rates.keep(|agent| self.authority.requests_per_second(agent).is_some());
+        self.reconsider();
+        let strangers = self.sessions.iter().filter(|(_, agent)| self.authority.agent(**agent).is_none());
+        let strangers: Vec<_> = strangers.map(|(session, _)| *session).collect();
+        for session in strangers {
+            self.sessions.remove(&session);
+            out.push(Output::Terminate { session });
+        }
+    }
+
+    /// Ends what the policy of now does not allow.
+    pub(crate) fn reconsider(&mut self) {
         let refused = self.table.iter().filter(|(_, rule)| match &rule.action {
             Action::Reserve { .. } => self.authority.agent(rule.owner).is_none(),
-            Action::Disable(_) => self.may_disable(rule.owner).is_err(),
+            Action::Disable(barrier) => {
+                self.may_disable(rule.owner).is_err() || self.authority.allows_barrier(barrier).is_err()
+            }
             Action::Enable { opening, .. } => self.authority.allows(rule.owner, opening).is_err(),
         });
         let ends: Vec<_> = refused.map(|(prid, _)| Work::End(prid, EndCause::Withdrawn)).collect();
         // Before anything that arrived later.
         for end in ends.into_iter().rev() {
             self.queue.push_front(end);
-        }
-        let strangers = self.sessions.iter().filter(|(_, agent)| self.authority.agent(**agent).is_none());
-        let strangers: Vec<_> = strangers.map(|(session, _)| *session).collect();
-        for session in strangers {
-            self.sessions.remove(&session);
-            out.push(Output::Terminate { session });
         }
     }
 }

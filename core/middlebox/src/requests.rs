@@ -67,6 +67,10 @@ impl Middlebox {
         match work {
             Work::Request(origin, request) => self.request(now, origin, request, out),
             Work::End(prid, cause) => self.end_unasked(now, prid, cause),
+            Work::Reconsider => {
+                self.reconsider();
+                Progress::Answered
+            }
             Work::Policy(policy) => {
                 self.replace_policy(*policy, out);
                 Progress::Answered
@@ -85,7 +89,7 @@ impl Middlebox {
             }
             Work::Request(_, request) => names(request).and_then(phase) == Some(Phase::Busy),
             Work::End(prid, _) => matches!(phase(*prid), Some(Phase::Busy | Phase::New)),
-            Work::Policy(_) => false,
+            Work::Policy(_) | Work::Reconsider => false,
         }
     }
 
@@ -161,7 +165,7 @@ impl Middlebox {
         let realms = self.authority.realms();
         version_fits(realms.versions(Side::Inside), asked.inside)?;
         version_fits(realms.versions(Side::Outside), asked.outside)?;
-        self.authority.allows_reservation(asked.protocol, asked.outside)?;
+        self.authority.allows_reservation(origin.agent, asked.protocol, asked.outside)?;
         if asked.ports == 0 {
             return Err(Failure::IllegalPortCount);
         }

@@ -112,7 +112,7 @@ fn permits(realms: &Realms) -> Result<Vec<Permit>, Box<dyn Error>> {
         lifetime_max: Lifetime(u32::MAX),
         rights: Rights::default(),
     };
-    let policy = Policy { agents: BTreeMap::from([(AGENT, agent)]), deny: Vec::new() };
+    let policy = Policy { agents: BTreeMap::from([(AGENT, agent)]), ..Policy::default() };
     let authority = Authority::new(realms.clone(), policy, true);
     let mut permits = Vec::new();
     for phone in 0..15u8 {

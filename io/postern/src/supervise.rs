@@ -9,9 +9,10 @@ use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::{Pid, getppid};
 use tokio::process::{Child, Command};
 
+use crate::admin::reload::{self, Trouble};
 use crate::cli::{OK, Outcome, PROBLEM, USAGE};
 use crate::config::{Config, Engine};
-use crate::runtime::{Failure, Signals, block_on};
+use crate::runtime::{Failure, Signals, Told, block_on};
 use crate::{log, runtime};
 
 /// First wait before a half is started again.
@@ -54,8 +55,10 @@ pub(crate) fn run(config: &Config, file: &Path, run_dir: Option<&Path>, remove: 
     }
     halves.push(half("agent"));
     advise(config, file);
-    let code = block_on(async { Supervisor { halves, signals: Signals::listen()? }.run().await })
-        .map_err(|Failure::Start(text)| text)?;
+    let (file, run_dir) = (file.to_owned(), config.run_dir.clone());
+    let code =
+        block_on(async { Supervisor { halves, signals: Signals::listen()?, file, run_dir }.run().await })
+            .map_err(|Failure::Start(text)| text)?;
     if remove && local {
         runtime::gate::remove(config)?;
         log::info(format_args!("our table is deleted"));
@@ -98,11 +101,14 @@ impl Parent {
 struct Supervisor {
     halves: Vec<Half>,
     signals: Signals,
+    file: PathBuf,
+    run_dir: PathBuf,
 }
 
 /// What woke the supervisor.
 enum Wake {
-    Signal,
+    Stop,
+    Reload,
     Ended(usize, ExitStatus),
     Due,
 }
@@ -114,7 +120,8 @@ impl Supervisor {
         }
         loop {
             match self.wait().await {
-                Wake::Signal => return Ok(self.stop(OK).await),
+                Wake::Stop => return Ok(self.stop(OK).await),
+                Wake::Reload => self.reload(),
                 Wake::Ended(position, status) => {
                     if let Some(code) = self.ended(position, status) {
                         return Ok(self.stop(code).await);
@@ -135,11 +142,27 @@ impl Supervisor {
         };
         let (first, second) = self.halves.split_at_mut(1);
         tokio::select! {
-            () = self.signals.next() => Wake::Signal,
+            told = self.signals.next() => match told {
+                Told::Stop => Wake::Stop,
+                Told::Reload => Wake::Reload,
+            },
             status = ended(first.first_mut()) => Wake::Ended(0, status),
             status = ended(second.first_mut()) => Wake::Ended(1, status),
             () = timer => Wake::Due,
         }
+    }
+
+    /// As `postern reload`, beside the loop: it waits for the halves.
+    fn reload(&self) {
+        let (file, run_dir) = (self.file.clone(), self.run_dir.clone());
+        let work = move || match reload::halves(&file, &run_dir) {
+            Ok(changed) if changed.is_empty() => log::info(format_args!("reloaded: nothing has changed")),
+            Ok(changed) => log::info(format_args!("reloaded: {}", changed.join(", "))),
+            Err(Trouble::File(text) | Trouble::Half(text)) => {
+                log::error(format_args!("not reloaded, what runs stays as it is:\n{}", text.trim_end()));
+            }
+        };
+        tokio::task::spawn_blocking(work);
     }
 
     /// A half has ended by itself: it is started again, unless there is no point; then the exit code.

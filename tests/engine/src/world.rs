@@ -129,7 +129,7 @@ fn authority_for(realms: Realms) -> Authority {
         lifetime_max: Lifetime(u32::MAX),
         rights: Rights::default(),
     };
-    Authority::new(realms, Policy { agents: BTreeMap::from([(AGENT, agent)]), deny: Vec::new() }, true)
+    Authority::new(realms, Policy { agents: BTreeMap::from([(AGENT, agent)]), ..Policy::default() }, true)
 }
 
 /// Who may send, as a rule says it.

@@ -422,10 +422,10 @@ fn policy(much: u8) -> Policy {
         ports: if much & 4 == 0 { 20_000..=20_003 } else { 16_384..=32_767 },
         rules_max: u32::from(much >> 4),
         lifetime_max: Lifetime(600),
-        rights: Rights { disable: name == "bob", administer: false },
+        rights: Rights { disable: name == "bob", ..Rights::default() },
     };
     let agents = [(AgentId(1), agent("alice"), 1), (AgentId(2), agent("bob"), 2)];
     let agents = agents.into_iter().filter(|(_, _, bit)| much & bit != 0);
     let deny = if much & 8 == 0 { "10.0.40.8/32".parse().into_iter().collect() } else { Vec::new() };
-    Policy { agents: agents.map(|(id, agent, _)| (id, agent)).collect(), deny }
+    Policy { agents: agents.map(|(id, agent, _)| (id, agent)).collect(), deny, ..Policy::default() }
 }

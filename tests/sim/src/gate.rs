@@ -114,7 +114,7 @@ impl Gate {
         };
         let denied = [10, 12, 14].map(|host| place::host(self.house.v6, true, host).into());
         let deny = if self.denied { denied.to_vec() } else { Vec::new() };
-        Policy { agents: BTreeMap::from([(AGENT, agent)]), deny }
+        Policy { agents: BTreeMap::from([(AGENT, agent)]), deny, ..Policy::default() }
     }
 
     /// An agent connects; false if nobody is there.

@@ -35,7 +35,11 @@ fn authority_with(outside: &[&str], deny: &[&str], tcp: bool) -> Authority {
         rights: Rights::default(),
     };
     let deny = deny.iter().map(|network| network.parse().unwrap()).collect();
-    Authority::new(realms, Policy { agents: BTreeMap::from([(AGENT, agent)]), deny }, tcp)
+    Authority::new(
+        realms,
+        Policy { agents: BTreeMap::from([(AGENT, agent)]), deny, ..Policy::default() },
+        tcp,
+    )
 }
 
 fn udp(network: &str, port: u16, range: u16) -> Tuple {
@@ -251,6 +255,6 @@ fn a_wholly_denied_network_is_not_authorised() {
     let authority = authority(&["198.51.100.0/24"], &["198.51.0.0/16"]);
     let opening = inbound(udp(PHONE, 20000, 2), udp("198.51.100.0/24", 0, 2));
     assert_eq!(keys(&authority, &opening), Err(Failure::NotAuthorizedForTransaction));
-    let reserve = authority.allows_reservation(Protocol::Udp, IpVersionChoice::V4);
+    let reserve = authority.allows_reservation(AGENT, Protocol::Udp, IpVersionChoice::V4);
     assert_eq!(reserve, Err(Failure::AddressSpaceNotAvailable));
 }

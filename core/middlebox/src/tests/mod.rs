@@ -11,5 +11,6 @@ mod order;
 mod random;
 mod realm;
 mod repair;
+mod standing;
 mod transactions;
 mod world;

@@ -50,7 +50,7 @@ pub(super) fn policy() -> Policy {
         ports: 16384..=32767,
         rules_max: RULES_MAX,
         lifetime_max: LIFETIME_MAX,
-        rights: Rights { disable, administer },
+        rights: Rights { disable, administer, ..Rights::default() },
     };
     let agents = [
         (ALICE, agent("alice", false, false)),
@@ -58,7 +58,7 @@ pub(super) fn policy() -> Policy {
         (GUARD, agent("guard", true, false)),
         (CHIEF, agent("chief", false, true)),
     ];
-    Policy { agents: BTreeMap::from(agents), deny: Vec::new() }
+    Policy { agents: BTreeMap::from(agents), ..Policy::default() }
 }
 
 pub(super) fn config() -> Config {

@@ -4,4 +4,5 @@
 pub(crate) mod client;
 mod deny;
 pub(crate) mod protocol;
+pub(crate) mod reload;
 pub(crate) mod server;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use super::deny::{DenialLine, Denials, Denied, Deny, End, Lift};
 use crate::ladder::Row;
 
-/// A longer line is refused.
-pub(crate) const LINE_BYTES_MAX: usize = 64 << 10;
+/// A longer line is refused. A whole configuration fits, escaped as JSON has it.
+pub(crate) const LINE_BYTES_MAX: usize = 16 << 20;
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,11 +56,24 @@ pub(crate) enum Request {
     Denials,
     /// End disable rules. Middlebox half.
     Lift(Lift),
+    /// Take another configuration. Both halves.
+    Reload(Reload),
     /// End a rule. Middlebox half.
     Revoke {
         /// Its identifier.
         pid: u32,
     },
+}
+
+/// A configuration to be taken; the answer is the names of the keys that have changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reload {
+    /// Where it was read, for messages.
+    pub path: String,
+    pub text: String,
+    /// Only say whether it would be taken.
+    #[serde(default)]
+    pub check: bool,
 }
 
 /// An answer.

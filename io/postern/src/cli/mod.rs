@@ -10,6 +10,7 @@ mod kick;
 mod middlebox;
 mod pinholes;
 mod print;
+mod reload;
 mod revoke;
 mod run;
 mod status;
@@ -81,6 +82,7 @@ enum Command {
     Kick(kick::Kick),
     Revoke(revoke::Revoke),
     Deny(deny::Deny),
+    Reload(reload::Reload),
     Status(status::Status),
 }
 
@@ -132,6 +134,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Kick(command) => command.run(&common),
         Command::Revoke(command) => command.run(&common),
         Command::Deny(command) => command.run(&common),
+        Command::Reload(command) => command.run(&common),
         Command::Status(command) => command.run(&common),
     };
     match outcome {

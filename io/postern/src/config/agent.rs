@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use toml::de::DeTable;
 
 use super::key::{Absent, Key, Section, Table};
-use super::kind::{Address, Bool, Integer, List, Network, Ports, Text, Time};
+use super::kind::{Address, Bool, Integer, List, Network, OneOf, Ports, Text, Time};
 use super::middlebox::{LIFETIMES, RULES};
 use super::problem::Problems;
 
@@ -25,8 +25,17 @@ pub(crate) struct Agent {
     pub ports: RangeInclusive<u16>,
     pub rules_max: u32,
     pub lifetime_max: Duration,
+    pub protocols: Vec<Protocol>,
+    pub rate_max: Option<u32>,
     pub disable: bool,
     pub administer: bool,
+}
+
+/// The transport protocol of rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Udp,
+    Tcp,
 }
 
 /// What an agent may do whose table does not say otherwise.
@@ -56,7 +65,7 @@ static INTERNAL: Key<List<Network>> = Key {
     name: "internal",
     kind: List { of: Network, max: 64 },
     absent: Absent::Derived("`internal` of `[middlebox]`"),
-    text: "Networks into which it may open rules.",
+    text: "Networks into which it may open rules. An empty list: none, for an agent that only denies or administers.",
 };
 static PORTS: Key<Ports> = Key {
     name: "ports",
@@ -76,11 +85,24 @@ static LIFETIME_MAX: Key<Time> = Key {
     absent: Absent::Derived("`max-lifetime` of `[middlebox]`"),
     text: "The longest lifetime that its rules are granted.",
 };
+static PROTOCOLS: Key<List<OneOf<Protocol>>> = Key {
+    name: "protocols",
+    kind: List { of: OneOf { words: &[("udp", Protocol::Udp), ("tcp", Protocol::Tcp)] }, max: 2 },
+    absent: Absent::Literal("[]"),
+    text: "Protocols of its rules. An empty list: all that the middlebox can.",
+};
+static RATE_MAX: Key<Integer> = Key {
+    name: "max-rate",
+    kind: Integer { range: 1..=1_000_000, unit: "requests a second" },
+    absent: Absent::Derived("no limit"),
+    text: "How many requests a second it may make that open or forbid something; as many may come at once. More are refused with \
+           0x0342. What ends or extends a rule is not counted.",
+};
 static DISABLE: Key<Bool> = Key {
     name: "disable",
     kind: Bool,
     absent: Absent::Literal("false"),
-    text: "Whether it may make disable rules (PDR), for anybody's addresses: an intrusion detection system may.",
+    text: "Whether it may make disable rules (PDR), for anybody's addresses: and over the rules of all agents: for an intrusion detection system.",
 };
 static ADMINISTER: Key<Bool> = Key {
     name: "administer",
@@ -95,7 +117,18 @@ pub(super) static SECTION: Section = Section {
            over any number of sessions at a time and one after the other: no other agent sees, changes or ends them. Agents \
            without such a section are the local one (`users` of `[middlebox]`), called `local`, and each address of \
            `peers`; they may do what `[middlebox]` says.",
-    keys: &[&PEERS, &USERS, &INTERNAL, &PORTS, &RULES_MAX, &LIFETIME_MAX, &DISABLE, &ADMINISTER],
+    keys: &[
+        &PEERS,
+        &USERS,
+        &INTERNAL,
+        &PORTS,
+        &RULES_MAX,
+        &LIFETIME_MAX,
+        &PROTOCOLS,
+        &RATE_MAX,
+        &DISABLE,
+        &ADMINISTER,
+    ],
 };
 
 impl Agent {
@@ -124,6 +157,8 @@ impl Agent {
             ports,
             rules_max: table.given(&RULES_MAX, problems).unwrap_or(usual.rules_max),
             lifetime_max: table.given(&LIFETIME_MAX, problems).unwrap_or(usual.lifetime_max),
+            protocols: table.value(&PROTOCOLS, problems),
+            rate_max: table.given(&RATE_MAX, problems),
             disable: table.value(&DISABLE, problems),
             administer: table.value(&ADMINISTER, problems),
         }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::SECTIONS;
 use super::key::{Absent, Described, Section};
+use super::reload::{Class, class};
 
 #[cfg(test)]
 const HEAD: &str = "# Configuration
@@ -11,7 +12,11 @@ const HEAD: &str = "# Configuration
 <!-- Generated from the code: UPDATE_DOCS=1 cargo test -p postern configuration -->
 
 One TOML file, `/etc/postern/postern.toml` unless `--config` names another. Unknown keys are errors. `postern check`
-says what is wrong with a file, with line and advice. Every key takes effect when Postern is started again.
+says what is wrong with a file, with line and advice.
+
+`postern reload` (or SIGHUP to `postern run`, or to a half that runs alone) reads the file again. Keys marked *by reload* then
+take effect at once, and what is no longer allowed ends; a change of any other is refused with its line. So is a file with a
+mistake: what runs stays as it is.
 
 The smallest file that works:
 
@@ -38,15 +43,20 @@ fn section_text(page: &mut String, section: &Section) {
         if section.heading.is_empty() { "Top of the file".into() } else { format!("`{}`", section.heading) };
     let _ = write!(page, "\n## {heading}\n\n{}\n", section.text);
     for key in section.keys {
-        key_text(page, *key);
+        key_text(page, section.heading, *key);
     }
 }
 
-fn key_text(page: &mut String, key: &dyn Described) {
+fn key_text(page: &mut String, heading: &str, key: &dyn Described) {
     let absent = match key.absent() {
         Absent::Required => "must be given".into(),
         Absent::Literal(text) => format!("default `{text}`"),
         Absent::Derived(words) => format!("default: {words}"),
     };
-    let _ = write!(page, "\n### `{}`\n\n{}; {absent}.\n\n{}\n", key.name(), key.values(), key.text());
+    let changes = match class(heading, key.name()) {
+        Class::Reload => " Changes *by reload*.",
+        Class::Restart => "",
+    };
+    let (name, values, text) = (key.name(), key.values(), key.text());
+    let _ = write!(page, "\n### `{name}`\n\n{values}; {absent}.{changes}\n\n{text}\n");
 }

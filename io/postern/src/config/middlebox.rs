@@ -18,6 +18,7 @@ use super::kind::{
 use super::problem::Problems;
 use super::realm::Realm;
 use super::route;
+use super::window::Zone;
 
 /// What carries out the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub(crate) struct Middlebox {
     pub internal: Vec<IpNet>,
     pub ports: RangeInclusive<u16>,
     pub deny: Vec<IpNet>,
+    pub never_deny: Vec<IpNet>,
+    pub time_zone: Option<jiff::tz::TimeZone>,
     pub rules_max: u32,
     pub lifetime_max: Duration,
     pub mark: u32,
@@ -124,7 +127,7 @@ static LISTEN: Key<List<AddressAndPort>> = Key {
     kind: List { of: AddressAndPort, max: 8 },
     absent: Absent::Literal("[]"),
     text: "TCP addresses on which the middlebox half serves SIMCO to agents on other machines (port 7626 is SIMCO's). \
-           Needs `peers`.",
+           Needs `peers`, here or in an `[agent.NAME]`.",
 };
 static PEERS: Key<List<Address>> = Key {
     name: "peers",
@@ -156,6 +159,19 @@ static DENY: Key<List<Network>> = Key {
     kind: List { of: Network, max: 1024 },
     absent: Absent::Literal("[]"),
     text: "Networks, inside or outside, for which no rule is ever opened.",
+};
+static NEVER_DENY: Key<List<Network>> = Key {
+    name: "never-deny",
+    kind: List { of: Network, max: 256 },
+    absent: Absent::Literal("[]"),
+    text: "Networks, inside or outside, that no disable rule and no `postern deny` may touch, alone or with others: your trunks. One that would is \
+           refused with 0x034A.",
+};
+static TIME_ZONE: Key<Zone> = Key {
+    name: "time-zone",
+    kind: Zone,
+    absent: Absent::Derived("the time zone of this host"),
+    text: "The time zone of `when` in `[[policy]]`.",
 };
 static RULES_MAX: Key<Integer> = Key {
     name: "max-rules",
@@ -223,6 +239,8 @@ pub(super) static SECTION: Section = Section {
         &INTERNAL,
         &PORTS,
         &DENY,
+        &NEVER_DENY,
+        &TIME_ZONE,
         &RULES_MAX,
         &LIFETIME_MAX,
         &MARK,
@@ -302,6 +320,8 @@ impl Middlebox {
             internal,
             ports,
             deny: table.value(&DENY, problems),
+            never_deny: table.value(&NEVER_DENY, problems),
+            time_zone: table.given(&TIME_ZONE, problems),
             rules_max,
             lifetime_max,
             agents,

@@ -10,9 +10,12 @@ mod key;
 mod kind;
 mod middlebox;
 mod numbers;
+mod policy;
 mod problem;
 mod realm;
+pub(crate) mod reload;
 mod route;
+mod window;
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -22,7 +25,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub(crate) use address::{Host, Listen, NextHop, Transport};
-pub(crate) use agent::Agent;
+pub(crate) use agent::{Agent, Protocol};
 pub(crate) use calls::{Calls, CommonCrucial, Crucial, OnHold, OnRedirect};
 pub(crate) use connect::{Connect, Peer};
 pub(crate) use docs::keys;
@@ -31,6 +34,7 @@ pub(crate) use kind::parse_time;
 use kind::{AbsolutePath, AddressAndPort, List, OneOf, Text};
 pub(crate) use middlebox::{Engine, Middlebox, Mode, ReversePath};
 pub(crate) use numbers::{Codes, Limits, Timers};
+pub(crate) use policy::{Do, Line};
 use problem::Problems;
 pub(crate) use realm::{Precondition, Realm, Source};
 pub(crate) use route::{Route, Then};
@@ -55,6 +59,9 @@ const ROUTES_MAX: usize = 1_000;
 /// A whole configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
+    /// The file as it was found, and where.
+    pub file: PathBuf,
+    pub text: String,
     pub run_dir: PathBuf,
     pub user: Option<String>,
     pub log: log::Level,
@@ -67,6 +74,8 @@ pub(crate) struct Config {
     pub middleboxes: Vec<Middlebox>,
     /// The one of them that the middlebox half serves with this file: this host's own, else the first.
     pub middlebox: Middlebox,
+    /// What may be opened when, in order.
+    pub policy: Vec<Line>,
     pub calls: Calls,
     pub timers: Timers,
     pub limits: Limits,
@@ -113,12 +122,13 @@ static TOP: Section = Section {
 };
 
 /// Every section, in the order of the documentation.
-static SECTIONS: [&Section; 9] = [
+static SECTIONS: [&Section; 10] = [
     &TOP,
     &realm::SECTION,
     &route::SECTION,
     &middlebox::SECTION,
     &agent::SECTION,
+    &policy::SECTION,
     &calls::SECTION,
     &numbers::TIMERS,
     &numbers::LIMITS,
@@ -126,7 +136,7 @@ static SECTIONS: [&Section; 9] = [
 ];
 
 /// Names of the tables at the top of the file.
-const TABLES: [&str; 7] = ["realm", "route", "middlebox", "calls", "timers", "limits", "codes"];
+const TABLES: [&str; 8] = ["realm", "route", "middlebox", "policy", "calls", "timers", "limits", "codes"];
 
 /// A file that was refused: the text says everything.
 #[derive(Debug)]
@@ -166,7 +176,9 @@ impl Config {
         // Meaning is looked at only where the grammar is right: anything else is noise.
         let config = if problems.is_empty() { Self::read(document.get_ref(), &mut problems) } else { None };
         match config {
-            Some(config) if problems.is_empty() => Ok(config),
+            Some(config) if problems.is_empty() => {
+                Ok(Self { file: path.into(), text: source.to_owned(), ..config })
+            }
             Some(_) | None => Err(Refused { text: problems.render(path, source) }),
         }
     }
@@ -191,7 +203,10 @@ impl Config {
         let own = middleboxes.iter().find(|middlebox| middlebox.is_local()).or_else(|| middleboxes.first());
         let middlebox = own?.clone();
         let name_servers = top.given(&NAME_SERVERS, problems).unwrap_or_default();
+        let policy = policy(document, &middlebox, problems);
         Some(Self {
+            file: PathBuf::new(),
+            text: String::new(),
             run_dir,
             user,
             log,
@@ -200,6 +215,7 @@ impl Config {
             routes,
             middleboxes,
             middlebox,
+            policy,
             calls,
             timers,
             limits,
@@ -208,7 +224,8 @@ impl Config {
     }
 }
 
-fn read(path: &Path) -> Result<String, String> {
+/// The text of a file that may be a configuration.
+pub(crate) fn read(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let say = |error: &std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => {
@@ -420,6 +437,32 @@ fn told_apart(
             "a host has one firewall; for the others write where they are: connect = \"HOST\"",
         );
     }
+}
+
+/// Each `[[policy]]`.
+fn policy(document: &DeTable<'_>, middlebox: &Middlebox, problems: &mut Problems) -> Vec<Line> {
+    let Some(value) = document.get("policy") else { return Vec::new() };
+    let Some(list) = value.get_ref().as_array() else {
+        problems.push(value.span(), "`policy` is a list of sections", "write [[policy]] with two brackets");
+        return Vec::new();
+    };
+    if list.len() > policy::LINES_MAX {
+        let title = format!("{} lines of policy", list.len());
+        problems.push(value.span(), title, format!("at most {}", policy::LINES_MAX));
+        return Vec::new();
+    }
+    let mut lines = Vec::new();
+    for entry in list {
+        match entry.get_ref().as_table() {
+            Some(table) => lines.extend(Line::read(entry.span(), table, middlebox, problems)),
+            None => problems.push(
+                entry.span(),
+                "a line of policy is a section",
+                "write [[policy]] on a line of its own",
+            ),
+        }
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ impl Ends {
             lifetime_max: Lifetime(u32::MAX),
             rights: Rights::default(),
         };
-        let policy = Policy { agents: BTreeMap::from([(AGENT, agent)]), deny: Vec::new() };
+        let policy = Policy { agents: BTreeMap::from([(AGENT, agent)]), ..Policy::default() };
         let authority = Authority::new(world(), policy, true);
         Ok(authority.permit(AGENT, &opening).map_err(|failure| failure.to_string())?)
     }

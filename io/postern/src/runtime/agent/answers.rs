@@ -21,6 +21,7 @@ impl Agent {
     pub(super) fn asked(&mut self, now: Instant, question: Question) {
         let answer = match question.request {
             Request::Status => Answer::of(&self.status(now)),
+            Request::Reload(asked) => self.reload(&asked),
             Request::Calls { ended } => Answer::of(&Calls { calls: self.call_lines(now, ended) }),
             Request::Call { id } => self.report(now, CallId(id)),
             Request::Owners => Answer::of(&self.owners(now)),

@@ -6,6 +6,7 @@ mod doors;
 mod find;
 mod link;
 mod open;
+mod reload;
 mod resolver;
 pub(crate) mod settings;
 mod tcp;
@@ -27,9 +28,10 @@ use self::resolver::{Found, Resolver};
 use self::tcp::{Tcp, TcpEvent};
 use self::udp::{Arrived, Udp};
 use super::alarm::Alarm;
-use super::{Failure, Signals};
+use super::{Failure, Signals, Told};
 use crate::admin::server::Question;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::log;
 
 pub(crate) use self::find::find_servers;
@@ -43,6 +45,7 @@ const YIELD: u32 = 8;
 
 /// Everything of the half.
 struct Agent {
+    config: Config,
     clock: Clock,
     alarm: Alarm,
     machine: B2bua,
@@ -69,7 +72,7 @@ enum Wake {
     Tcp(TcpEvent),
     Found(Found),
     Asked(Question),
-    Signal,
+    Signal(Told),
 }
 
 impl Agent {
@@ -108,7 +111,7 @@ impl Agent {
         tokio::select! {
             biased;
             // The operator before strangers, who may always have something to say.
-            () = signals.next() => Wake::Signal,
+            told = signals.next() => Wake::Signal(told),
             Some(question) = questions.recv() => Wake::Asked(question),
             () = sockets => Wake::Ready,
             Some(event) = tcp.event() => Wake::Tcp(event),
@@ -124,7 +127,8 @@ impl Agent {
             Wake::Tcp(event) => self.tcp_event(event),
             Wake::Found(found) => self.found(found),
             Wake::Asked(question) => self.asked(now, question),
-            Wake::Signal => self.stop(),
+            Wake::Signal(Told::Stop) => self.stop(),
+            Wake::Signal(Told::Reload) => self.reload_file(),
         }
         self.links.iter_mut().for_each(|link| link.turn(now, &mut self.buffer, &mut self.midcom));
         self.work(now);

@@ -71,6 +71,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
     let middleboxes = settings.middleboxes.iter().map(|middlebox| middlebox.name.clone()).collect();
     let history = usize::try_from(config.limits.history).unwrap_or(usize::MAX);
     Ok(Agent {
+        config: config.clone(),
         clock: Clock::start(),
         alarm: Alarm::default(),
         out: Outbox::new(),

@@ -34,7 +34,7 @@ pub(crate) fn b2bua(config: &Config) -> to::Config {
                 sent_by: listen.address.to_string(),
             })
             .collect(),
-        routes: config.routes.iter().map(route).collect(),
+        routes: routes(config),
         middleboxes: middleboxes(config),
         timers: timers(config),
         limits: to::Limits {
@@ -48,6 +48,11 @@ pub(crate) fn b2bua(config: &Config) -> to::Config {
         shard: 0,
         policy: calls(config),
     }
+}
+
+/// Where calls go.
+pub(crate) fn routes(config: &Config) -> Vec<to::Route> {
+    config.routes.iter().map(route).collect()
 }
 
 /// The listeners with their realms' positions, in the order of their numbers.

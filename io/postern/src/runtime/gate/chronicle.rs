@@ -1,11 +1,10 @@
 //! What is done with the middlebox's events: log lines and counters.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
-use middlebox::{AgentId, EndCause, Event};
+use middlebox::{AgentId, EndCause, Event, Policy};
 use nftables::Disturbance;
 
-use super::settings::LOCAL;
 use crate::log;
 
 /// The reader of the event stream.
@@ -13,9 +12,16 @@ use crate::log;
 pub(super) struct Chronicle {
     /// How often somebody else changed our table.
     pub drifts: u64,
+    /// Of agents that the policy knows.
+    names: BTreeMap<AgentId, String>,
 }
 
 impl Chronicle {
+    /// Learns what agents are called.
+    pub(super) fn learn(&mut self, policy: &Policy) {
+        self.names = policy.agents.iter().map(|(agent, policy)| (*agent, policy.name.clone())).collect();
+    }
+
     /// Somebody else may have changed our table.
     pub(super) fn disturbed(&mut self, what: &Disturbance) {
         log::debug(format_args!("the kernel's tables were touched: {what:?}"));
@@ -23,9 +29,10 @@ impl Chronicle {
 
     /// Takes note of an event.
     pub(super) fn observe(&mut self, event: &Event) {
+        let name = |agent: AgentId| self.names.get(&agent).map_or("an unknown agent", String::as_str);
         match event {
             Event::SessionOpened { session, agent } => {
-                log::info(format_args!("session {}: {} is here", session.0, Named(*agent)));
+                log::info(format_args!("session {}: {} is here", session.0, name(*agent)));
             }
             Event::SessionRefused { session, .. } => {
                 log::warn(format_args!("session {}: refused", session.0))
@@ -47,7 +54,7 @@ impl Chronicle {
                 log::info(format_args!(
                     "rule {}: {} denies {internal} - {external} for {} s; {ended} rules ended",
                     prid.0,
-                    Named(*agent),
+                    name(*agent),
                     lifetime.0
                 ));
             }
@@ -56,7 +63,7 @@ impl Chronicle {
             }
             Event::RuleEnded { prid, cause, .. } => ended(prid.0, *cause),
             Event::RequestRefused { agent, request, failure } => {
-                log::info(format_args!("{}: {request:?} refused: {failure}", Named(*agent)));
+                log::info(format_args!("{}: {request:?} refused: {failure}", name(*agent)));
             }
             Event::BatchApplied { operations, failed: 0 } => {
                 log::debug(format_args!("{operations} changes committed"));
@@ -78,21 +85,6 @@ impl Chronicle {
             Event::RemovalFailed { key } => {
                 log::error(format_args!("{key}: cannot be removed yet; it ends by its lifetime in any case"));
             }
-        }
-    }
-}
-
-/// An agent as the log names it: the one behind the Unix socket, or one of `peers` by its place there.
-struct Named(AgentId);
-
-impl fmt::Display for Named {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == AgentId::OPERATOR {
-            f.write_str("the operator")
-        } else if self.0 == LOCAL {
-            f.write_str("the local agent")
-        } else {
-            write!(f, "agent {} of `peers`", self.0.0)
         }
     }
 }

@@ -5,8 +5,10 @@ mod chronicle;
 mod open;
 mod operator;
 pub(crate) mod prove;
+mod reload;
 mod sessions;
 mod settings;
+mod wall;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -17,15 +19,17 @@ use std::time::Duration;
 use machine::{Instant, Machine as _, Outbox};
 use middlebox::{Engine as _, Input, Middlebox, Output, Realms};
 use nftables::Nft;
+use nix::unistd::Uid;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use self::chronicle::Chronicle;
 use self::operator::Operator;
 use self::sessions::Sessions;
+use self::wall::Wall;
 use super::alarm::Alarm;
 use super::watched::register;
-use super::{Failure, Signals};
+use super::{Failure, Signals, Told};
 use crate::admin::server::Question;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -58,6 +62,9 @@ struct Gate {
     chronicle: Chronicle,
     questions: mpsc::Receiver<Question>,
     operator: Operator,
+    /// The user of the agent half.
+    agent: Uid,
+    wall: Wall,
     signals: Signals,
     features: String,
     sandbox: String,
@@ -71,7 +78,7 @@ enum Wake {
     Ready,
     Disturbed,
     Asked(Question),
-    Signal,
+    Signal(Told),
 }
 
 impl Gate {
@@ -108,7 +115,7 @@ impl Gate {
         tokio::select! {
             biased;
             // The operator and the kernel before agents, which may always have something to say.
-            () = signals.next() => Wake::Signal,
+            told = signals.next() => Wake::Signal(told),
             Some(question) = questions.recv() => Wake::Asked(question),
             () = disturbance => Wake::Disturbed,
             () = sockets => Wake::Ready,
@@ -122,7 +129,8 @@ impl Gate {
             Wake::Ready => {}
             Wake::Disturbed => self.looked = Instant::ZERO,
             Wake::Asked(question) => self.asked(now, question),
-            Wake::Signal => self.stop(now),
+            Wake::Signal(Told::Stop) => self.stop(now),
+            Wake::Signal(Told::Reload) => self.reload_file(),
         }
         if self.looked + LOOK <= now || self.looked == Instant::ZERO {
             self.look(now);
@@ -150,7 +158,7 @@ impl Gate {
 
     fn carry_out(&mut self, now: Instant) {
         let mut out = std::mem::take(&mut self.out);
-        let Self { sessions, inputs, operator, .. } = self;
+        let Self { sessions, inputs, operator, chronicle, .. } = self;
         for output in out.drain() {
             match output {
                 Output::Reply { session: operator::SESSION, tid, result } => operator.answered(tid, &result),
@@ -171,7 +179,7 @@ impl Gate {
                     let passed = middlebox::count(&mut self.engine, &rules);
                     inputs.push_back(Input::Counted { session, tid, passed });
                 }
-                Output::Event(event) => self.chronicle.observe(&event),
+                Output::Event(event) => chronicle.observe(&event),
                 Output::ShutdownComplete => {
                     sessions.terminate_all(now, inputs);
                     // What has been said to the agents still has to leave.
@@ -185,6 +193,7 @@ impl Gate {
     /// Asks whether anybody else has touched our table.
     fn look(&mut self, now: Instant) {
         self.looked = now;
+        self.inputs.extend(self.wall.tick());
         match self.engine.take_drift() {
             Ok(None) => {}
             Ok(Some(what)) => {

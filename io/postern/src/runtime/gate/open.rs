@@ -1,10 +1,9 @@
 //! Opens everything that needs privilege, gives the rest of it up, starts the loop.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use machine::{Instant, Outbox};
-use middlebox::{Engine as _, Input, Middlebox};
+use machine::{Instant, Outbox, Rng};
+use middlebox::{Engine as _, Input, Middlebox, Policy, Realms};
 use nftables::Nft;
 use nix::unistd::Uid;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
@@ -13,6 +12,7 @@ use super::chronicle::Chronicle;
 use super::operator::{self, Operator};
 use super::sessions::Sessions;
 use super::settings::{self, Guests};
+use super::wall::Wall;
 use super::{Failure, Gate, event_descriptor, prove};
 use crate::admin::protocol::ProofReport;
 use crate::admin::{protocol, server};
@@ -66,13 +66,10 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     need_net_admin()?;
     let identity = Identity::find(config.user.as_deref())?;
     let rng = seed::rng().map_err(|error| format!("/dev/urandom: {error}"))?;
-    if identity.name == "nobody" && Uid::effective().is_root() {
-        log::warn(format_args!(
-            "the agent half runs as nobody, as other services may: every process of nobody can open pinholes; \
-             `useradd --system postern` gives it a user of its own"
-        ));
-    }
-    let guests = Guests::new(config, &identity)?;
+    warn_of_nobody(&identity);
+    let guests = Guests::new(config, identity.uid)?;
+    let policy = settings::policy(config);
+    let mut wall = Wall::new(config.middlebox.time_zone.as_ref());
     let realms = settings::realms(config)?;
     // The engine takes the lock of this network namespace: nothing of another middlebox is touched before.
     let mut engine = Nft::open(settings::gate(config, realms.clone())).map_err(|error| error.to_string())?;
@@ -97,17 +94,9 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
         "gate is up, agents welcome at {} ({sandbox})",
         config.middlebox.socket.display()
     ));
-    let policy = settings::policy(config);
-    let machine = Middlebox::new(
-        middlebox::Config {
-            realms: realms.clone(),
-            policy,
-            nat: config.middlebox.nat.clone(),
-            tcp: true,
-            orphan_grace: ORPHAN_GRACE,
-        },
-        rng,
-    );
+    let mut chronicle = Chronicle::default();
+    chronicle.learn(&policy);
+    let machine = machine(config, realms.clone(), policy, rng);
     Ok(Gate {
         clock: Clock::start(),
         alarm: Alarm::default(),
@@ -115,20 +104,40 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
         realms,
         machine,
         out: Outbox::new(),
-        inputs: VecDeque::from([Input::Adopted { entries: found }, operator::opened()]),
+        inputs: wall
+            .tick()
+            .into_iter()
+            .chain([Input::Adopted { entries: found }, operator::opened()])
+            .collect(),
         engine,
         drift,
         looked: Instant::ZERO,
         sessions: Sessions::new(guests, simco, tcp),
-        chronicle: Chronicle::default(),
+        chronicle,
         questions,
         operator: Operator::default(),
+        agent: identity.uid,
+        wall,
         signals,
         features,
         sandbox,
         stopping: None,
         done: false,
     })
+}
+
+fn machine(config: &Config, realms: Realms, policy: Policy, rng: Rng) -> Middlebox {
+    let nat = config.middlebox.nat.clone();
+    Middlebox::new(middlebox::Config { realms, policy, nat, tcp: true, orphan_grace: ORPHAN_GRACE }, rng)
+}
+
+fn warn_of_nobody(identity: &Identity) {
+    if identity.name == "nobody" && Uid::effective().is_root() {
+        log::warn(format_args!(
+            "the agent half runs as nobody, as other services may: every process of nobody can open pinholes; \
+             `useradd --system postern` gives it a user of its own"
+        ));
+    }
 }
 
 fn need_net_admin() -> Result<(), String> {

@@ -38,7 +38,7 @@ pub(super) fn policy() -> AgentPolicy {
         ports: 1..=u16::MAX,
         rules_max: u32::MAX,
         lifetime_max: Lifetime(u32::MAX),
-        rights: Rights { disable: true, administer: false },
+        rights: Rights { disable: true, ..Rights::default() },
     }
 }
 

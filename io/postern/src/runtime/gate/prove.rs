@@ -67,7 +67,7 @@ fn probe(config: &Config, realms: &Realms, question: Question) -> Result<Probe, 
         // From one port, because translation wants to know it.
         false => (Direction::Outbound, tuple(&near, near.port), tuple(&far, far.port)),
     };
-    let authority = Authority::new(realms.clone(), settings::policy(config), false);
+    let authority = Authority::new(realms.clone(), settings::for_proofs(config), false);
     let opening = Opening { direction, internal, external };
     let seen_as = seen_as(&config.middlebox.nat, question.v4);
     let permits = match seen_as {

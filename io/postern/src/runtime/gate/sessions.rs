@@ -67,6 +67,11 @@ impl Sessions {
         }
     }
 
+    /// From now on others may open sessions. Who no longer may is told by the machine.
+    pub(super) fn welcome(&mut self, guests: Guests) {
+        self.guests = guests;
+    }
+
     /// Ready when an agent connects or says something, or takes what it would not take before. Connections are
     /// accepted here, since only a waiting loop is told of them.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use midcom::Lifetime;
-use middlebox::{AgentId, AgentPolicy, Policy, Realm, Realms, ReversePath, Rights, Side};
+use midcom::{Lifetime, Protocol};
+use middlebox::{AgentId, AgentPolicy, Line, Policy, Realm, Realms, ReversePath, Rights, Side, Verdict};
 use nftables::{GateConfig, Mark};
 use nix::unistd::Uid;
 
@@ -27,7 +27,7 @@ pub(super) struct Guests {
 }
 
 impl Guests {
-    pub(super) fn new(config: &Config, agent: &Identity) -> Result<Self, String> {
+    pub(super) fn new(config: &Config, agent: Uid) -> Result<Self, String> {
         let from = &config.middlebox;
         names(config)?;
         let number = |name: &String| {
@@ -40,7 +40,7 @@ impl Guests {
                 users.push((number(name)?, id(&agent.name)));
             }
         }
-        users.extend([0, Uid::effective().as_raw(), agent.uid.as_raw()].map(|uid| (uid, LOCAL)));
+        users.extend([0, Uid::effective().as_raw(), agent.as_raw()].map(|uid| (uid, LOCAL)));
         for name in &from.users {
             users.push((number(name)?, LOCAL));
         }
@@ -117,33 +117,78 @@ pub(super) fn realms(config: &Config) -> Result<Realms, String> {
     Realms::new(sides.map(realm).collect()).map_err(|error| error.to_string())
 }
 
-/// What each agent may do.
+/// The standing policy: what each agent may do, and what nobody may.
 pub(super) fn policy(config: &Config) -> Policy {
     let from = &config.middlebox;
-    let usual = |name: String| AgentPolicy {
+    let peers = from.peers.iter().map(ToString::to_string).map(|name| (id(&name), usual(from, name)));
+    let agents = from.agents.iter().map(|agent| (id(&agent.name), named(agent)));
+    let ours = [(LOCAL, usual(from, "local".into())), (AgentId::OPERATOR, operator::policy())];
+    Policy {
+        agents: ours.into_iter().chain(peers).chain(agents).collect(),
+        deny: from.deny.clone(),
+        protected: from.never_deny.clone(),
+        lines: config.policy.iter().map(line).collect(),
+    }
+}
+
+/// The policy for a proof: it is about the administrator's firewall, whatever `[[policy]]` says at this hour.
+pub(super) fn for_proofs(config: &Config) -> Policy {
+    Policy { lines: Vec::new(), ..policy(config) }
+}
+
+/// An agent of which the file says nothing more.
+fn usual(from: &config::Middlebox, name: String) -> AgentPolicy {
+    AgentPolicy {
         name,
         internal: from.internal.clone(),
         ports: from.ports.clone(),
         rules_max: from.rules_max,
         lifetime_max: lifetime(from.lifetime_max),
         rights: Rights::default(),
-    };
-    let named = |agent: &config::Agent| AgentPolicy {
-        name: agent.name.clone(),
-        internal: agent.internal.clone(),
-        ports: agent.ports.clone(),
-        rules_max: agent.rules_max,
-        lifetime_max: lifetime(agent.lifetime_max),
-        rights: Rights { disable: agent.disable, administer: agent.administer },
-    };
-    let peers = from.peers.iter().map(ToString::to_string).map(|name| (id(&name), usual(name)));
-    let agents = from.agents.iter().map(|agent| (id(&agent.name), named(agent)));
-    let ours = [(LOCAL, usual("local".into())), (AgentId::OPERATOR, operator::policy())];
-    Policy { agents: ours.into_iter().chain(peers).chain(agents).collect(), deny: from.deny.clone() }
+    }
+}
+
+fn named(from: &config::Agent) -> AgentPolicy {
+    AgentPolicy {
+        name: from.name.clone(),
+        internal: from.internal.clone(),
+        ports: from.ports.clone(),
+        rules_max: from.rules_max,
+        lifetime_max: lifetime(from.lifetime_max),
+        rights: Rights {
+            disable: from.disable,
+            administer: from.administer,
+            protocols: from.protocols.iter().copied().map(protocol).collect(),
+            requests_per_second: from.rate_max,
+        },
+    }
+}
+
+fn line(from: &config::Line) -> Line {
+    let number = |name: &String| if name == "local" { LOCAL } else { id(name) };
+    Line {
+        verdict: match from.verdict {
+            config::Do::Allow => Verdict::Allow,
+            config::Do::Deny => Verdict::Deny,
+        },
+        agents: from.agents.iter().map(number).collect(),
+        inside: from.inside.clone(),
+        outside: from.outside.clone(),
+        ports: from.ports.clone(),
+        protocol: from.protocol.map(protocol),
+        when: from.when.clone(),
+    }
 }
 
 fn lifetime(time: Duration) -> Lifetime {
     Lifetime(u32::try_from(time.as_secs()).unwrap_or(u32::MAX))
+}
+
+fn protocol(from: config::Protocol) -> Protocol {
+    match from {
+        config::Protocol::Udp => Protocol::Udp,
+        config::Protocol::Tcp => Protocol::Tcp,
+    }
 }
 
 /// What the engine is made with.

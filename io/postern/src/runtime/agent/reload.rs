@@ -1,0 +1,40 @@
+//! A new configuration while the half runs: all of it that may change, or nothing.
+
+use b2bua::Input;
+
+use super::{Agent, settings};
+use crate::admin::protocol::{Answer, Reload};
+use crate::config::{self, Config, reload};
+use crate::log;
+
+impl Agent {
+    /// The file that a command has read.
+    pub(super) fn reload(&mut self, asked: &Reload) -> Answer {
+        match self.take(&asked.path, &asked.text, asked.check) {
+            Ok(changed) => Answer::of(&changed),
+            Err(text) => Answer::Error(text),
+        }
+    }
+
+    /// The file as it is now, at a signal.
+    pub(super) fn reload_file(&mut self) {
+        let path = self.config.file.display().to_string();
+        let taken = config::read(&self.config.file).and_then(|text| self.take(&path, &text, false));
+        if let Err(text) = taken {
+            log::error(format_args!("not reloaded, what runs stays as it is:\n{}", text.trim_end()));
+        }
+    }
+
+    /// Puts a configuration into force, or says why not and changes nothing; `check` only says.
+    fn take(&mut self, path: &str, text: &str, check: bool) -> Result<Vec<String>, String> {
+        let mut new = Config::parse(path, text).map_err(|refused| refused.text)?;
+        let changed = reload::changes(&self.config.text, path, text)?;
+        if check {
+            return Ok(changed);
+        }
+        new.move_to(&self.config.run_dir);
+        self.inputs.push_back(Input::Routes(settings::routes(&new)));
+        self.config = new;
+        Ok(changed)
+    }
+}
