@@ -26,6 +26,7 @@ pub(crate) fn trials() -> Vec<Named> {
         ("simco_peer::packets", || conforms(LARGE, &["packets"])),
         ("simco_peer::a_small_middlebox", || conforms(SMALL, &["small"])),
         ("simco_peer::rights_of_agents", || conforms(GUARDED, &["authority", "disable"])),
+        ("simco_peer::translation", || conforms(TRANSLATING, &["nat"])),
         ("simco_peer::agent_sessions", || serves("reserve = false", &["agent_sessions"])),
         ("simco_peer::agent_refusals", || serves("reserve = false", &["agent_refusals"])),
         ("simco_peer::agent_replies", || serves("reserve = false", &["agent_replies"])),
@@ -116,6 +117,37 @@ administer = true
     denied: "10.0.40.66",
     versions: [3, 3],
     rights: true,
+};
+
+/// One with a public address for everybody inside.
+const TRANSLATING: Subject = Subject {
+    config: r#"
+[realm.outside]
+listen = ["udp:198.51.100.1:5060"]
+
+[realm.inside]
+listen = ["udp:10.0.40.1:5060"]
+media = ["10.0.40.0/24", "2001:db8:b::/64"]
+
+[[route]]
+to = "inside"
+next-hop = "sip:10.0.40.20"
+
+[middlebox]
+listen = ["198.51.100.1:7626"]
+peers = ["198.51.100.21"]
+max-lifetime = "2h"
+nat-addresses = ["198.51.100.1"]
+nat-ports = "24000-24399"
+
+[middlebox.agent.first]
+peers = ["198.51.100.20"]
+disable = true
+"#,
+    lifetime_max: 7200,
+    denied: "10.0.40.66",
+    versions: [3, 3],
+    rights: false,
 };
 
 const SMALL: Subject = Subject {
@@ -249,6 +281,8 @@ fn conforms(subject: Subject, groups: &[&str]) -> Outcome {
         "lifetime_max": subject.lifetime_max,
         "versions": subject.versions,
         "may_disable": subject.rights,
+        "nat_address": "198.51.100.1",
+        "nat_ports": [24000, 24399],
     });
     if subject.rights {
         around["bound"] = "198.51.100.24".into();

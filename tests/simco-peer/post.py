@@ -17,7 +17,7 @@ def family(address):
 
 class Post:
     def __init__(self):
-        self.ears, self.heard_at = {}, {}
+        self.ears, self.heard_at, self.senders = {}, {}, {}
 
     def ear(self, at):
         """The UDP socket at this address."""
@@ -41,9 +41,19 @@ class Post:
         """Waits for this packet."""
         ear, heard = self.ear(at), self.heard_at[tuple(at)]
         while text not in heard:
-            heard.append(ear.recv(2048).decode())
+            heard.append(self.take(ear))
         heard.remove(text)
         return True
+
+    def take(self, ear):
+        """The next packet; who sent it is kept."""
+        octets, sender = ear.recvfrom(2048)
+        self.senders[octets.decode()] = sender[:2]
+        return octets.decode()
+
+    def who(self, text):
+        """Who sent this packet, as seen here."""
+        return self.senders[text]
 
     def heard(self, at):
         """What has come until now."""
@@ -51,7 +61,7 @@ class Post:
         ear.setblocking(False)
         try:
             while True:
-                heard.append(ear.recv(2048).decode())
+                heard.append(self.take(ear))
         except BlockingIOError:
             pass
         ear.settimeout(PATIENCE)
