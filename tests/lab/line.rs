@@ -308,8 +308,10 @@ pub(crate) fn is_kind(text: &str, kind: &str) -> bool {
     }
 }
 
-/// The media ports that a message announces.
+/// The media ports that a message announces, in its m-lines and in candidates (RFC 8839 §5.1).
 pub(crate) fn ports(text: &str) -> Vec<u16> {
-    let lines = text.lines().filter_map(|line| line.strip_prefix("m="));
-    lines.filter_map(|line| line.split(' ').nth(1)?.parse().ok()).filter(|port| *port != 0).collect()
+    let word =
+        |line: &str, start: &str, at: usize| line.strip_prefix(start)?.split(' ').nth(at)?.parse().ok();
+    let lines = text.lines().filter_map(|line| word(line, "m=", 1).or_else(|| word(line, "a=candidate:", 5)));
+    lines.filter(|port| *port != 0).collect()
 }

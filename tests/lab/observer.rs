@@ -20,6 +20,9 @@ const BUFFER: usize = 16 << 20;
 /// `PACKET_HOST` and `PACKET_OUTGOING` of `packet(7)`.
 const TO_US: u8 = 0;
 const FROM_US: u8 = 4;
+/// Protocol numbers (IANA).
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 /// The first interface of every network namespace.
 const LOOPBACK: usize = 1;
 /// RTCP packet types (RFC 3550 §12.1) where RTP has marker bit and payload type.
@@ -47,9 +50,11 @@ pub(crate) enum Load {
     Rtp(Number),
     /// RTCP, a knock, or anything else in UDP.
     Other(Vec<u8>),
+    /// The first packet of a TCP connection.
+    Syn,
 }
 
-/// One UDP packet on the cable.
+/// One packet on the cable.
 #[derive(Debug, Clone)]
 pub(crate) struct Packet {
     pub(crate) way: Way,
@@ -63,7 +68,7 @@ impl Packet {
     pub(crate) fn sip(&self) -> Option<&str> {
         match &self.load {
             Load::Sip(text) => Some(text),
-            Load::Rtp(_) | Load::Other(_) => None,
+            Load::Rtp(_) | Load::Other(_) | Load::Syn => None,
         }
     }
 
@@ -71,7 +76,7 @@ impl Packet {
     pub(crate) fn rtp(&self) -> Option<Number> {
         match &self.load {
             Load::Rtp(number) => Some(*number),
-            Load::Sip(_) | Load::Other(_) => None,
+            Load::Sip(_) | Load::Other(_) | Load::Syn => None,
         }
     }
 }
@@ -141,7 +146,7 @@ impl Observer {
     }
 }
 
-/// The UDP packet in an IPv4 packet, unless it is for this host's own ears. A later fragment is none.
+/// The UDP packet in an IPv4 packet, or the SYN, unless it is for this host's own ears. A later fragment is none.
 fn packet(kind: u8, ip: &[u8]) -> Option<Packet> {
     let way = match kind {
         TO_US => Way::Heard,
@@ -149,16 +154,26 @@ fn packet(kind: u8, ip: &[u8]) -> Option<Packet> {
         _ => return None,
     };
     let header = usize::from(ip.first()? & 0xf) * 4;
-    let is_udp = ip.first()? >> 4 == 4 && *ip.get(9)? == 17;
+    let protocol = if ip.first()? >> 4 == 4 { *ip.get(9)? } else { return None };
+    // RFC 9293 §3.1: SYN without ACK.
+    let is_syn = protocol == TCP && ip.get(header + 13)? & 0x12 == 0x02;
     let is_first = ip.get(6)? & 0x1f == 0 && *ip.get(7)? == 0;
     let (addresses, udp) = (ip.get(12..20)?, ip.get(header..)?);
     let address =
         |at: usize| Ipv4Addr::new(addresses[at], addresses[at + 1], addresses[at + 2], addresses[at + 3]);
-    if !is_udp || !is_first || address(0) == address(4) || address(0).is_loopback() || udp.len() < 8 {
+    if !(protocol == UDP || is_syn)
+        || !is_first
+        || address(0) == address(4)
+        || address(0).is_loopback()
+        || udp.len() < 8
+    {
         return None;
     }
     let from = SocketAddrV4::new(address(0), u16::from_be_bytes([udp[0], udp[1]]));
     let to = SocketAddrV4::new(address(4), u16::from_be_bytes([udp[2], udp[3]]));
+    if is_syn {
+        return Some(Packet { way, from, to, load: Load::Syn });
+    }
     let length = usize::from(u16::from_be_bytes([udp[4], udp[5]]));
     Some(Packet { way, from, to, load: load(from, to, udp.get(8..length).unwrap_or_default()) })
 }

@@ -31,9 +31,10 @@ pub(crate) struct Script {
     /// Steps so far, and before the last INVITE.
     count: u32,
     invited: u32,
-    /// Version and port of its last SDP.
+    /// Version, port and further lines of its last SDP, and those of the next.
     version: u32,
-    port: String,
+    said: (String, String),
+    lines: String,
 }
 
 impl Script {
@@ -148,6 +149,12 @@ impl Script {
         self
     }
 
+    /// Its SDP has these lines as well from now on.
+    pub(crate) fn describes(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.lines);
+        self
+    }
+
     /// Goes on when the trial says so: see [`Sipp::go_on`].
     pub(crate) fn waits(self) -> Self {
         self.hears("INFO")
@@ -163,14 +170,15 @@ impl Script {
             return "Content-Length: 0\n\n".to_owned();
         }
         // RFC 3264 §8: the version says whether anything has changed.
-        if port != self.port {
-            (self.version, self.port) = (self.version + 1, port.to_owned());
+        let now = (port.to_owned(), self.lines.clone());
+        if now != self.said {
+            (self.version, self.said) = (self.version + 1, now);
         }
         format!(
             "Content-Type: application/sdp\nContent-Length: [len]\n\nv=0\n\
              o=sipp 1 {} IN IP[local_ip_type] [local_ip]\ns=-\nc=IN IP[media_ip_type] [media_ip]\nt=0 0\n\
-             m=audio {port} RTP/AVP 0\na=rtpmap:0 PCMU/8000\n",
-            self.version
+             m=audio {port} RTP/AVP 0\na=rtpmap:0 PCMU/8000\n{}",
+            self.version, self.lines
         )
     }
 }

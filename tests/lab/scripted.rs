@@ -70,7 +70,7 @@ fn answered_elsewhere(holder: &Make) -> Outcome {
 }
 
 /// What a phone says it can where it can everything that is needed here.
-const ABLE: &str = "Supported: 100rel\nAllow: INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, INFO\n";
+pub(crate) const ABLE: &str = "Supported: 100rel\nAllow: INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, INFO\n";
 
 /// The answer comes in a reliable 183, and sound flows before the call is answered; an UPDATE moves the caller's port.
 fn prack_and_update() -> Outcome {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flows::phone::Phone;
@@ -11,6 +12,8 @@ use flows::render;
 use netns::Host;
 use sip::message::Message;
 
+/// How long a message may take on a busy machine; it only bounds a failure.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How the Call-IDs of requests that no flow knows begin.
 const PING: &str = "ping-";
 
@@ -22,6 +25,8 @@ pub(crate) struct Seat {
     received: VecDeque<Bytes>,
     /// The last of our own questions that was answered.
     pong: u64,
+    /// What it heard last.
+    last: Option<String>,
 }
 
 /// What is called one thing in the real run and another in the machine's own.
@@ -39,7 +44,7 @@ impl Seat {
         let border = border.parse().map_err(io::Error::other)?;
         let address = address.parse().map_err(io::Error::other)?;
         let phone = Phone::new('-', address, String::new());
-        Ok(Self { phone, socket, border, received: VecDeque::new(), pong: 0 })
+        Ok(Self { phone, socket, border, received: VecDeque::new(), pong: 0, last: None })
     }
 
     /// Another phone sits down; what was said to the last one is not for it.
@@ -96,6 +101,32 @@ impl Seat {
                 }
             }
         }
+    }
+
+    /// Says this, in the words of a flow.
+    pub(crate) fn says(&mut self, words: &str) -> io::Result<()> {
+        let bytes = self.phone.send(words).map_err(io::Error::other)?;
+        self.send(&bytes)
+    }
+
+    /// Waits until it hears this next, 100 left out: the beginning of what a flow would write, with these header fields.
+    pub(crate) fn hears(&mut self, wanted: &str, show: &[&str]) -> io::Result<String> {
+        let show: Vec<String> = show.iter().map(|name| (*name).to_owned()).collect();
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            self.listen()?;
+            match self.next().map(|bytes| render::sip(&bytes, &show)) {
+                Some(heard) if heard.starts_with(wanted) => {
+                    self.last = Some(heard.clone());
+                    return Ok(heard);
+                }
+                // What is said once more is the same as before.
+                Some(heard) if heard == "100" || Some(&heard) == self.last.as_ref() => {}
+                Some(heard) => return Err(io::Error::other(format!("heard {heard}, not {wanted}"))),
+                None => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+        Err(io::Error::other(format!("waited in vain for {wanted}")))
     }
 
     /// True if it was told something that nobody has looked at.

@@ -20,6 +20,7 @@ mod firewall;
 pub mod index;
 pub mod kernel;
 pub mod phone;
+pub mod proof;
 pub mod render;
 mod script;
 pub mod settings;

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use flows::proof::Facts;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
@@ -15,7 +16,11 @@ fn main() -> ExitCode {
     let name = |file: &Path| file.strip_prefix(root).unwrap_or(file).display().to_string();
     let named: Vec<(String, PathBuf)> = files.into_iter().map(|file| (name(&file), file)).collect();
     let listed = named.clone();
-    let mut trials = vec![Trial::test("docs/flows.md", move || check_index(&listed))];
+    let proving = named.clone();
+    let mut trials = vec![
+        Trial::test("docs/flows.md", move || check_index(&listed)),
+        Trial::test("docs/calls-proof.md", move || check_proof(&proving)),
+    ];
     trials.extend(named.into_iter().map(|(name, file)| Trial::test(name, move || check(&file))));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -33,14 +38,44 @@ fn check_index(flows: &[(String, PathBuf)]) -> Result<(), Failed> {
     let texts: Result<Vec<String>, _> = flows.iter().map(|(_, file)| std::fs::read_to_string(file)).collect();
     let texts = texts?;
     let page = flows::index::page(flows.iter().zip(&texts).map(|((name, _), text)| (&**name, &**text)));
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/flows.md");
+    compare("flows.md", &page)
+}
+
+fn check_proof(flows: &[(String, PathBuf)]) -> Result<(), Failed> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path));
+    let sources = |folders: &[&str]| {
+        let mut text = String::new();
+        for entry in
+            folders.iter().flat_map(|folder| std::fs::read_dir(root.join(folder))).flatten().flatten()
+        {
+            text += &std::fs::read_to_string(entry.path()).unwrap_or_default();
+        }
+        text
+    };
+    let mut facts = Facts {
+        simulation: sources(&["tests/sim/src", "core/phone/src"]),
+        model: sources(&["tests/model/src"]) + &read("docs/model.md")?,
+        lab: sources(&["tests/lab"]),
+        ..Facts::default()
+    };
+    for (name, file) in flows {
+        facts.flows.insert(name.trim_end_matches(".flow").to_owned(), std::fs::read_to_string(file)?);
+    }
+    let page = flows::proof::page(&read("docs/calls.md")?, &read("tests/flows/rows.txt")?, &facts)?;
+    compare("calls-proof.md", &page)
+}
+
+/// A page of the docs is as it should be, or is made so if that is wanted.
+fn compare(name: &str, page: &str) -> Result<(), Failed> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(file, page)?;
         return Ok(());
     }
     match std::fs::read_to_string(file)? == page {
         true => Ok(()),
-        false => Err("docs/flows.md is not what the flows say: UPDATE_DOCS=1 writes it".into()),
+        false => Err(format!("docs/{name} is not what it is made from: UPDATE_DOCS=1 writes it").into()),
     }
 }
 
