@@ -134,6 +134,10 @@ impl World {
             Fault::Sick(gate, time) => {
                 self.gates[gate].sick = true;
                 self.gates[gate].engine.set_available(false);
+                // What is being removed stays at least until it works again.
+                let (now, until) = (self.now, self.now + time + SETTLE);
+                let excused = self.model.sites[gate].excused.values_mut();
+                excused.filter(|end| **end >= now).for_each(|end| *end = until.max(*end));
                 self.storm(fault, time);
             }
             Fault::Full(gate, time) => {

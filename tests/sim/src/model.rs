@@ -235,7 +235,9 @@ impl Model {
     /// nobody answered may still be on its way.
     pub(crate) fn ghost(&self, now: Instant) -> Vec<Instant> {
         let until = now + self.lifetime() + SETTLE;
-        let ends = |site: &Site| if site.up.is_some() { now } else { until };
+        // One that has been open for a moment only has not told yet what became of older requests.
+        let is_settled = |site: &Site| site.up.is_some_and(|up| up + SETTLE <= now);
+        let ends = |site: &Site| if is_settled(site) { now } else { until };
         self.sites.iter().map(ends).collect()
     }
 
