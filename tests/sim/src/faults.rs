@@ -132,12 +132,7 @@ impl World {
                 self.queue.put(at, over);
             }
             Fault::Sick(gate, time) => {
-                self.gates[gate].sick = true;
-                self.gates[gate].engine.set_available(false);
-                // What is being removed stays at least until it works again.
-                let (now, until) = (self.now, self.now + time + SETTLE);
-                let excused = self.model.sites[gate].excused.values_mut();
-                excused.filter(|end| **end >= now).for_each(|end| *end = until.max(*end));
+                self.sicken(gate, time);
                 self.storm(fault, time);
             }
             Fault::Full(gate, time) => {
@@ -160,6 +155,15 @@ impl World {
             Fault::Kick => self.kick(),
             Fault::Forge => self.forge(),
         }
+    }
+
+    /// An engine refuses everything: what is being removed stays at least until it works again.
+    fn sicken(&mut self, gate: usize, time: Duration) {
+        self.gates[gate].sick = true;
+        self.gates[gate].engine.set_available(false);
+        let (now, until) = (self.now, self.now + time + SETTLE);
+        let excused = self.model.sites[gate].excused.values_mut();
+        excused.filter(|end| **end >= now).for_each(|end| *end = until.max(*end));
     }
 
     /// For so long, and for all calls that live meanwhile, nothing is certain.
