@@ -16,6 +16,7 @@ mod hostile_host;
 mod hostile_sdp;
 mod hostile_simco;
 mod hostile_sip;
+mod journal;
 mod line;
 mod linphone;
 mod local;
@@ -75,6 +76,7 @@ fn main() {
     trials.extend(faults::trials());
     trials.extend(deny::trials());
     trials.extend(policy::trials());
+    trials.extend(journal::trials());
     trials.extend(hostile_sip::trials());
     trials.extend(hostile_sdp::trials());
     trials.extend(strangers::trials());

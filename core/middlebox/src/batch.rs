@@ -62,14 +62,21 @@ impl Flight {
 impl Middlebox {
     /// Makes one batch of what waits. If the engine has nothing to do for it, the answers leave at once.
     pub(crate) fn commit(&mut self, now: Instant, out: &mut Outbox<Output>) {
-        let jobs = self.gather(now, out);
+        let mut said = Outbox::new();
+        let jobs = self.gather(now, &mut said);
+        // Before the engine is asked and before anybody is told.
+        self.write_down(out);
+        out.extend(said);
         let Self { table, elements, .. } = self;
         let permit = |prid: Prid, key: Key| -> Option<Permit> {
             table.rule(prid)?.permits().iter().find(|permit| permit.key() == key).cloned()
         };
         let steps = elements.plan(now, permit);
         if steps.is_empty() {
-            let late = self.conclude(now, jobs, &BTreeSet::new(), out);
+            let mut said = Outbox::new();
+            let late = self.conclude(now, jobs, &BTreeSet::new(), &mut said);
+            self.write_down(out);
+            out.extend(said);
             out.extend(late);
             return;
         }
@@ -129,7 +136,10 @@ impl Middlebox {
         self.tally.operations += targets.len() as u64;
         self.tally.operations_failed += failed.len() as u64;
         out.push(Output::Event(Event::BatchApplied { operations: targets.len(), failed: failed.len() }));
-        let late = self.conclude(now, jobs, &failed, out);
+        let mut said = Outbox::new();
+        let late = self.conclude(now, jobs, &failed, &mut said);
+        self.write_down(out);
+        out.extend(said);
         self.follow_up(now, &failed, out);
         // Half-opened rules are cleaned up before their agents hear that they do not exist.
         if self.elements.touched() > 0 {
@@ -160,7 +170,7 @@ impl Middlebox {
                     match self.hit(prid, failed) {
                         false => self.enabled(origin, prid, granted, opening, out),
                         true => {
-                            self.restore(prid, before);
+                            self.restore_reservation(prid, before);
                             self.refuse(origin, Failure::ConfigurationFailed, &mut late);
                         }
                     }
@@ -229,6 +239,7 @@ impl Middlebox {
 
     /// A rule that could not be enabled has never existed.
     fn forget(&mut self, now: Instant, prid: Prid) {
+        self.journal.mark(prid);
         let Some(rule) = self.table.remove(prid) else { return };
         for key in rule.keys() {
             self.elements.release(key, prid);
@@ -247,7 +258,8 @@ impl Middlebox {
     }
 
     //= RFC 5189 §2.3.9: a failed PER leaves the reservation as it was.
-    fn restore(&mut self, prid: Prid, before: Before) {
+    fn restore_reservation(&mut self, prid: Prid, before: Before) {
+        self.journal.mark(prid);
         let Some(rule) = self.table.rule_mut(prid) else { return };
         rule.phase = Phase::Live;
         rule.deadline = before.deadline;
@@ -265,8 +277,10 @@ impl Middlebox {
 
     //= RFC 5189 §2.3.10: a failed lifetime change leaves the rule as it was.
     fn revert(&mut self, prid: Prid, deadline: Instant) {
+        self.journal.mark(prid);
         let Some(rule) = self.table.rule_mut(prid) else { return };
         rule.phase = Phase::Live;
+        rule.ending = false;
         rule.deadline = deadline;
         self.need(prid);
     }

@@ -105,8 +105,18 @@ impl Middlebox {
         let group = self.table.group_or_new(None);
         let (owner, action) = (origin.agent, Action::Disable(barrier));
         let deadline = now + seconds(granted);
-        let rule = Rule { group, owner, action, since: now, deadline, phase: Phase::New, timer: None };
+        let rule = Rule {
+            group,
+            owner,
+            action,
+            since: now,
+            deadline,
+            phase: Phase::New,
+            timer: None,
+            ending: false,
+        };
         let prid = self.table.insert(rule);
+        self.journal.mark(prid);
         Ok(Progress::Job(Job::Disable { origin, prid, granted, ended, keys }))
     }
 

@@ -117,6 +117,13 @@ pub enum Event {
         /// How many.
         entries: usize,
     },
+    /// Rules were read back after a restart.
+    RulesRestored {
+        /// Those that live on.
+        rules: usize,
+        /// Those whose lifetime is over, or that are not allowed any more.
+        dropped: usize,
+    },
     /// Adopted entries that no rule needed were removed.
     OrphansRemoved {
         /// How many.

@@ -12,6 +12,7 @@ use crate::elements::Elements;
 use crate::engine::Drift;
 use crate::entry::{EngineFailure, Entry, Key, Operation};
 use crate::event::{EndCause, Event};
+use crate::journal::{Change, Journal, StoredRule};
 use crate::limits;
 use crate::nat::{Nat, Translator};
 use crate::queries::Tally;
@@ -83,6 +84,8 @@ pub struct Config {
     pub nat: Nat,
     /// Whether the engine can do TCP rules; otherwise they are refused with 0x0354.
     pub tcp: bool,
+    /// Whether somebody writes down what [`Output::Journal`] says: rules then survive a restart, and agents are told so.
+    pub journal: bool,
     /// How long entries found at start are kept for agents that come back (30 s is a good value).
     pub orphan_grace: Duration,
 }
@@ -118,6 +121,13 @@ pub enum Input {
         /// What came of each.
         results: Vec<Result<(), EngineFailure>>,
     },
+    /// What was written down before a restart; to be given before [`Input::Adopted`].
+    Restored {
+        /// All of it. Deadlines in the time of now.
+        rules: Vec<StoredRule>,
+    },
+    /// Whether changes can be written down at this time. While they cannot, no rule is made ([`Failure::NoResources`]).
+    Writable(bool),
     /// What the engine held when it started; to be given before the first session opens.
     Adopted {
         /// All of it.
@@ -180,6 +190,10 @@ pub enum Output {
         /// At most one per key.
         operations: Vec<Operation>,
     },
+    /// Write this down, durably, before anything behind it is carried out. Only if [`Config::journal`] is set. If it cannot
+    /// be done, nothing of the batch behind it may be opened: answer its additions with a failure, and say
+    /// [`Input::Writable`].
+    Journal(Vec<Change>),
     /// Compare the engine with these keys (sorted); answer with [`Input::Verified`].
     Verify {
         /// What should be there.
@@ -273,6 +287,7 @@ pub struct Middlebox {
     pub(crate) stage: Stage,
     pub(crate) tally: Tally,
     pub(crate) rates: Rates,
+    pub(crate) journal: Journal,
     /// When something was last heard: work that waits is due since then.
     heard: Instant,
 }
@@ -297,6 +312,7 @@ impl Middlebox {
             stage: Stage::Running,
             tally: Tally::default(),
             rates: Rates::default(),
+            journal: Journal::new(config.journal),
             heard: Instant::ZERO,
         }
     }
@@ -338,6 +354,9 @@ impl Middlebox {
         let rate = self.authority.requests_per_second(agent).filter(|_| origin.kind.makes_a_rule());
         match self.stage {
             Stage::Running if rate.is_some_and(|rate| !self.rates.take(now, agent, rate)) => {
+                self.refuse(origin, Failure::NoResources, out);
+            }
+            Stage::Running if self.journal.stuck && origin.kind.makes_a_rule() => {
                 self.refuse(origin, Failure::NoResources, out);
             }
             Stage::Running if self.queue.len() < limits::QUEUE_MAX => {
@@ -442,6 +461,8 @@ impl Machine for Middlebox {
             Input::Closed { session } => self.closed(session, out),
             Input::Request { session, tid, request } => self.requested(now, session, tid, request, out),
             Input::Applied { batch, results } => self.applied(now, batch, &results, out),
+            Input::Restored { rules } => self.restore(now, &rules, out),
+            Input::Writable(writable) => self.journal.stuck = !writable,
             Input::Adopted { entries } => self.adopt(now, &entries, out),
             Input::Disturbed => self.disturbed = true,
             Input::Verified { drift } => self.verified(now, drift, out),

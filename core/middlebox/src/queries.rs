@@ -194,8 +194,8 @@ impl Middlebox {
             internal_wildcards: true,
             external_wildcards: true,
             port_wildcards: true,
-            // Entries survive a restart, rules do not: agents enable them again and take the entries over.
-            persistent: false,
+            // Without a journal entries survive a restart, rules do not: agents enable them again and take the entries over.
+            persistent: self.journal.kept,
             inside: realms.versions(Side::Inside),
             outside: realms.versions(Side::Outside),
             lifetime_max: policy.lifetime_max,

@@ -177,8 +177,18 @@ impl Middlebox {
         let action = Action::Reserve { protocol: asked.protocol, ports: asked.ports, outside };
         let deadline = now + seconds(lifetime);
         let owner = origin.agent;
-        let rule = Rule { group, owner, action, since: now, deadline, phase: Phase::Live, timer: None };
+        let rule = Rule {
+            group,
+            owner,
+            action,
+            since: now,
+            deadline,
+            phase: Phase::Live,
+            timer: None,
+            ending: false,
+        };
         let prid = self.table.insert(rule);
+        self.journal.mark(prid);
         self.start_timer(prid, lifetime);
         self.reply(origin, Reply::Reserved { prid, group, lifetime, outside: a2, inside: None }, out);
         self.notify(owner, Some(origin.session), prid, lifetime, out);
@@ -216,8 +226,18 @@ impl Middlebox {
         };
         let deadline = now + seconds(granted);
         let action = Action::Enable { parity: asked.parity, opening, outside, permits };
-        let rule = Rule { group, owner, action, since: now, deadline, phase: Phase::New, timer: None };
+        let rule = Rule {
+            group,
+            owner,
+            action,
+            since: now,
+            deadline,
+            phase: Phase::New,
+            timer: None,
+            ending: false,
+        };
         let prid = self.table.insert(rule);
+        self.journal.mark(prid);
         self.need(prid);
         Ok(Progress::Job(Job::Enable { origin, prid, granted, opening }))
     }
@@ -312,6 +332,8 @@ impl Middlebox {
         let keys: Vec<_> = match self.table.rule_mut(prid) {
             Some(rule) => {
                 rule.phase = Phase::Busy;
+                rule.ending = true;
+                self.journal.mark(prid);
                 rule.keys().collect()
             }
             None => Vec::new(),
@@ -393,6 +415,7 @@ impl Middlebox {
     fn busy<T>(&mut self, prid: Prid, change: impl FnOnce(&mut Rule) -> T) -> Result<T, Failure> {
         let rule = self.table.rule_mut(prid).ok_or(Failure::NoSuchRule)?;
         rule.phase = Phase::Busy;
+        self.journal.mark(prid);
         Ok(change(rule))
     }
 

@@ -74,6 +74,8 @@ pub(crate) struct Rule {
     pub(crate) phase: Phase,
     /// The timer that ends it.
     pub(crate) timer: Option<TimerId>,
+    /// It is to end, and the engine has not yet agreed.
+    pub(crate) ending: bool,
 }
 
 impl Action {

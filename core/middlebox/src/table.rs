@@ -136,6 +136,16 @@ impl Table {
                 break fresh;
             }
         };
+        self.insert_as(prid, rule);
+        prid
+    }
+
+    /// Adds a rule under the identifier it had. False if there is one already, or if its group is somebody else's.
+    pub(crate) fn insert_as(&mut self, prid: Prid, rule: Rule) -> bool {
+        let others = self.groups.get(&rule.group).is_some_and(|group| group.owner != rule.owner);
+        if self.rules.contains_key(&prid) || others {
+            return false;
+        }
         //= RFC 5189 §2.3.3: a group begins with its first rule and has one owner.
         let group = self.groups.entry(rule.group).or_insert(Group { owner: rule.owner, members: 0 });
         group.members += 1;
@@ -144,7 +154,7 @@ impl Table {
             self.barriers.insert(prid, barrier);
         }
         self.rules.insert(prid, rule);
-        prid
+        true
     }
 
     /// Takes a rule out.

@@ -144,6 +144,7 @@ impl World {
             policy: policy(255),
             nat: Nat::default(),
             tcp: true,
+            journal: false,
             orphan_grace: Duration::from_secs(30),
         };
         let mut world = Self {
@@ -327,7 +328,7 @@ impl World {
                     self.pardoned.extend::<BTreeSet<_>>(ended);
                     self.open = open;
                 }
-                Output::Notify { .. } | Output::Event(_) | Output::ShutdownComplete => {}
+                Output::Journal(_) | Output::Notify { .. } | Output::Event(_) | Output::ShutdownComplete => {}
             }
         }
         for input in answers {

@@ -83,6 +83,7 @@ impl Gate {
             policy: self.policy(),
             nat: Nat::default(),
             tcp: true,
+            journal: false,
             orphan_grace: GRACE,
         };
         self.life += 1;
@@ -206,6 +207,7 @@ impl Gate {
                 Output::Apply { .. }
                 | Output::Verify { .. }
                 | Output::Count { .. }
+                | Output::Journal(_)
                 | Output::Event(_)
                 | Output::ShutdownComplete => {
                     wishes.push(Wish::Machine(output));

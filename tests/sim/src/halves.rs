@@ -140,7 +140,9 @@ impl World {
                     }
                     middlebox::Output::Event(event) => self.gate_says(gate, event),
                     middlebox::Output::ShutdownComplete => complete = true,
-                    middlebox::Output::Reply { .. }
+                    // No journal is kept here.
+                    middlebox::Output::Journal(_)
+                    | middlebox::Output::Reply { .. }
                     | middlebox::Output::Notify { .. }
                     | middlebox::Output::Terminate { .. } => {}
                 },

@@ -4,6 +4,7 @@ mod authority;
 mod batches;
 mod disable;
 mod entry;
+mod journal;
 mod lifetimes;
 mod limited;
 mod nat;

@@ -12,7 +12,7 @@ use midcom::{Direction, Failure, Gid, Lifetime, Notification, Prid, Reply, Reque
 
 use super::world::*;
 use crate::memory::{Packet, Verdict};
-use crate::{AgentId, Engine, Input, Key, Output, SessionId, Source, Transport};
+use crate::{AgentId, Engine, Input, Key, Output, RuleAction, SessionId, Source, Transport};
 
 const SESSIONS: [(SessionId, AgentId); 4] = [(A1, ALICE), (A2, ALICE), (B1, BOB), (G1, GUARD)];
 /// Where packets come from and go to when what is forbidden is tried out.
@@ -52,9 +52,23 @@ struct Driver {
 }
 
 impl Driver {
+    /// Every second seed has a journal.
     fn new(seed: u64) -> Self {
+        let world = if seed.is_multiple_of(2) { World::new() } else { World::journaled() };
+        let mut driver = Self::in_world(seed, world);
+        if driver.journaled() {
+            driver.world.open();
+        }
+        driver
+    }
+
+    fn journaled(&self) -> bool {
+        self.world.middlebox.capabilities(ALICE).is_some_and(|can| can.persistent)
+    }
+
+    fn in_world(seed: u64, world: World) -> Self {
         Self {
-            world: World::new(),
+            world,
             rng: Rng::from_number(seed),
             asked: BTreeMap::new(),
             known: BTreeMap::new(),
@@ -214,6 +228,9 @@ impl Driver {
     /// The middlebox is killed and comes back; its engine never stopped.
     fn restart(&mut self) {
         self.world.engine.relent();
+        if self.journaled() {
+            return self.restart_with_journal();
+        }
         let mut fresh = World::new();
         std::mem::swap(&mut fresh.engine, &mut self.world.engine);
         (fresh.now, fresh.log) = (self.world.now, std::mem::take(&mut self.world.log));
@@ -228,6 +245,41 @@ impl Driver {
         let entries = self.world.engine.entries().unwrap();
         self.world.input(Input::Adopted { entries });
         self.grace = self.world.now + Duration::from_secs(30);
+    }
+
+    /// The same where rules are written down: what was confirmed is there again, whatever became of the engine.
+    fn restart_with_journal(&mut self) {
+        let settled = self.is_quiet();
+        let lost = self.rng.percent(50);
+        if let Some((_, operations)) = self.world.held.take().filter(|_| self.rng.percent(50)) {
+            self.world.engine.apply(&operations);
+        }
+        self.listen();
+        let world = std::mem::replace(&mut self.world, World::empty());
+        self.world = world.restarted(lost);
+        self.asked.clear();
+        self.world.run();
+        self.listen();
+        let now = self.world.now;
+        // Agents ask what became of their rules.
+        let mut there = BTreeMap::new();
+        for rule in self.world.middlebox.rules(now) {
+            let ends = now + Duration::from_secs(rule.remaining.0.into());
+            there.insert(rule.prid, ends);
+            if let RuleAction::Disabled { internal, external } = rule.action {
+                self.forbidden.insert(rule.prid, Forbidden { internal, external, ends });
+            }
+        }
+        for (prid, known) in &self.known {
+            // Of what was under way nobody has been told what became of it.
+            let may_be_gone = !settled || known.ends <= now + crate::limits::EXPIRY_LEAD;
+            assert!(may_be_gone || there.contains_key(prid), "{prid:?} {known:?} was lost in a restart");
+        }
+        self.known.retain(|prid, _| there.contains_key(prid));
+        self.forbidden.retain(|prid, _| there.contains_key(prid));
+        for (prid, known) in &mut self.known {
+            known.ends = there.get(prid).copied().unwrap_or(known.ends);
+        }
     }
 
     /// Hears what the middlebox said, holding it to what it says.
@@ -248,6 +300,7 @@ impl Driver {
                 Output::Notify { .. }
                 | Output::Verify { .. }
                 | Output::Count { .. }
+                | Output::Journal(_)
                 | Output::Terminate { .. }
                 | Output::Event(_)
                 | Output::ShutdownComplete => {}
@@ -418,6 +471,7 @@ impl Driver {
                 assert_eq!(self.world.ask(session, lifetime(prid, 0)), Ok(Reply::Ended));
             }
         }
+        assert_eq!(self.world.journal.len(), 0);
         let status = self.world.middlebox.status();
         assert_eq!((status.rules, status.groups, status.entries, status.orphans), (0, 0, 0, 0));
         assert_eq!(self.world.keys(), []);

@@ -11,8 +11,8 @@ use midcom::{
 
 use crate::memory::{Memory, Packet, Route};
 use crate::{
-    AgentId, AgentPolicy, BatchId, Config, Engine, Event, Input, Key, Middlebox, Nat, Operation, Output,
-    Policy, Realm, Realms, ReversePath, Rights, SessionId, Side, Transport, count,
+    AgentId, AgentPolicy, BatchId, Change, Config, Engine, Event, Input, Key, Middlebox, Nat, Operation,
+    Output, Policy, Realm, Realms, ReversePath, Rights, SessionId, Side, StoredRule, Transport, count,
 };
 
 pub(super) const ALICE: AgentId = AgentId(1);
@@ -67,6 +67,7 @@ pub(super) fn config() -> Config {
         policy: policy(),
         nat: Nat::default(),
         tcp: false,
+        journal: false,
         orphan_grace: Duration::from_secs(30),
     }
 }
@@ -86,6 +87,8 @@ pub(super) struct World {
     /// Batches are kept back until `World::release`.
     pub(super) hold: bool,
     pub(super) held: Option<(BatchId, Vec<Operation>)>,
+    /// What was written down.
+    pub(super) journal: BTreeMap<Prid, StoredRule>,
     /// Everything that left, in order.
     pub(super) log: Vec<Output>,
     tid: u32,
@@ -113,13 +116,45 @@ impl World {
     }
 
     pub(super) fn empty_behind(nat: Nat) -> Self {
-        let engine = engine().with_nat(nat.clone());
+        Self::with(Config { nat, ..config() })
+    }
+
+    /// Somebody writes down what it says; nobody has a session.
+    pub(super) fn journaled() -> Self {
+        Self::with(Config { journal: true, orphan_grace: Duration::ZERO, ..config() })
+    }
+
+    pub(super) fn open(&mut self) {
+        for (session, agent) in [(A1, ALICE), (A2, ALICE), (B1, BOB), (G1, GUARD)] {
+            self.input(Input::Opened { session, agent });
+        }
+    }
+
+    /// A new process finds what this one has left: a journal and, unless the machine was restarted, the engine.
+    pub(super) fn restarted(mut self, engine_lost: bool) -> Self {
+        let mut fresh = Self::journaled();
+        std::mem::swap(&mut fresh.engine, &mut self.engine);
+        if engine_lost {
+            fresh.engine.flush();
+        }
+        (fresh.now, fresh.tid, fresh.journal) = (self.now, self.tid, self.journal);
+        let rules = fresh.journal.values().copied().collect();
+        fresh.input(Input::Restored { rules });
+        let entries = Engine::entries(&mut fresh.engine).unwrap();
+        fresh.input(Input::Adopted { entries });
+        fresh.open();
+        fresh
+    }
+
+    fn with(config: Config) -> Self {
+        let engine = engine().with_nat(config.nat.clone());
         Self {
             now: Instant::ZERO,
-            middlebox: Middlebox::new(Config { nat, ..config() }, Rng::from_number(7)),
+            middlebox: Middlebox::new(config, Rng::from_number(7)),
             engine,
             hold: false,
             held: None,
+            journal: BTreeMap::new(),
             log: Vec::new(),
             tid: 0,
         }
@@ -140,6 +175,14 @@ impl World {
                 Output::Apply { batch, operations } => {
                     let results = self.engine.apply(&operations);
                     self.input(Input::Applied { batch, results });
+                }
+                Output::Journal(changes) => {
+                    for change in changes {
+                        match change {
+                            Change::Put(rule) => drop(self.journal.insert(rule.prid, rule)),
+                            Change::Forget(prid) => drop(self.journal.remove(&prid)),
+                        }
+                    }
                 }
                 Output::Verify { keys } => {
                     let drift = self.engine.verify(&keys);

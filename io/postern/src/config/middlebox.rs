@@ -65,6 +65,7 @@ pub(crate) struct Middlebox {
     pub internal: Vec<IpNet>,
     pub ports: RangeInclusive<u16>,
     pub deny: Vec<IpNet>,
+    pub journal: Option<PathBuf>,
     pub never_deny: Vec<IpNet>,
     pub time_zone: Option<jiff::tz::TimeZone>,
     pub rules_max: u32,
@@ -160,6 +161,16 @@ static DENY: Key<List<Network>> = Key {
     absent: Absent::Literal("[]"),
     text: "Networks, inside or outside, for which no rule is ever opened.",
 };
+static JOURNAL: Key<AbsolutePath> = Key {
+    name: "journal",
+    kind: AbsolutePath,
+    absent: Absent::Derived(
+        "none: rules end with the middlebox half, and what the kernel holds waits 30 s for its agents",
+    ),
+    text: "A file in which the rules are written down before they are opened and before agents are told, in a directory that exists and \
+           keeps its files (not `run-dir`). Rules then survive a restart of the middlebox half and of the machine, with their identifiers, \
+           and agents are told so.",
+};
 static NEVER_DENY: Key<List<Network>> = Key {
     name: "never-deny",
     kind: List { of: Network, max: 256 },
@@ -239,6 +250,7 @@ pub(super) static SECTION: Section = Section {
         &INTERNAL,
         &PORTS,
         &DENY,
+        &JOURNAL,
         &NEVER_DENY,
         &TIME_ZONE,
         &RULES_MAX,
@@ -308,6 +320,7 @@ impl Middlebox {
         let agents = tables.map(|table| agent::read(table, &usual, problems)).unwrap_or_default();
         let Usual { internal, ports, rules_max, lifetime_max, peers, users } = usual;
         let mode = table.value(&MODE, problems);
+        let nat = nat(&table, mode, problems)?;
         Some(Self {
             name,
             engine,
@@ -320,6 +333,7 @@ impl Middlebox {
             internal,
             ports,
             deny: table.value(&DENY, problems),
+            journal: journal(&table, &nat, problems),
             never_deny: table.value(&NEVER_DENY, problems),
             time_zone: table.given(&TIME_ZONE, problems),
             rules_max,
@@ -327,7 +341,7 @@ impl Middlebox {
             agents,
             mark: table.value(&MARK, problems),
             reverse_path: table.value(&REVERSE_PATH, problems),
-            nat: nat(&table, mode, problems)?,
+            nat,
             inside,
             outside,
         })
@@ -426,6 +440,19 @@ fn ports(
         );
     }
     ports
+}
+
+/// Where rules are written down; not yet where addresses are translated.
+fn journal(table: &Table<'_, '_>, nat: &Nat, problems: &mut Problems) -> Option<PathBuf> {
+    let journal = table.given(&JOURNAL, problems)?;
+    if !nat.is_empty() {
+        problems.push(
+            table.place(&JOURNAL),
+            "the journal does not keep outside addresses yet",
+            "rules of a middlebox with `nat-addresses` do not survive a restart",
+        );
+    }
+    Some(journal)
 }
 
 /// The outside addresses with their ports.

@@ -72,6 +72,9 @@ impl Chronicle {
                 log::warn(format_args!("{failed} of {operations} changes failed"));
             }
             Event::EntriesAdopted { entries } => log::info(format_args!("{entries} entries found and kept")),
+            Event::RulesRestored { rules, dropped } => {
+                log::info(format_args!("{rules} rules read back from the journal, {dropped} left out"));
+            }
             Event::OrphansRemoved { entries } => {
                 log::info(format_args!("{entries} entries removed that nobody claimed"));
             }

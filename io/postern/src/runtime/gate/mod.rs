@@ -2,6 +2,7 @@
 
 mod answers;
 mod chronicle;
+mod disk;
 mod open;
 mod operator;
 pub(crate) mod prove;
@@ -24,6 +25,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use self::chronicle::Chronicle;
+use self::disk::Disk;
 use self::operator::Operator;
 use self::sessions::Sessions;
 use self::wall::Wall;
@@ -65,6 +67,7 @@ struct Gate {
     /// The user of the agent half.
     agent: Uid,
     wall: Wall,
+    disk: Disk,
     signals: Signals,
     features: String,
     sandbox: String,
@@ -158,7 +161,9 @@ impl Gate {
 
     fn carry_out(&mut self, now: Instant) {
         let mut out = std::mem::take(&mut self.out);
-        let Self { sessions, inputs, operator, chronicle, .. } = self;
+        let Self { sessions, inputs, operator, chronicle, disk, machine, .. } = self;
+        // What the next batch wants is not on disk.
+        let mut unwritten = false;
         for output in out.drain() {
             match output {
                 Output::Reply { session: operator::SESSION, tid, result } => operator.answered(tid, &result),
@@ -167,8 +172,17 @@ impl Gate {
                     sessions.notify(now, session, notification, inputs)
                 }
                 Output::Terminate { session } => sessions.terminate(now, session, inputs),
+                Output::Journal(changes) => {
+                    unwritten = !disk.write(now, &changes, machine);
+                    if unwritten {
+                        inputs.push_back(Input::Writable(false));
+                    }
+                }
                 Output::Apply { batch, operations } => {
-                    let results = self.engine.apply(&operations);
+                    let results = match std::mem::take(&mut unwritten) {
+                        false => self.engine.apply(&operations),
+                        true => disk::without_journal(&mut self.engine, &operations),
+                    };
                     inputs.push_back(Input::Applied { batch, results });
                 }
                 Output::Verify { keys } => {
@@ -194,6 +208,7 @@ impl Gate {
     fn look(&mut self, now: Instant) {
         self.looked = now;
         self.inputs.extend(self.wall.tick());
+        self.inputs.extend(self.disk.look(now, &self.machine));
         match self.engine.take_drift() {
             Ok(None) => {}
             Ok(Some(what)) => {

@@ -9,6 +9,7 @@ use nix::unistd::Uid;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::chronicle::Chronicle;
+use super::disk::{Disk, Past};
 use super::operator::{self, Operator};
 use super::sessions::Sessions;
 use super::settings::{self, Guests};
@@ -96,19 +97,23 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     ));
     let mut chronicle = Chronicle::default();
     chronicle.learn(&policy);
-    let machine = machine(config, realms.clone(), policy, rng);
+    let clock = Clock::start();
+    let (disk, past) = Disk::open(config.middlebox.journal.as_deref(), clock.now())?;
+    // A journal says what should be there; without one the agents do.
+    let (restored, grace) = match past {
+        Past::Rules(rules) => (Some(Input::Restored { rules }), Duration::ZERO),
+        Past::Unknown => (None, ORPHAN_GRACE),
+    };
+    let machine = machine(config, realms.clone(), policy, grace, rng);
+    let first = [Input::Adopted { entries: found }, operator::opened()];
     Ok(Gate {
-        clock: Clock::start(),
+        clock,
         alarm: Alarm::default(),
         config: config.clone(),
         realms,
         machine,
         out: Outbox::new(),
-        inputs: wall
-            .tick()
-            .into_iter()
-            .chain([Input::Adopted { entries: found }, operator::opened()])
-            .collect(),
+        inputs: wall.tick().into_iter().chain(restored).chain(first).collect(),
         engine,
         drift,
         looked: Instant::ZERO,
@@ -118,6 +123,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
         operator: Operator::default(),
         agent: identity.uid,
         wall,
+        disk,
         signals,
         features,
         sandbox,
@@ -126,9 +132,9 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     })
 }
 
-fn machine(config: &Config, realms: Realms, policy: Policy, rng: Rng) -> Middlebox {
-    let nat = config.middlebox.nat.clone();
-    Middlebox::new(middlebox::Config { realms, policy, nat, tcp: true, orphan_grace: ORPHAN_GRACE }, rng)
+fn machine(config: &Config, realms: Realms, policy: Policy, orphan_grace: Duration, rng: Rng) -> Middlebox {
+    let (nat, journal) = (config.middlebox.nat.clone(), config.middlebox.journal.is_some());
+    Middlebox::new(middlebox::Config { realms, policy, nat, tcp: true, journal, orphan_grace }, rng)
 }
 
 fn warn_of_nobody(identity: &Identity) {

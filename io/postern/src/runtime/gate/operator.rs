@@ -60,7 +60,7 @@ impl Operator {
             }),
             Ok(other) => Answer::Error(format!("not an answer to a disable rule: {other:?}")),
             Err(Failure::NoResources) => Answer::Error(format!(
-                "there are {} disable rules already; lift some (`postern deny --list`)",
+                "no room: there are {} disable rules already (`postern deny --list`), or the journal cannot be written (see the log)",
                 middlebox::limits::DISABLE_RULES_MAX
             )),
             Err(failure) => Answer::Error(format!("{}: {failure}", waiting.asked)),
