@@ -30,6 +30,7 @@ pub(crate) fn trials() -> Vec<Named> {
         ("simco_peer::agent_sessions", || serves("reserve = false", &["agent_sessions"])),
         ("simco_peer::agent_refusals", || serves("reserve = false", &["agent_refusals"])),
         ("simco_peer::agent_replies", || serves("reserve = false", &["agent_replies"])),
+        ("simco_peer::agent_mutations", || serves("reserve = false", &["agent_mutations"])),
         ("simco_peer::agent_events", || serves("reserve = false", &["agent_events"])),
         ("simco_peer::agent_reserves", || serves("reserve = true", &["agent_reserves"])),
         ("simco_peer::agent_counters", || {
