@@ -15,6 +15,7 @@ pub(crate) fn trials() -> Vec<Named> {
         ("policy::a_reload_ends_what_is_no_longer_allowed", withdrawn),
         ("policy::a_wrong_file_leaves_what_runs_as_it_is", refused),
         ("policy::a_reloaded_route_takes_the_next_call", rerouted),
+        ("policy::a_group_is_revoked_as_one", group),
         ("policy::another_agent_ends_a_call_by_a_disable_rule", disabled),
     ]
 }
@@ -159,6 +160,32 @@ fn disabled() -> Outcome {
     rewrite(&postern, |text| text.replace("disable = true", "disable = false"))?;
     postern.text(&["reload"])?;
     line.wait_for("nothing is denied", || Ok(postern.text(&["deny", "--list"])? == "nothing is denied\n"))?;
+    line.is_over()?;
+    Ok(())
+}
+
+/// The rules of a call are a group: shown together, ended together.
+fn group() -> Outcome {
+    let world = World::new()?;
+    let postern = world.postern(CONFIG)?;
+    let line = Line::watch(&world, &postern)?;
+    let mut caller = Make::BARESIP.start(&world, End::Outside, Answer::AtOnce)?;
+    let _callee = Make::BARESIP.start(&world, End::Inside, Answer::AtOnce)?;
+    caller.call(&uri(End::Outside))?;
+    line.until(End::Outside, Way::Sent, "ACK")?;
+    line.talk()?;
+    line.wait_for("the call has two rules", || Ok(postern.pinholes()? == (2, 2)))?;
+    let rules = postern.json(&["pinholes"])?;
+    let group = rules["rules"][0]["group"].to_string();
+    assert_eq!(
+        postern.json(&["pinholes", "--group", &group])?["rules"].as_array().map(Vec::len),
+        Some(2),
+        "{rules}"
+    );
+    assert_eq!(postern.json(&["pinholes", "--group", "7"])?["rules"].as_array().map(Vec::len), Some(0));
+    assert!(postern.text(&["revoke", "--group", "7"]).is_err(), "there is no such group");
+    assert_eq!(postern.json(&["revoke", "--group", &group])?.as_array().map(Vec::len), Some(2));
+    both_are_told(&line, REASON)?;
     line.is_over()?;
     Ok(())
 }

@@ -63,6 +63,11 @@ pub(crate) enum Request {
         /// Its identifier.
         pid: u32,
     },
+    /// End all rules of a group. Middlebox half.
+    RevokeGroup {
+        /// Its identifier.
+        group: u32,
+    },
 }
 
 /// A configuration to be taken; the answer is the names of the keys that have changed.
@@ -250,6 +255,9 @@ pub(crate) struct GateStatus {
 /// A line of `postern pinholes`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PinholeLine {
+    /// Its group, where the middlebox half is on this machine.
+    #[serde(default)]
+    pub group: Option<u32>,
     /// The middlebox, where the agent half is on this machine and knows its name.
     #[serde(default)]
     pub middlebox: Option<String>,

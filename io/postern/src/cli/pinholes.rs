@@ -14,6 +14,7 @@ use crate::admin::protocol::{
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   postern pinholes
+  postern pinholes --group 12    those of one group
   postern pinholes --kernel      with packets counted by the kernel, and what differs from it
 
 At a middlebox on another machine only what is open for calls of this host is known here, and no packets are counted.
@@ -23,6 +24,9 @@ pub(super) struct Pinholes {
     /// Compare with what the kernel holds
     #[arg(long)]
     kernel: bool,
+    /// Only rules of this group; an agent makes one for each call, or as it likes
+    #[arg(long, value_name = "GID", conflicts_with = "kernel")]
+    group: Option<u32>,
 }
 
 impl Pinholes {
@@ -32,7 +36,10 @@ impl Pinholes {
         let gate: Result<Report, String> = client::ask(&middlebox_socket(&sockets), &request);
         // The agent half may be on another machine: then nobody here knows of calls.
         let owners = client::ask::<Owners>(&agent_socket(&sockets), &Request::Owners);
-        let report = joined(gate, owners.ok().map(|owners| owners.rules))?;
+        let mut report = joined(gate, owners.ok().map(|owners| owners.rules))?;
+        if self.group.is_some() {
+            report.rules.retain(|line| line.group == self.group);
+        }
         let said = if common.json { print::json(&report) } else { print::say(&text(&report, self.kernel)) }?;
         let differs = !report.missing.is_empty() || !report.foreign.is_empty();
         Ok(if said == OK && differs { PROBLEM } else { said })
@@ -63,6 +70,7 @@ fn remote(Owner { call, rule }: Owner) -> Option<PinholeLine> {
     Some(PinholeLine {
         middlebox: Some(rule.middlebox),
         pid: rule.pid?,
+        group: None,
         owner: String::new(),
         call: Some(call),
         state: rule.state,
@@ -83,6 +91,7 @@ fn text(report: &Report, kernel: bool) -> String {
         let heads = [
             "MIDDLEBOX",
             "PID",
+            "GROUP",
             "CALL",
             "OWNER",
             "STATE",
@@ -92,7 +101,7 @@ fn text(report: &Report, kernel: bool) -> String {
             "LEFT",
             "PACKETS",
         ];
-        let rows: Vec<[String; 10]> = report.rules.iter().map(row).collect();
+        let rows: Vec<[String; 11]> = report.rules.iter().map(row).collect();
         print::table(heads, &rows)
     };
     if let Some(entries) = report.kernel.as_ref().filter(|_| kernel) {
@@ -115,11 +124,12 @@ fn text(report: &Report, kernel: bool) -> String {
     text
 }
 
-fn row(line: &PinholeLine) -> [String; 10] {
+fn row(line: &PinholeLine) -> [String; 11] {
     let known = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
     [
         known(line.middlebox.as_deref().unwrap_or_default()),
         line.pid.to_string(),
+        line.group.map_or_else(|| "-".into(), |group| group.to_string()),
         line.call.map_or_else(|| "-".into(), |call| call.to_string()),
         known(&line.owner),
         line.state.clone(),

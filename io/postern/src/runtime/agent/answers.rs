@@ -32,7 +32,8 @@ impl Agent {
             | Request::Deny(_)
             | Request::Denials
             | Request::Lift(_)
-            | Request::Revoke { .. } => Answer::Error("the middlebox half answers this".into()),
+            | Request::Revoke { .. }
+            | Request::RevokeGroup { .. } => Answer::Error("the middlebox half answers this".into()),
         };
         // One who no longer waits for the answer does not need it.
         let _ = question.reply.try_send(answer);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use machine::Instant;
-use midcom::Prid;
+use midcom::{Gid, Prid};
 use middlebox::{Engine as _, Entry, Input, Key, RuleAction, RuleInfo};
 
 use super::{Gate, prove};
@@ -27,6 +27,7 @@ impl Gate {
                 Answer::of(&prove::prove(&mut self.engine, &self.config, &self.realms, question))
             }
             Request::Revoke { pid } => self.revoke(now, Prid(pid)),
+            Request::RevokeGroup { group } => self.revoke_group(now, Gid(group)),
             Request::Calls { .. }
             | Request::Call { .. }
             | Request::Owners
@@ -61,6 +62,17 @@ impl Gate {
         }
         self.inputs.push_back(Input::Revoke { prid: rule });
         Answer::of(&rule.0)
+    }
+
+    //= RFC 5189 §2.4.2: a group is ended as one. SIMCO has no message for it; the operator has a command.
+    fn revoke_group(&mut self, now: Instant, group: Gid) -> Answer {
+        let members: Vec<Prid> =
+            self.machine.rules(now).filter(|rule| rule.group == group).map(|rule| rule.prid).collect();
+        if members.is_empty() {
+            return Answer::Error(format!("there is no group {} (`postern pinholes` lists them)", group.0));
+        }
+        self.inputs.extend(members.iter().map(|prid| Input::Revoke { prid: *prid }));
+        Answer::of(&members.iter().map(|prid| prid.0).collect::<Vec<_>>())
     }
 
     fn pinholes(&mut self, now: Instant, kernel: bool) -> Answer {
@@ -123,6 +135,7 @@ fn line(rule: &RuleInfo<'_>) -> PinholeLine {
     PinholeLine {
         middlebox: None,
         pid: rule.prid.0,
+        group: Some(rule.group.0),
         owner: rule.owner_name.to_owned(),
         call: None,
         state: state.into(),
