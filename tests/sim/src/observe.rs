@@ -17,6 +17,9 @@ use crate::queue::{Happening, Seat};
 use crate::wire;
 use crate::world::World;
 
+/// How long a server transaction absorbs what is repeated: 64*T1 (RFC 6026 §7.1).
+const TRANSACTION: Duration = Duration::from_secs(32);
+
 /// Where a packet comes in.
 fn interface(outside: bool) -> &'static str {
     if outside { "out" } else { "in" }
@@ -218,8 +221,9 @@ impl World {
             return;
         }
         let via = wire::field(bytes, "Via").unwrap_or_default().to_owned();
-        let first = *self.books.finals.entry((self.agent.life, via)).or_insert(status);
-        if first != status {
+        let (first, at) = *self.books.finals.entry((self.agent.life, via)).or_insert((status, self.now));
+        // One that comes once more after 64*T1, because everything sent back got lost, meets no transaction any more.
+        if first != status && self.now < at + TRANSACTION {
             self.violation(Some(call), format!("an INVITE is answered {first} and then {status}"));
         }
     }
