@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use flows::figures::Figure;
 use flows::proof::Facts;
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let mut trials = vec![
         Trial::test("docs/flows.md", move || check_index(&listed)),
         Trial::test("docs/calls-proof.md", move || check_proof(&proving)),
+        Trial::test("the draft's figures", check_figures),
     ];
     trials.extend(named.into_iter().map(|(name, file)| Trial::test(name, move || check(&file))));
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -64,6 +66,28 @@ fn check_proof(flows: &[(String, PathBuf)]) -> Result<(), Failed> {
     }
     let page = flows::proof::page(&read("docs/calls.md")?, &read("tests/flows/rows.txt")?, &facts)?;
     compare("calls-proof.md", &page)
+}
+
+/// The golden flow of each figure says what the figure draws.
+fn check_figures() -> Result<(), Failed> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let data = std::fs::read_to_string(root.join("figures.txt"))?;
+    let golden = [
+        (3, "3-good-case"),
+        (4, "4-first-rule-refused"),
+        (5, "5-second-rule-refused"),
+        (6, "6-preconditions"),
+        (7, "7-second-rule-refused"),
+        (8, "8-revocation"),
+    ];
+    for (number, name) in golden {
+        let text = std::fs::read_to_string(root.join(format!("figures/{name}.flow")))?;
+        let figure = Figure::find(&data, number).ok_or_else(|| format!("no figure {number}"))?;
+        figure
+            .compare(&flows::figures::of_flow(&text)?)
+            .map_err(|error| format!("figure {number}: {error}"))?;
+    }
+    Ok(())
 }
 
 /// A page of the docs is as it should be, or is made so if that is wanted.
