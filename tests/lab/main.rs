@@ -42,6 +42,7 @@ mod stage;
 mod strangers;
 mod streams;
 mod talks;
+mod tls;
 mod transfers;
 mod two_firewalls;
 mod witness;
@@ -83,6 +84,7 @@ fn main() {
     trials.extend(hostile_simco::trials());
     trials.extend(agents::trials());
     trials.extend(two_firewalls::trials());
+    trials.extend(tls::trials());
     trials.extend(meddlers::trials());
     trials.extend(neighbours::trials());
     trials.extend(local::trials());

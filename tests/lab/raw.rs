@@ -161,7 +161,11 @@ impl Wire {
     pub(crate) fn next(&self) -> io::Result<String> {
         let mut buffer = vec![0; 65_535];
         loop {
-            let (length, _) = self.socket.recv_from(&mut buffer)?;
+            // A program of the lab that is stopped or goes on is a signal to us.
+            let (length, _) = match self.socket.recv_from(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                received => received?,
+            };
             let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
             if !text.starts_with("SIP/2.0 1") {
                 return Ok(text);

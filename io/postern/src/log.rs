@@ -102,7 +102,7 @@ impl fmt::Display for Stamp {
 
 /// Year, month and day of a number of days after 1 January 1970, in the Gregorian calendar. Years are counted from
 /// 1 March, so that the day that comes and goes is the last.
-fn civil(days: u64) -> (u64, u64, u64) {
+pub(crate) fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);
     let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;

@@ -11,6 +11,7 @@ mod runtime;
 mod sandbox;
 mod seed;
 mod supervise;
+mod tls;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -228,6 +228,9 @@ pub(crate) struct MiddleboxState {
     pub up: bool,
     /// What is wrong, if it is down.
     pub trouble: Option<String>,
+    /// The certificate that is shown there, and until when it is valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 /// `postern status`, middlebox half.
@@ -239,6 +242,9 @@ pub(crate) struct GateStatus {
     pub sessions: usize,
     pub rules: usize,
     pub drifts: u64,
+    /// The certificate that is shown to agents, and until when it is valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     pub engine: String,
     /// The gate changes nothing on packets.
     #[serde(default)]

@@ -4,8 +4,9 @@ mod around;
 mod host;
 mod line;
 mod plan;
+mod tls;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -16,7 +17,7 @@ use crate::config::{Config, Engine, keys};
 /// Say what is wrong with a configuration and with this host, and print the firewall line
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Looks at the file, the users, the sockets, the names, the kernel, and at what the firewall does with a packet \
+    after_help = "Looks at the file, the certificates, the users, the sockets, the names, the kernel, and at what the firewall does with a packet \
             that the gate has marked: one of our own, that never leaves this host. While no middlebox half runs, our table \
             is made for that moment.
 
@@ -78,7 +79,7 @@ impl Check {
         let config = common.load()?;
         let file = common.config.display();
         let mut findings = vec![Finding::new(Grade::Ok, format!("{file} is a good configuration"))];
-        look(&config, &mut findings);
+        look(&config, &common.config, &mut findings);
         let said = if common.json {
             print::json(&findings)
         } else {
@@ -89,9 +90,10 @@ impl Check {
     }
 }
 
-fn look(config: &Config, findings: &mut Vec<Finding>) {
+fn look(config: &Config, file: &Path, findings: &mut Vec<Finding>) {
     plan::look(config, findings);
     host::look(config, findings);
+    tls::look(config, file, findings);
     if config.middleboxes.iter().any(|middlebox| middlebox.engine == Engine::Nftables) {
         return line::look(config, findings);
     }

@@ -70,6 +70,9 @@ fn agent_text(agent: &AgentStatus) -> String {
             (None, false) => "down".to_owned(),
         };
         text.push_str(&format!("  session with {} ({}): {state}\n", middlebox.name, middlebox.address));
+        if let Some(certificate) = &middlebox.certificate {
+            text.push_str(&format!("    certificate {certificate}\n"));
+        }
     }
     text
 }
@@ -86,6 +89,9 @@ fn gate_text(gate: &GateStatus) -> String {
         gate.rules,
         gate.drifts,
     );
+    if let Some(certificate) = &gate.certificate {
+        text.push_str(&format!("  certificate {certificate}\n"));
+    }
     if let (Some(passed), Some(dropped)) = (gate.passed, gate.dropped) {
         text.push_str(&match gate.observes {
             true => {

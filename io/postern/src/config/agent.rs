@@ -19,6 +19,7 @@ const AGENTS_MAX: usize = 64;
 #[derive(Debug, Clone)]
 pub(crate) struct Agent {
     pub name: String,
+    pub certificates: Vec<String>,
     pub peers: Vec<IpAddr>,
     pub users: Vec<String>,
     pub internal: Vec<IpNet>,
@@ -49,6 +50,13 @@ pub(super) struct Usual {
     pub users: Vec<String>,
 }
 
+static CERTIFICATES: Key<List<Text>> = Key {
+    name: "certificates",
+    kind: List { of: Text { what: "name in a certificate" }, max: 16 },
+    absent: Absent::Literal("[]"),
+    text: "Names in the certificates by which it is known over TLS: a DNS name or URI among the certificate's alternative \
+           names, or its common name if it has none of these.",
+};
 static PEERS: Key<List<Address>> = Key {
     name: "peers",
     kind: List { of: Address, max: 64 },
@@ -118,6 +126,7 @@ pub(super) static SECTION: Section = Section {
            without such a section are the local one (`users` of `[middlebox]`), called `local`, and each address of \
            `peers`; they may do what `[middlebox]` says.",
     keys: &[
+        &CERTIFICATES,
         &PEERS,
         &USERS,
         &INTERNAL,
@@ -151,6 +160,7 @@ impl Agent {
         }
         Self {
             name: name.to_owned(),
+            certificates: table.value(&CERTIFICATES, problems),
             peers: table.value(&PEERS, problems),
             users: table.value(&USERS, problems),
             internal: table.given(&INTERNAL, problems).unwrap_or_else(|| usual.internal.clone()),
@@ -167,7 +177,9 @@ impl Agent {
     /// Everything by which it is known.
     fn marks(&self) -> impl Iterator<Item = String> + '_ {
         let peers = self.peers.iter().map(ToString::to_string);
-        peers.chain(self.users.iter().map(|user| format!("user {user}")))
+        let certificates =
+            self.certificates.iter().map(|name| format!("certificate {}", name.to_lowercase()));
+        peers.chain(certificates).chain(self.users.iter().map(|user| format!("user {user}")))
     }
 }
 
@@ -206,7 +218,7 @@ pub(super) fn read(middlebox: &DeTable<'_>, usual: &Usual, problems: &mut Proble
             );
         }
         if agent.marks().next().is_none() {
-            let label = "say by what it is known: `peers` or `users`";
+            let label = "say by what it is known: `certificates`, `peers` or `users`";
             problems.push(name.span(), format!("nobody is agent `{}`", agent.name), label);
         }
         for mark in agent.marks() {

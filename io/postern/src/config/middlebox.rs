@@ -1,6 +1,6 @@
 //! `[middlebox]`, or several `[[middlebox]]`: the firewalls between the realms, their agents and what they may open.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,15 +9,15 @@ use ipnet::IpNet;
 use middlebox::{Nat, NatError};
 
 use super::agent::{self, Agent, Usual};
-use super::connect::{Connect, ConnectKind};
+use super::connect::{Connect, ConnectKind, Serve, ServeKind};
 use super::key::{Absent, Key, Section, Table};
 use super::kind::{
-    AbsolutePath, Address, AddressAndPort, Chosen, Either, Integer, List, MarkBit, Network, OneOf, Place,
-    Ports, Text, Time,
+    AbsolutePath, Address, Chosen, Either, Integer, List, MarkBit, Network, OneOf, Place, Ports, Text, Time,
 };
 use super::problem::Problems;
 use super::realm::Realm;
 use super::route;
+use super::tls::{self, Tls};
 use super::window::Zone;
 
 /// What carries out the rules.
@@ -59,7 +59,11 @@ pub(crate) struct Middlebox {
     pub outside: Vec<usize>,
     pub connect: Connect,
     pub socket: PathBuf,
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Serve>,
+    /// For agents that connect over TLS.
+    pub serve_tls: Option<Tls>,
+    /// For connecting over TLS.
+    pub connect_tls: Option<Tls>,
     pub peers: Vec<IpAddr>,
     pub users: Vec<String>,
     pub internal: Vec<IpNet>,
@@ -114,8 +118,8 @@ static CONNECT: Key<ConnectKind> = Key {
     name: "connect",
     kind: ConnectKind,
     absent: Absent::Derived("the local `socket`"),
-    text: "A middlebox on another machine, spoken to by SIMCO over plain TCP; use it only over a network you trust. \
-           `postern run` starts no middlebox for it.",
+    text: "A middlebox on another machine, spoken to by SIMCO over TLS, or over plain TCP where the network is trusted. Its \
+           certificate must be for HOST. `postern run` starts no middlebox for it.",
 };
 static SOCKET: Key<AbsolutePath> = Key {
     name: "socket",
@@ -123,12 +127,13 @@ static SOCKET: Key<AbsolutePath> = Key {
     absent: Absent::Derived("`simco.sock` in `run-dir`"),
     text: "The Unix socket on which the middlebox half serves SIMCO to the agent half.",
 };
-static LISTEN: Key<List<AddressAndPort>> = Key {
+static LISTEN: Key<List<ServeKind>> = Key {
     name: "listen",
-    kind: List { of: AddressAndPort, max: 8 },
+    kind: List { of: ServeKind, max: 8 },
     absent: Absent::Literal("[]"),
-    text: "TCP addresses on which the middlebox half serves SIMCO to agents on other machines (port 7626 is SIMCO's). \
-           Needs `peers`, here or in an `[agent.NAME]`.",
+    text: "Addresses on which the middlebox half serves SIMCO to agents on other machines: over TLS, where an agent is \
+           known by its certificate (`certificates` of `[middlebox.agent.NAME]`), or over plain TCP, where it is known by \
+           its address (`peers`). Plain TCP is for networks you trust.",
 };
 static PEERS: Key<List<Address>> = Key {
     name: "peers",
@@ -245,6 +250,10 @@ pub(super) static SECTION: Section = Section {
         &CONNECT,
         &SOCKET,
         &LISTEN,
+        &tls::CERTIFICATE,
+        &tls::KEY,
+        &tls::CLIENT_CA,
+        &tls::CA,
         &PEERS,
         &USERS,
         &INTERNAL,
@@ -289,19 +298,13 @@ impl Middlebox {
         let socket = table.given(&SOCKET, problems).unwrap_or_else(|| run_dir.join("simco.sock"));
         let listen = table.value(&LISTEN, problems);
         let peers = table.value(&PEERS, problems);
-        let named = tables.is_some_and(|table| table.contains_key("agent"));
-        if !listen.is_empty() && peers.is_empty() && !named {
-            problems.push_with_help(
-                table.place(&LISTEN),
-                "SIMCO over plain TCP needs a list of peers",
-                "anybody could open the firewall here",
-                "add `peers = [\"ADDRESS\"]` with the agents' addresses",
-            );
-        }
+        let serve_tls = doors(&table, tables, (&listen, &peers), problems);
         let inside = inside?;
         let others = || (0..realms.len()).filter(|position| !inside.contains(position)).collect();
         let outside = outside.unwrap_or_else(|| Some(others()))?;
         let connect = table.given(&CONNECT, problems);
+        let tls = matches!(connect, Some(Connect::Tls(_))).then(|| table.place(&CONNECT));
+        let connect_tls = tls::to_connect(&table, tls, problems);
         two_sides(&table, (&inside, &outside), realms, problems);
         if engine == Engine::Nftables && connect.is_none() {
             one_is_everybody_else(&table, inside.iter().chain(&outside), realms, problems);
@@ -328,6 +331,8 @@ impl Middlebox {
             connect: connect.unwrap_or_else(|| Connect::Unix(socket.clone())),
             socket,
             listen,
+            serve_tls,
+            connect_tls,
             peers,
             users,
             internal,
@@ -356,6 +361,35 @@ impl Middlebox {
     pub(super) fn name_place(table: &toml::de::DeTable<'_>, otherwise: Range<usize>) -> Range<usize> {
         table.get(NAME.name).map_or(otherwise, toml::Spanned::span)
     }
+}
+
+/// Who may come in where: the files of TLS, if it is served.
+fn doors(
+    table: &Table<'_, '_>,
+    tables: Option<&toml::de::DeTable<'_>>,
+    (listen, peers): (&[Serve], &[IpAddr]),
+    problems: &mut Problems,
+) -> Option<Tls> {
+    let named = tables.is_some_and(|table| table.contains_key("agent"));
+    let tls = listen.iter().any(|serve| serve.tls).then(|| table.place(&LISTEN));
+    let serve_tls = tls::to_serve(table, tls, problems);
+    if listen.iter().any(|serve| serve.tls) && !named {
+        problems.push_with_help(
+            table.place(&LISTEN),
+            "SIMCO over TLS needs a list of agents",
+            "nobody could open a session here",
+            "[middlebox.agent.NAME] with `certificates`, the names in the agent's certificate",
+        );
+    }
+    if listen.iter().any(|serve| !serve.tls) && peers.is_empty() && !named {
+        problems.push_with_help(
+            table.place(&LISTEN),
+            "SIMCO over plain TCP needs a list of peers",
+            "anybody could open the firewall here",
+            "add `peers = [\"ADDRESS\"]` with the agents' addresses",
+        );
+    }
+    serve_tls
 }
 
 /// The realms of these names.

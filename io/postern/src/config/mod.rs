@@ -15,6 +15,7 @@ mod problem;
 mod realm;
 pub(crate) mod reload;
 mod route;
+mod tls;
 mod window;
 
 use std::net::SocketAddr;
@@ -27,7 +28,7 @@ use toml::de::{DeTable, DeValue};
 pub(crate) use address::{Host, Listen, NextHop, Transport};
 pub(crate) use agent::{Agent, Protocol};
 pub(crate) use calls::{Calls, CommonCrucial, Crucial, OnHold, OnRedirect};
-pub(crate) use connect::{Connect, Peer};
+pub(crate) use connect::{Connect, Peer, Serve};
 pub(crate) use docs::keys;
 use key::{Absent, Key, Section, Table};
 pub(crate) use kind::parse_time;
@@ -38,6 +39,7 @@ pub(crate) use policy::{Do, Line};
 use problem::Problems;
 pub(crate) use realm::{Precondition, Realm, Source};
 pub(crate) use route::{Route, Then};
+pub(crate) use tls::Tls;
 
 use crate::log;
 

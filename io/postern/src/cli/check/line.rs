@@ -14,7 +14,7 @@ use crate::sandbox;
 
 pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) {
     for middlebox in &config.middleboxes {
-        if let Connect::Tcp(peer) = &middlebox.connect {
+        if let Connect::Tcp(peer) | Connect::Tls(peer) = &middlebox.connect {
             remote(config, &middlebox.name, peer, findings);
         }
     }

@@ -67,7 +67,8 @@ impl Agent {
             name: link.name.clone(),
             address: link.address(),
             up: link.is_up(),
-            trouble: link.trouble().map(str::to_owned),
+            trouble: link.why_down().map(str::to_owned),
+            certificate: link.certificate(),
         };
         AgentStatus {
             version: env!("CARGO_PKG_VERSION").into(),

@@ -3,17 +3,22 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use machine::{Instant, Outbox, Rng};
-use midcom::{AgentEvent, MiddleboxId, Request, RequestId};
+use midcom::{AgentEvent, DownReason, MiddleboxId, Request, RequestId};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 use simco::agent::{Config, Output, Session};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Sleep;
 
 use crate::config::{Connect, Middlebox, Peer};
+use crate::log;
 use crate::runtime::channel::{Channel, Read};
+use crate::tls::Credentials;
 
 /// First wait after a connection broke or could not be made.
 const WAIT_MIN: Duration = Duration::from_millis(20);
@@ -42,6 +47,7 @@ pub(crate) struct Link {
     /// As the configuration calls it.
     pub name: String,
     connect: Connect,
+    credentials: Option<Credentials<Arc<ClientConfig>>>,
     rng: Rng,
     session: Session,
     state: State,
@@ -56,11 +62,13 @@ impl Link {
     /// A link that connects with the first turn.
     pub(crate) fn new(id: MiddleboxId, middlebox: &Middlebox, rng: Rng) -> Self {
         let connect = middlebox.connect.clone();
+        let credentials = middlebox.connect_tls.clone().map(Credentials::new);
         Self {
             id,
             name: middlebox.name.clone(),
-            state: State::Dialling(dial(&connect)),
+            state: State::Dialling(dial(&connect, credentials.as_ref())),
             connect,
+            credentials,
             rng,
             session: Session::new(Config::default()),
             wait: WAIT_MIN,
@@ -76,21 +84,34 @@ impl Link {
     }
 
     /// Why it is down.
-    pub(crate) fn trouble(&self) -> Option<&str> {
+    pub(crate) fn why_down(&self) -> Option<&str> {
         self.trouble.as_deref().filter(|_| !self.is_up())
+    }
+
+    /// Keeps what is wrong, and says it once.
+    fn complain(&mut self, why: &str) {
+        if self.trouble.as_deref() != Some(why) {
+            log::warn(format_args!("{}: {why}", self.name));
+            self.trouble = Some(why.to_owned());
+        }
     }
 
     /// True if it leads to the middlebox half of this machine.
     pub(crate) fn is_local(&self) -> bool {
         match self.connect {
             Connect::Unix(_) => true,
-            Connect::Tcp(_) => false,
+            Connect::Tcp(_) | Connect::Tls(_) => false,
         }
     }
 
     /// Where it leads.
     pub(crate) fn address(&self) -> String {
         self.connect.to_string()
+    }
+
+    /// What is to be known of the certificate that is shown there.
+    pub(crate) fn certificate(&self) -> Option<String> {
+        self.credentials.as_ref().map(Credentials::state)
     }
 
     /// Ready when there is something to do.
@@ -118,14 +139,14 @@ impl Link {
     ) {
         let state = std::mem::replace(&mut self.state, State::Dialled(Err(std::io::ErrorKind::Other.into())));
         self.state = match state {
-            State::Waiting(sleep) if sleep.is_elapsed() => State::Dialling(dial(&self.connect)),
+            State::Waiting(sleep) if sleep.is_elapsed() => self.dial(),
             State::Dialled(Ok(channel)) => {
                 self.session.connected(now, &mut self.out);
                 State::Connected(channel)
             }
             State::Dialled(Err(error)) => {
                 self.session.disconnected(now, &error.to_string(), &mut self.out);
-                self.trouble = Some(error.to_string());
+                self.complain(&error.to_string());
                 self.back_off()
             }
             other @ (State::Waiting(_) | State::Dialling(_) | State::Connected(_)) => other,
@@ -184,7 +205,7 @@ impl Link {
     }
 
     fn lost(&mut self, now: Instant, why: &str) {
-        self.trouble = Some(why.to_owned());
+        self.complain(why);
         self.session.disconnected(now, why, &mut self.out);
         self.state = self.back_off();
     }
@@ -224,7 +245,14 @@ impl Link {
                 (self.up, self.trouble, self.wait) = (Some(true), None, WAIT_MIN);
             }
             AgentEvent::Down(why) => {
-                self.trouble.get_or_insert_with(|| format!("{why:?}"));
+                match why {
+                    DownReason::Connection(_) | DownReason::Closed => {}
+                    DownReason::Terminated => self.complain("it ended the session"),
+                    DownReason::Refused(failure) => {
+                        self.complain(&format!("it refuses the session: {failure}"))
+                    }
+                    DownReason::PeerMisbehaved(how) => self.complain(&format!("it misbehaved: {how}")),
+                }
                 return self.up.replace(false) != Some(false);
             }
             AgentEvent::Reply(..) | AgentEvent::Notification(_) => {}
@@ -232,12 +260,20 @@ impl Link {
         true
     }
 
+    /// With the files as they are now: whoever replaces a certificate need not start anything again.
+    fn dial(&mut self) -> State {
+        if let Some(credentials) = &mut self.credentials {
+            credentials.refresh();
+        }
+        State::Dialling(dial(&self.connect, self.credentials.as_ref()))
+    }
+
     fn back_off(&mut self) -> State {
         // Agents that have lost the same middlebox do not come back to it all at once.
         let wait = jittered(self.wait, &mut self.rng);
         let longest = match self.connect {
             Connect::Unix(_) => WAIT_MAX_LOCAL,
-            Connect::Tcp(_) => WAIT_MAX_REMOTE,
+            Connect::Tcp(_) | Connect::Tls(_) => WAIT_MAX_REMOTE,
         };
         self.wait = (self.wait * 2).min(longest);
         State::Waiting(Box::pin(tokio::time::sleep(wait)))
@@ -251,10 +287,14 @@ fn jittered(time: Duration, rng: &mut Rng) -> Duration {
     half + Duration::from_micros(extra)
 }
 
-fn dial(connect: &Connect) -> Dial {
+fn dial(connect: &Connect, credentials: Option<&Credentials<Arc<ClientConfig>>>) -> Dial {
     match connect.clone() {
         Connect::Unix(path) => Box::pin(within(unix(path))),
         Connect::Tcp(peer) => Box::pin(within(tcp(peer))),
+        Connect::Tls(peer) => {
+            let config = credentials.map_or_else(|| Err("no certificate".to_owned()), Credentials::get);
+            Box::pin(within(tls(peer, config)))
+        }
     }
 }
 
@@ -268,4 +308,12 @@ async fn unix(path: PathBuf) -> std::io::Result<Channel> {
 
 async fn tcp(peer: Peer) -> std::io::Result<Channel> {
     TcpStream::connect((peer.host(), peer.port)).await.and_then(Channel::tcp)
+}
+
+async fn tls(peer: Peer, config: Result<Arc<ClientConfig>, String>) -> std::io::Result<Channel> {
+    let config = config.map_err(std::io::Error::other)?;
+    let name = ServerName::try_from(peer.host()).map_err(std::io::Error::other)?;
+    let stream = TcpStream::connect((peer.host(), peer.port)).await?;
+    let connection = ClientConnection::new(config, name).map_err(std::io::Error::other)?;
+    Channel::tls(stream, connection.into())
 }

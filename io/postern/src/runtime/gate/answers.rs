@@ -48,6 +48,7 @@ impl Gate {
             sessions: self.sessions.len(),
             rules: status.rules,
             drifts: self.chronicle.drifts,
+            certificate: self.sessions.certificate(),
             engine: self.features.clone(),
             observes: self.config.middlebox.mode == Mode::Observe,
             passed: traffic.map(|traffic| traffic.passed),

@@ -3,6 +3,7 @@
 mod answers;
 mod chronicle;
 mod disk;
+mod greetings;
 mod open;
 mod operator;
 pub(crate) mod prove;
@@ -209,6 +210,7 @@ impl Gate {
         self.looked = now;
         self.inputs.extend(self.wall.tick());
         self.inputs.extend(self.disk.look(now, &self.machine));
+        self.sessions.refresh();
         match self.engine.take_drift() {
             Ok(None) => {}
             Ok(Some(what)) => {

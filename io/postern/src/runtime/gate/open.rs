@@ -18,11 +18,12 @@ use super::{Failure, Gate, event_descriptor, prove};
 use crate::admin::protocol::ProofReport;
 use crate::admin::{protocol, server};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Serve};
 use crate::runtime::alarm::Alarm;
 use crate::runtime::{Signals, block_on, unix};
 use crate::sandbox::{self, Identity, Keep};
 use crate::supervise::Parent;
+use crate::tls::Credentials;
 use crate::{log, seed};
 
 /// How long entries found at start are kept for agents that come back.
@@ -78,7 +79,8 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     let simco = unix::listen(&config.middlebox.socket, Some(identity.uid))?;
     let admin = protocol::middlebox_socket(&config.run_dir);
     let socket = unix::listen(&admin, None)?;
-    let tcp = config.middlebox.listen.iter().map(|address| listen(*address)).collect::<Result<_, _>>()?;
+    let doors = config.middlebox.listen.iter();
+    let doors = doors.map(|serve| Ok((listen(serve)?, serve.tls))).collect::<Result<_, String>>()?;
     let signals = Signals::listen().map_err(|Failure::Start(text)| text)?;
     let drift =
         event_descriptor(&engine).map_err(|error| format!("cannot wait for the kernel's events: {error}"))?;
@@ -87,6 +89,11 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     let sandbox = sandbox::enter(Keep::NetAdmin, None)?;
     if let Some(parent) = parent {
         parent.follow();
+    }
+    // With what this process may still read, so that a file that cannot be read again is noticed now.
+    let credentials = config.middlebox.serve_tls.clone().map(Credentials::new);
+    if let Some(Err(why)) = credentials.as_ref().map(Credentials::get) {
+        return Err(why);
     }
     let questions = server::serve(socket, vec![Uid::effective().as_raw()])
         .map_err(|error| format!("{}: {error}", admin.display()))?;
@@ -117,7 +124,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
         engine,
         drift,
         looked: Instant::ZERO,
-        sessions: Sessions::new(guests, simco, tcp),
+        sessions: Sessions::new(guests, simco, doors, credentials),
         chronicle,
         questions,
         operator: Operator::default(),
@@ -153,7 +160,8 @@ fn need_net_admin() -> Result<(), String> {
     Err("the middlebox needs CAP_NET_ADMIN: run as root, or with `AmbientCapabilities=CAP_NET_ADMIN` in its unit".into())
 }
 
-fn listen(address: std::net::SocketAddr) -> Result<TcpListener, String> {
+fn listen(serve: &Serve) -> Result<TcpListener, String> {
+    let address = serve.address;
     let open = || -> std::io::Result<TcpListener> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
@@ -162,13 +170,11 @@ fn listen(address: std::net::SocketAddr) -> Result<TcpListener, String> {
     };
     open().map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            format!(
-                "port already in use: tcp {address}; another middlebox is running there? `ss -ltnp` shows it"
-            )
+            format!("port already in use: {serve}; another middlebox is running there? `ss -ltnp` shows it")
         }
         std::io::ErrorKind::AddrNotAvailable => {
             format!("no interface of this host has the address {address}")
         }
-        _other => format!("cannot listen on tcp {address}: {error}"),
+        _other => format!("cannot listen on {serve}: {error}"),
     })
 }

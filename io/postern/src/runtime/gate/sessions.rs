@@ -1,17 +1,21 @@
 //! Connections of agents: who they are, their SIMCO sessions, what they are owed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use machine::{Instant, Outbox};
 use midcom::{Capabilities, Failure, IpVersions, Lifetime, Notification, Reply};
 use middlebox::{AgentId, Input, Middlebox, SessionId};
+use rustls::ServerConfig;
 use simco::middlebox::{Admission, Config, Output, Session};
 use tokio::net::{TcpListener, UnixListener};
 
+use super::greetings::Greetings;
 use super::settings::Guests;
 use crate::log;
 use crate::runtime::channel::{Channel, Read};
+use crate::tls::Credentials;
 
 /// Connections of one agent at a time, so that none keeps the others out; one more is told that there is no room.
 const CONNECTIONS_MAX: usize = 64;
@@ -42,7 +46,9 @@ struct Connection {
 pub(super) struct Sessions {
     guests: Guests,
     unix: UnixListener,
-    tcp: Vec<TcpListener>,
+    /// With whether they are for TLS.
+    doors: Vec<(TcpListener, bool)>,
+    greetings: Greetings,
     arrivals: Vec<Arrival>,
     connections: BTreeMap<SessionId, Connection>,
     next: u64,
@@ -52,12 +58,18 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    pub(super) fn new(guests: Guests, unix: UnixListener, tcp: Vec<TcpListener>) -> Self {
+    pub(super) fn new(
+        guests: Guests,
+        unix: UnixListener,
+        doors: Vec<(TcpListener, bool)>,
+        credentials: Option<Credentials<Arc<ServerConfig>>>,
+    ) -> Self {
         let buffer = vec![0; READ_BYTES].into();
         Self {
             guests,
             unix,
-            tcp,
+            doors,
+            greetings: Greetings::new(credentials),
             arrivals: Vec::new(),
             connections: BTreeMap::new(),
             next: 1,
@@ -88,14 +100,21 @@ impl Sessions {
                 who: uid.map_or_else(|| "an unknown user".to_owned(), |uid| format!("user {uid}")),
             });
         }
-        for listener in &self.tcp {
+        for (listener, tls) in &self.doors {
             while let Poll::Ready(accepted) = listener.poll_accept(cx) {
                 ready = Poll::Ready(());
                 let Ok((stream, remote)) = accepted else { break };
+                if *tls {
+                    self.greetings.begin(stream, remote);
+                    continue;
+                }
                 let agent = self.guests.remote(remote.ip());
                 let Ok(channel) = Channel::tcp(stream) else { break };
                 self.arrivals.push(Arrival { channel, agent, who: remote.to_string() });
             }
+        }
+        if self.greetings.poll_ready(cx).is_ready() {
+            ready = Poll::Ready(());
         }
         for connection in self.connections.values_mut() {
             if connection.channel.poll_ready(cx).is_ready() {
@@ -107,7 +126,14 @@ impl Sessions {
 
     /// Reads from every agent; what they want goes to `inputs`.
     pub(super) fn turn(&mut self, now: Instant, machine: &Middlebox, inputs: &mut VecDeque<Input>) {
-        for arrival in std::mem::take(&mut self.arrivals) {
+        let known = self.greetings.turn(now);
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        arrivals.extend(known.into_iter().map(|known| Arrival {
+            channel: known.channel,
+            agent: self.guests.certified(&known.certificate),
+            who: format!("{} with a certificate of {}", known.remote, known.certificate.names.join(", ")),
+        }));
+        for arrival in arrivals {
             self.admit(now, arrival, machine);
         }
         let ids: Vec<SessionId> = self.connections.keys().copied().collect();
@@ -191,7 +217,18 @@ impl Sessions {
             .values()
             .filter_map(|connection| connection.session.next_timeout())
             .map(|(at, _)| at)
+            .chain(self.greetings.next_timeout())
             .min()
+    }
+
+    /// Looks whether a certificate has been replaced.
+    pub(super) fn refresh(&mut self) {
+        self.greetings.refresh();
+    }
+
+    /// What is to be known of the certificate that agents are shown.
+    pub(super) fn certificate(&self) -> Option<String> {
+        self.greetings.certificate()
     }
 
     /// How many connections there are.
@@ -226,7 +263,9 @@ impl Sessions {
         }
         match admission {
             Admission::NotAuthorized => {
-                self.warnings.warn(format_args!("{who} may not open a session (keys `users`, `peers`)"));
+                self.warnings.warn(format_args!(
+                    "{who} may not open a session (keys `users`, `peers`, `certificates`)"
+                ));
             }
             Admission::LackOfResources => {
                 self.warnings.warn(format_args!("{who} has {CONNECTIONS_MAX} connections already"));

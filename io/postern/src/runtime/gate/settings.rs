@@ -13,6 +13,7 @@ use super::operator;
 use crate::config::{self, Config};
 use crate::runtime::interfaces;
 use crate::sandbox::Identity;
+use crate::tls::Certificate;
 
 /// Everybody on the Unix socket is one agent: a restarted agent half must find its rules again.
 pub(super) const LOCAL: AgentId = AgentId(0);
@@ -24,6 +25,8 @@ pub(super) struct Guests {
     users: Vec<(u32, AgentId)>,
     /// Addresses over TCP.
     peers: Vec<(IpAddr, AgentId)>,
+    /// Names in certificates, over TLS.
+    certificates: Vec<(String, AgentId)>,
 }
 
 impl Guests {
@@ -47,7 +50,11 @@ impl Guests {
         let peers = from.peers.iter().map(|peer| (*peer, id(&peer.to_string())));
         let named =
             from.agents.iter().flat_map(|agent| agent.peers.iter().map(|peer| (*peer, id(&agent.name))));
-        Ok(Self { users, peers: peers.chain(named).collect() })
+        let certificates = from
+            .agents
+            .iter()
+            .flat_map(|agent| agent.certificates.iter().map(|name| (name.clone(), id(&agent.name))));
+        Ok(Self { users, peers: peers.chain(named).collect(), certificates: certificates.collect() })
     }
 
     /// The agent behind a Unix socket, if this user may be one.
@@ -59,6 +66,13 @@ impl Guests {
     pub(super) fn remote(&self, address: IpAddr) -> Option<AgentId> {
         let address = address.to_canonical();
         self.peers.iter().find(|(peer, _)| *peer == address).map(|(_, agent)| *agent)
+    }
+}
+
+impl Guests {
+    /// The agent with a certificate, if it may be one.
+    pub(super) fn certified(&self, certificate: &Certificate) -> Option<AgentId> {
+        self.certificates.iter().find(|(name, _)| certificate.is(name)).map(|(_, agent)| *agent)
     }
 }
 
