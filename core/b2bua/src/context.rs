@@ -159,7 +159,8 @@ impl Shared {
         see_map(servers, onlooker);
         see_map(rules, onlooker);
         see_map(lookups, onlooker);
-        onlooker.see(unwilling);
+        // When each is forgotten matters to later calls only.
+        onlooker.see(&unwilling.callees());
         onlooker.see(failures);
     }
 

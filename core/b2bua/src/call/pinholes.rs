@@ -316,9 +316,9 @@ impl Call {
         }
     }
 
-    /// True if the call goes on without one of its early dialogs.
+    /// True if the call goes on without one of its early dialogs, whichever it is.
     fn rings_elsewhere(&self) -> bool {
-        self.setup().is_some_and(|setup| setup.alive() > 1)
+        self.setup().is_some_and(|setup| setup.alive() > 1 && setup.winner.is_none())
     }
 
     /// The firewall is why nobody will talk: whether the callee's phone has rung for it is what is counted.

@@ -6,7 +6,7 @@ use sip::message::{Builder, Message, Method, Name};
 
 use super::Call;
 use super::early::Pair;
-use super::invite::{Client, Server};
+use super::invite::{Client, Server, Setup};
 use super::offer::Stage;
 use super::reliable::{Description, rseq};
 use super::signal::Signal;
@@ -133,11 +133,12 @@ impl Call {
 }
 
 impl Call {
-    /// The description in a provisional response may not pass: as figure 7, unless other early dialogs are left. A call in
-    /// which it was a re-INVITE goes on as before.
+    /// The description in a provisional response may not pass: as figure 7, unless other early dialogs are left; if its own
+    /// answer waits behind it, as figure 5. A call in which it was a re-INVITE goes on as before.
     pub(super) fn refuse_ring(&mut self, ctx: &mut Context<'_>, pair: Pair, verdict: Verdict) {
+        let is_one_of_several = |setup: &Setup, number: u8| setup.alive() > 1 && setup.winner != Some(number);
         match pair {
-            Pair::Early(number) if self.setup().is_some_and(|setup| setup.alive() > 1) => {
+            Pair::Early(number) if self.setup().is_some_and(|setup| is_one_of_several(setup, number)) => {
                 self.end_early(ctx, number, (verdict.reason(), verdict.failed.as_deref()), None);
             }
             Pair::Early(_) | Pair::Call => self.fail_in_progress(ctx, verdict),

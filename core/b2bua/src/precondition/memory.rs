@@ -27,6 +27,11 @@ impl Unwilling {
         !self.known.is_empty() && self.known.get(&(remote, uri.into())).is_some_and(|until| *until > now)
     }
 
+    /// All that are known, remembered still or not.
+    pub(crate) fn callees(&self) -> Vec<&Callee> {
+        self.known.keys().collect()
+    }
+
     /// Notes a callee. A URI beyond all measure is not worth its room.
     pub(crate) fn note(&mut self, now: Instant, remote: SocketAddr, uri: &str) {
         if uri.len() > UNWILLING_URI_MAX {
