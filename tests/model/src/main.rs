@@ -9,7 +9,7 @@ use model::flow;
 use model::scenario::{Scenario, Upset};
 
 const USAGE: &str = "postern-model [losses=N] [copies=N] [upsets=N] [kinds=cancel,die,…] [each] [depth=N] [states=N] \
-                     [seconds=N] [previews] [reliable] [SETTING=VALUE …]";
+                     [seconds=N] [previews] [reliable] [delayed] [forks] [asks] [SETTING=VALUE …]";
 
 /// What the command line asks for.
 struct Order {
@@ -71,6 +71,9 @@ fn arguments() -> Result<Order, String> {
             "seconds" => bounds.time = Some(Duration::from_secs(u64::from(number()?))),
             "reliable" => scenario.is_reliable = true,
             "previews" => scenario.previews = true,
+            "delayed" => scenario.is_delayed = true,
+            "forks" => scenario.forks = true,
+            "asks" => scenario.asks = true,
             "kinds" => scenario.kinds = kinds(value)?,
             "each" => is_each = true,
             _ => scenario.settings.push((name.to_owned(), value.to_owned())),

@@ -29,6 +29,35 @@ pub struct Sdp {
     pub side: Side,
     /// How often it has changed.
     pub moved: u16,
+    /// That of the second early dialog, which is another host.
+    pub is_other: bool,
+    /// What it says of a precondition.
+    pub met: Met,
+}
+
+/// How far a precondition is (RFC 3312).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Met {
+    /// Nothing is said of one.
+    Unsaid,
+    /// It is wanted.
+    Wanted,
+    /// It is wanted, and whoever reads this is asked to say when it is met.
+    Confirm,
+    /// It is met.
+    Yes,
+}
+
+impl Met {
+    fn lines(self) -> &'static [&'static str] {
+        const MANDATORY: &str = "a=des:fw mandatory e2e sendrecv";
+        match self {
+            Self::Unsaid => &[],
+            Self::Wanted => &["a=curr:fw e2e none", MANDATORY],
+            Self::Confirm => &["a=curr:fw e2e none", MANDATORY, "a=conf:fw e2e sendrecv"],
+            Self::Yes => &["a=curr:fw e2e sendrecv", MANDATORY],
+        }
+    }
 }
 
 impl Sdp {
@@ -37,24 +66,31 @@ impl Sdp {
     pub fn place(self) -> (&'static str, u16) {
         match self.side {
             Side::A => ("192.0.2.10", 20_000 + 2 * self.moved),
+            Side::B if self.is_other => ("10.0.40.8", 31_000 + 2 * self.moved),
             Side::B => ("10.0.40.7", 30_000 + 2 * self.moved),
         }
+    }
+
+    fn version(self) -> u16 {
+        self.moved + 1 + u16::from(self.met == Met::Yes)
     }
 
     /// The words of a flow.
     #[must_use]
     pub fn words(self) -> String {
         let (address, port) = self.place();
-        let version = if self.moved == 0 { String::new() } else { format!(" o={}", self.moved + 1) };
-        format!(" c={address} m=audio {port}{version}")
+        let version = if self.version() == 1 { String::new() } else { format!(" o={}", self.version()) };
+        let lines: String = self.met.lines().iter().map(|line| format!(" {line}")).collect();
+        format!(" c={address} m=audio {port}{lines}{version}")
     }
 
     fn text(self) -> String {
         let (address, port) = self.place();
-        let (letter, version) = (self.side, self.moved + 1);
+        let (letter, version) = (self.side, self.version());
+        let lines: String = self.met.lines().iter().map(|line| format!("{line}\r\n")).collect();
         format!(
             "v=0\r\no={letter} 7 {version} IN IP4 192.0.2.99\r\ns=-\r\nc=IN IP4 {address}\r\nt=0 0\r\n\
-             m=audio {port} RTP/AVP 0\r\n"
+             m=audio {port} RTP/AVP 0\r\n{lines}"
         )
     }
 }
@@ -66,6 +102,8 @@ pub struct Pen {
     pub side: Side,
     /// Where it is.
     pub address: SocketAddr,
+    /// Which of its tags: 1, or 2 for the second early dialog.
+    pub tag: u8,
 }
 
 impl Pen {
@@ -78,14 +116,14 @@ impl Pen {
         sdp: Option<Sdp>,
         header: Option<&str>,
     ) -> Bytes {
-        let Self { side, address } = self;
+        let Self { side, address, tag: own } = self;
         let transaction = if method == "CANCEL" { "INVITE" } else { method };
         // CANCEL repeats the INVITE's To.
         let tag = dialog.remote_tag.as_deref().filter(|_| method != "CANCEL" || number > 1);
         let tag = tag.map(|tag| format!(";tag={tag}")).unwrap_or_default();
         let mut text = format!(
             "{method} {} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch=z9hG4bK-{side}-{transaction}-{number}\r\n\
-             Max-Forwards: 70\r\nFrom: \"Phone {side}\" <sip:{side}@{side}.example>;tag={side}-1\r\n\
+             Max-Forwards: 70\r\nFrom: \"Phone {side}\" <sip:{side}@{side}.example>;tag={side}-{own}\r\n\
              To: <{}>{tag}\r\nCall-ID: {}\r\nCSeq: {number} {method}\r\n",
             dialog.target, dialog.remote_uri, dialog.call_id
         );
@@ -98,7 +136,7 @@ impl Pen {
     /// A response.
     #[must_use]
     pub fn response(self, request: &Message, status: u16, sdp: Option<Sdp>, header: Option<&str>) -> Bytes {
-        let Self { side, address } = self;
+        let Self { side, address, tag } = self;
         let mut text = format!("SIP/2.0 {status} {}\r\n", phrase(status));
         for header in request.headers() {
             let value = String::from_utf8_lossy(header.value);
@@ -107,7 +145,7 @@ impl Pen {
                     write!(text, "{}: {value}\r\n", header.name)
                 }
                 Name::To if value.contains("tag=") => write!(text, "To: {value}\r\n"),
-                Name::To => write!(text, "To: {value};tag={side}-1\r\n"),
+                Name::To => write!(text, "To: {value};tag={side}-{tag}\r\n"),
                 _ => Ok(()),
             };
         }

@@ -22,6 +22,19 @@ pub struct Monitor {
 struct Leg {
     /// INVITEs of the peer: number and final response.
     invites: Vec<(u32, Option<u16>)>,
+    /// Its dialogs with us, by its tag: of an INVITE that is forked there are several.
+    dialogs: Vec<Dialog>,
+    /// Our INVITE: it is under way and something was heard; CANCEL was sent.
+    is_ringing: bool,
+    is_answered: bool,
+    is_cancelled: bool,
+    /// The next message with a description leaves for the first time.
+    is_news: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Dialog {
+    tag: String,
     /// A 2xx has passed, from us or to us.
     is_confirmed: bool,
     /// The number of the 2xx that we owe an ACK.
@@ -30,12 +43,20 @@ struct Leg {
     bye: Option<u32>,
     /// The peer has ended it: BYE, 481.
     is_ended_by_peer: bool,
-    /// Our INVITE: it is under way and something was heard; CANCEL was sent.
-    is_ringing: bool,
-    is_answered: bool,
-    is_cancelled: bool,
-    /// The next message with a description leaves for the first time.
-    is_news: bool,
+}
+
+impl Leg {
+    /// The dialog that a message belongs to; the peer's tag is in From of what it asks and we answer, else in To.
+    fn dialog(&mut self, message: &Message, is_from_peer: bool) -> &mut Dialog {
+        let address = if message.is_request() == is_from_peer { message.from() } else { message.to() };
+        let tag = address.ok().and_then(|address| address.tag()).unwrap_or_default();
+        let known = self.dialogs.iter().position(|dialog| dialog.tag == tag);
+        let position = known.unwrap_or(self.dialogs.len());
+        if known.is_none() {
+            self.dialogs.push(Dialog { tag: tag.to_owned(), ..Dialog::default() });
+        }
+        &mut self.dialogs[position]
+    }
 }
 
 impl Monitor {
@@ -49,7 +70,7 @@ impl Monitor {
                 leg.invites.push((number, None));
             }
             (true, Method::Bye) => {
-                leg.is_ended_by_peer = true;
+                leg.dialog(&message, true).is_ended_by_peer = true;
                 self.is_ended_by_peer = true;
             }
             (true, Method::Cancel) => self.is_ended_by_peer = true,
@@ -58,15 +79,20 @@ impl Monitor {
                 leg.is_ringing = true;
                 leg.is_answered |= status >= 200;
                 if (200..300).contains(&status) {
-                    leg.is_confirmed = true;
-                    leg.owes_ack = Some(number);
+                    let dialog = leg.dialog(&message, true);
+                    dialog.is_confirmed = true;
+                    dialog.owes_ack = Some(number);
                 }
                 if status >= 300 {
                     self.is_refused_by_peer = true;
                 }
-                leg.is_ended_by_peer |= status == 481 && leg.is_confirmed;
+                if status == 481 {
+                    let dialog = leg.dialog(&message, true);
+                    dialog.is_ended_by_peer |= dialog.is_confirmed;
+                }
             }
-            (false, _) => leg.is_ended_by_peer |= message.status() == 481,
+            (false, _) if message.status() == 481 => leg.dialog(&message, true).is_ended_by_peer = true,
+            (false, _) => {}
             (true, _) => {}
         }
     }
@@ -95,7 +121,12 @@ impl Monitor {
                 self.check_why(to, method, &message, number)?
             }
             (true, Method::Ack) => {
-                self.legs[to].owes_ack.take_if(|owed| *owed == number);
+                self.legs[to].dialog(&message, false).owes_ack.take_if(|owed| *owed == number);
+            }
+            // Called anew, without what it did not take.
+            (true, Method::Invite) => {
+                let leg = &mut self.legs[to];
+                (leg.is_ringing, leg.is_answered, leg.is_cancelled) = (false, false, false);
             }
             (false, Method::Invite) if message.status() >= 200 => self.check_final(to, &message, number)?,
             _ => {}
@@ -108,7 +139,7 @@ impl Monitor {
         let leg = &mut self.legs[to];
         if *method == Method::Cancel {
             leg.is_cancelled = true;
-        } else if leg.bye.replace(number).is_some_and(|before| before != number) {
+        } else if leg.dialog(message, false).bye.replace(number).is_some_and(|before| before != number) {
             return Err(format!("{to} gets a second BYE"));
         }
         if !self.is_ended_by_peer && message.header(Name::Reason).is_none() {
@@ -120,7 +151,9 @@ impl Monitor {
     /// §1.3: exactly one final response, and §1.4.
     fn check_final(&mut self, to: Side, message: &Message, number: u32) -> Result<(), String> {
         let (status, leg) = (message.status(), &mut self.legs[to]);
-        leg.is_confirmed |= status < 300;
+        if status < 300 {
+            leg.dialog(message, false).is_confirmed = true;
+        }
         let Some((_, last)) = leg.invites.iter_mut().find(|(known, _)| *known == number) else {
             return Err(format!("{to} gets {status} to an INVITE that it never sent"));
         };
@@ -147,11 +180,13 @@ impl Monitor {
             if let Some((number, _)) = leg.invites.iter().find(|(_, last)| last.is_none()) {
                 return Err(format!("INVITE {number} of {side} never got a final response"));
             }
-            if leg.is_confirmed && leg.bye.is_none() && !leg.is_ended_by_peer {
-                return Err(format!("{side} was in a call that is over, and never got BYE"));
-            }
-            if leg.owes_ack.is_some() {
-                return Err(format!("a 2xx of {side} was never acknowledged"));
+            for dialog in &leg.dialogs {
+                if dialog.is_confirmed && dialog.bye.is_none() && !dialog.is_ended_by_peer {
+                    return Err(format!("{side} was in a call that is over, and never got BYE"));
+                }
+                if dialog.owes_ack.is_some() {
+                    return Err(format!("a 2xx of {side} was never acknowledged"));
+                }
             }
             if leg.is_ringing && !leg.is_answered && !leg.is_cancelled {
                 return Err(format!("{side} still rings"));

@@ -1,6 +1,6 @@
 //! What is explored: settings of the B2BUA, what phones do at all, and how much may go wrong.
 
-use crate::phone::Act;
+use crate::phone::{Act, Skills};
 
 /// Something that upsets a plain call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,6 +60,12 @@ impl Upset {
             | Act::Assure
             | Act::Answer
             | Act::AnswerElsewhere
+            | Act::RingOther
+            | Act::PreviewOther
+            | Act::AnswerOther
+            | Act::AnswerToo
+            | Act::NotKnown
+            | Act::Inform
             | Act::Decline
             | Act::Bye => Self::Die,
         }
@@ -101,6 +107,12 @@ pub struct Scenario {
     pub previews: bool,
     /// Caller and callee understand reliable responses.
     pub is_reliable: bool,
+    /// INVITEs have no offer.
+    pub is_delayed: bool,
+    /// Somebody behind leg B forks: there may be a second early dialog.
+    pub forks: bool,
+    /// The caller asks for the precondition `fw`.
+    pub asks: bool,
 }
 
 impl Scenario {
@@ -116,15 +128,31 @@ impl Scenario {
             kinds: Upset::ALL.to_vec(),
             previews: false,
             is_reliable: false,
+            is_delayed: false,
+            forks: false,
+            asks: false,
         }
+    }
+
+    /// True if somebody asks for a precondition: the caller, or the B2BUA.
+    fn has_precondition(&self) -> bool {
+        self.asks || self.settings.iter().any(|(name, _)| name.ends_with("precondition"))
+    }
+
+    /// What each phone can.
+    #[must_use]
+    pub fn skills(&self) -> Skills {
+        Skills { is_modern: self.is_reliable || self.asks, asks: self.asks, delays: self.is_delayed }
     }
 
     /// True if phones do this at all.
     #[must_use]
     pub fn acts(&self, act: Act) -> bool {
         match act {
-            Act::Preview => self.previews,
-            Act::Assure => self.is_reliable,
+            Act::Preview => self.previews || self.forks,
+            Act::RingOther | Act::PreviewOther | Act::AnswerOther | Act::AnswerToo => self.forks,
+            Act::Assure => self.is_reliable || self.has_precondition(),
+            Act::NotKnown | Act::Inform => self.has_precondition(),
             Act::Invite
             | Act::Try
             | Act::Ring

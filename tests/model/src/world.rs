@@ -13,7 +13,7 @@ use sip::transport::{Hop, ListenerId, Protocol};
 use crate::canon::{Canon, Fingerprint};
 use crate::middlebox::{Memory, Middlebox};
 use crate::monitor::Monitor;
-use crate::phone::{Act, Phone, Said};
+use crate::phone::{Act, Phone, Said, Skills};
 use crate::scenario::{Scenario, Upset};
 
 /// RFC 3261 §17.1.2.2: how long a message stays in the network.
@@ -104,8 +104,8 @@ impl World {
             now: Instant::ZERO,
             b2bua: B2bua::new(config, Rng::from_number(1)),
             phones: Sides {
-                a: Phone::new(Side::A, flows::world::OUTSIDE, scenario.is_reliable),
-                b: Phone::new(Side::B, flows::world::INSIDE, scenario.is_reliable),
+                a: Phone::new(Side::A, flows::world::OUTSIDE, scenario.skills()),
+                b: Phone::new(Side::B, flows::world::INSIDE, Skills { asks: false, ..scenario.skills() }),
             },
             middleboxes,
             left: Budget { losses: scenario.losses, copies: scenario.copies, upsets: scenario.upsets },

@@ -5,7 +5,7 @@ use machine::Instant;
 use sip::message::{Message, Method, Name};
 
 use super::{Asked, Called, Phone, Said, Stage};
-use crate::message::{Dialog, Sdp};
+use crate::message::{Dialog, Met, Sdp};
 
 impl Phone {
     /// A message arrives and lies there unread.
@@ -73,8 +73,9 @@ impl Phone {
         match message.method() {
             Method::Invite => self.on_invite(now, message),
             Method::Ack => {
+                let is_other = self.is_of_other(&message);
                 if let Some(called) =
-                    self.called.as_mut().filter(|called| Some(called.number) == number(&message))
+                    self.called.as_mut().filter(|called| Some(called.number) == number(&message) && !is_other)
                 {
                     called.again = None;
                 }
@@ -90,6 +91,7 @@ impl Phone {
                 }
                 said
             }
+            Method::Bye if self.ends_one_of_two(&message) => vec![self.say(&message, 200, "200 BYE")],
             Method::Bye => {
                 let mut said = vec![self.say(&message, 200, "200 BYE")];
                 //= RFC 3261 §15.1.2: pending requests of the dialog are answered with 487.
@@ -149,6 +151,12 @@ impl Phone {
             last: None,
             again: None,
             may_assure: offers(&message),
+            has_offer: !message.body().is_empty(),
+            wants: says(&message, "des:fw mandatory"),
+            is_met: false,
+            other: 0,
+            ended: [false; 2],
+            has_both: false,
             is_assured: false,
             unconfirmed: None,
         });
@@ -160,15 +168,36 @@ impl Phone {
     }
 
     /// Answers from where it is, unless an offer of its own is open.
-    pub(super) fn on_update(&self, message: &Message) -> Said {
+    pub(super) fn on_update(&mut self, message: &Message) -> Said {
         let is_open = self.calling.is_some() || self.asked.iter().any(|asked| asked.offer.is_some());
         if is_open && self.stage == Stage::Talking {
             //= RFC 3311 §5.2: 491 to an offer while one of ours has no answer.
             return self.say(message, 491, "491 UPDATE");
         }
-        let sdp = (!message.body().is_empty()).then(|| self.sdp(0));
+        let met = if says(message, "des:fw mandatory") { Met::Yes } else { Met::Unsaid };
+        let sdp = (!message.body().is_empty()).then(|| Sdp { met, ..self.sdp(0) });
+        if let Some(called) = &mut self.called {
+            called.is_met |= says(message, "curr:fw e2e sendrecv");
+        }
         let words = format!("200 UPDATE{}", sdp.map(Sdp::words).unwrap_or_default());
         Said { words, bytes: self.pen.response(message, 200, sdp, None) }
+    }
+
+    /// True for a request in the early dialog that has not won.
+    fn is_of_other(&self, request: &Message) -> bool {
+        let tag = format!("{}-{}", self.pen.side, self.pen.tag);
+        request.to().ok().and_then(|to| to.tag()).is_some_and(|to| to != tag)
+    }
+
+    /// True for a BYE that ends an early dialog beside which there is another, or one that has not won.
+    fn ends_one_of_two(&mut self, bye: &Message) -> bool {
+        if self.stage == Stage::Talking {
+            return self.is_of_other(bye);
+        }
+        let is_other = self.is_of_other(bye);
+        let Some(called) = self.called.as_mut().filter(|called| called.other > 0) else { return false };
+        called.ended[usize::from(is_other)] = true;
+        called.ended != [true; 2]
     }
 
     pub(super) fn say(&self, request: &Message, status: u16, words: &str) -> Said {
@@ -196,6 +225,7 @@ impl Phone {
                 let invite = calling.number;
                 let is_news = self.is_news(message);
                 self.learn(message);
+                self.may_inform |= is_news && says(message, "curr:fw e2e sendrecv");
                 is_news.then(|| self.prack(now, message, invite)).flatten().into_iter().collect()
             }
             (..200, None) => Vec::new(),
@@ -203,12 +233,15 @@ impl Phone {
                 if let Some(offer) = calling.offer {
                     self.moved = offer.moved;
                 }
+                let answers = calling.offer.is_none() && !message.body().is_empty();
+                self.may_inform = false;
                 self.calling = None;
                 self.learn(message);
                 if self.stage == Stage::Early {
                     self.stage = Stage::Talking;
                 }
-                self.acknowledge(number).into_iter().collect()
+                let answer = answers.then(|| self.sdp(0));
+                self.acknowledge(number, answer).into_iter().collect()
             }
             (200..300, None) => {
                 let again = |bytes: Bytes| Said { words: "ACK again".into(), bytes };
@@ -234,13 +267,20 @@ impl Phone {
     pub(super) fn prack(&mut self, now: Instant, message: &Message, invite: u32) -> Option<Said> {
         let rseq = rseq(message)?;
         self.rseq = Some(rseq);
-        self.ask(now, "PRACK", None, Some(&format!("RAck: {rseq} {invite} INVITE")))
+        //= RFC 3262 §5: an offer in a reliable response is answered in PRACK.
+        let delays = self.calling.as_ref().is_some_and(|calling| calling.offer.is_none());
+        let answer = (delays && !message.body().is_empty()).then(|| self.sdp(0));
+        let said = self.ask(now, "PRACK", answer, Some(&format!("RAck: {rseq} {invite} INVITE")));
+        if let Some(asked) = self.asked.last_mut() {
+            asked.offer = None;
+        }
+        said
     }
 
-    pub(super) fn acknowledge(&mut self, number: Option<u32>) -> Option<Said> {
-        let bytes = self.pen.request(("ACK", number?), self.dialog.as_ref()?, None, None);
+    pub(super) fn acknowledge(&mut self, number: Option<u32>, answer: Option<Sdp>) -> Option<Said> {
+        let bytes = self.pen.request(("ACK", number?), self.dialog.as_ref()?, answer, None);
         self.ack = Some(bytes.clone());
-        Some(Said { words: "ACK".into(), bytes })
+        Some(Said { words: format!("ACK{}", answer.map(Sdp::words).unwrap_or_default()), bytes })
     }
 
     pub(super) fn learn(&mut self, message: &Message) {
@@ -265,10 +305,14 @@ fn rseq(message: &Message) -> Option<u32> {
     std::str::from_utf8(value).ok()?.trim().parse().ok()
 }
 
-/// True if an INVITE's sender understands reliable responses, and there is an offer to answer.
+/// True if an INVITE's sender understands reliable responses.
 fn offers(message: &Message) -> bool {
-    let supported = message.header(Name::Supported).unwrap_or_default();
-    !message.body().is_empty() && String::from_utf8_lossy(supported).contains("100rel")
+    message.tokens(Name::Supported).any(|option| option == "100rel")
+}
+
+/// True if the description of a message has these words.
+fn says(message: &Message, words: &str) -> bool {
+    String::from_utf8_lossy(message.body()).contains(words)
 }
 
 fn target(message: &Message) -> Option<String> {

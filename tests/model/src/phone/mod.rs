@@ -16,7 +16,7 @@ use b2bua::side::Side;
 use bytes::Bytes;
 use machine::Instant;
 
-use crate::message::{Dialog, Pen, Sdp};
+use crate::message::{Dialog, Met, Pen, Sdp};
 
 const T1: Duration = Duration::from_millis(500);
 const T2: Duration = Duration::from_secs(4);
@@ -38,6 +38,18 @@ pub enum Act {
     Answer,
     /// The same from another port than before.
     AnswerElsewhere,
+    /// 180 in a second early dialog: somebody on the way has forked.
+    RingOther,
+    /// 183 in it that shows where it will receive.
+    PreviewOther,
+    /// 200 in it.
+    AnswerOther,
+    /// 200 in the early dialog that has not won.
+    AnswerToo,
+    /// 420: it knows no preconditions.
+    NotKnown,
+    /// UPDATE that says that its media passes.
+    Inform,
     /// A final failure to INVITE.
     Decline,
     /// Gives its own INVITE up.
@@ -75,13 +87,25 @@ pub struct Phone {
     asked: Vec<Asked>,
     /// The ACK it sent last.
     ack: Option<Bytes>,
-    /// It understands reliable responses (RFC 3262).
-    is_modern: bool,
+    skills: Skills,
+    /// It has been told that its media passes, and has not passed it on.
+    may_inform: bool,
     /// How often its description has changed.
     moved: u16,
     /// The number of the reliable response that it acknowledged last.
     rseq: Option<u32>,
     unread: VecDeque<Bytes>,
+}
+
+/// What it can, and how it calls.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Skills {
+    /// It understands reliable responses (RFC 3262).
+    pub is_modern: bool,
+    /// Its INVITE asks for the precondition `fw`.
+    pub asks: bool,
+    /// Its INVITEs have no offer.
+    pub delays: bool,
 }
 
 /// How far it is.
@@ -118,6 +142,14 @@ struct Called {
     again: Option<Again>,
     /// It may answer before its final response: who called understands reliable responses.
     may_assure: bool,
+    has_offer: bool,
+    /// Who called, or somebody on the way, wants media to pass before it rings; it has been told that it does.
+    wants: bool,
+    is_met: bool,
+    /// How far its second early dialog is, which of the two have ended, and whether both have answered.
+    other: u16,
+    ended: [bool; 2],
+    has_both: bool,
     /// It has answered before its final response.
     is_assured: bool,
     /// Until PRACK.
@@ -159,16 +191,17 @@ impl Again {
 impl Phone {
     /// A phone that has not done anything yet.
     #[must_use]
-    pub fn new(side: Side, address: SocketAddr, is_modern: bool) -> Self {
+    pub fn new(side: Side, address: SocketAddr, skills: Skills) -> Self {
         Self {
-            pen: Pen { side, address },
+            pen: Pen { side, address, tag: 1 },
             stage: Stage::Idle,
             dialog: None,
             calling: None,
             called: None,
             asked: Vec::new(),
             ack: None,
-            is_modern,
+            skills,
+            may_inform: false,
             moved: 0,
             rseq: None,
             unread: VecDeque::new(),
@@ -205,15 +238,18 @@ impl Phone {
             if status == 0 {
                 may(Act::Try, false);
             }
-            if status <= 100 && self.stage == Stage::Early {
-                may(Act::Ring, false);
-                may(Act::Preview, false);
-                if called.may_assure {
-                    may(Act::Assure, false);
-                }
+            if self.stage == Stage::Early {
+                called.early_acts(status, &mut may);
             }
-            if status < 200 && called.unconfirmed.is_none() {
+            let ended = called.ended[0] && self.stage == Stage::Early;
+            if status < 200 && called.unconfirmed.is_none() && !ended {
                 may(Act::Answer, false);
+            }
+            let unacknowledged = self.stage == Stage::Talking && called.again.is_some();
+            let lost = usize::from(self.pen.tag == 1);
+            if status == 200 && unacknowledged && called.other > 0 && !called.ended[lost] && !called.has_both
+            {
+                may(Act::AnswerToo, false);
             }
             if status < 200 {
                 may(Act::Decline, false);
@@ -226,6 +262,9 @@ impl Phone {
             may(Act::Cancel, true);
         }
         let is_quiet = self.asked.is_empty();
+        if self.stage == Stage::Early && self.may_inform && is_quiet {
+            may(Act::Inform, false);
+        }
         let is_acknowledged = self.called.as_ref().is_none_or(|called| called.again.is_none());
         if self.stage == Stage::Talking && is_quiet && is_acknowledged {
             may(Act::Bye, false);
@@ -249,6 +288,19 @@ impl Phone {
                 let is_assured = self.called.as_ref().is_some_and(|called| called.is_assured);
                 self.respond(now, 200, (!is_assured).then(|| self.sdp(0)))
             }
+            Act::RingOther => self.respond_other(180, None),
+            Act::PreviewOther => self.respond_other(183, Some(Sdp { is_other: true, ..self.sdp(0) })),
+            Act::AnswerOther => {
+                self.pen.tag = 2;
+                self.respond(now, 200, Some(self.sdp(0)))
+            }
+            Act::AnswerToo => self.answer_too(),
+            Act::NotKnown => self.respond(now, 420, None),
+            Act::Inform => {
+                self.may_inform = false;
+                let sdp = Sdp { met: Met::Yes, ..self.sdp(0) };
+                self.ask(now, "UPDATE", Some(sdp), Some("Require: precondition"))
+            }
             Act::AnswerElsewhere => self.respond(now, 200, Some(self.sdp(1))),
             Act::Decline => self.respond(now, if self.stage == Stage::Early { 486 } else { 488 }, None),
             Act::Cancel => self.cancel(now),
@@ -257,10 +309,38 @@ impl Phone {
             Act::Reinvite => self.reinvite(now),
             Act::Die => {
                 let (pen, stage) = (self.pen, Stage::Dead);
-                *self = Self { stage, ..Self::new(pen.side, pen.address, false) };
+                *self = Self { stage, ..Self::new(pen.side, pen.address, Skills::default()) };
                 None
             }
         };
         said.into_iter().collect()
+    }
+}
+
+impl Called {
+    /// What may be said before the answer.
+    fn early_acts(&self, status: u16, may: &mut impl FnMut(Act, bool)) {
+        let begins = status <= 100 && !self.ended[0];
+        if begins || self.is_met && status == 183 && self.unconfirmed.is_none() {
+            may(Act::Ring, false);
+        }
+        if begins && self.has_offer && !self.wants {
+            may(Act::Preview, false);
+        }
+        if begins && self.may_assure {
+            may(Act::Assure, false);
+        }
+        if begins && self.wants {
+            may(Act::NotKnown, false);
+        }
+        if status < 200 && !self.ended[1] {
+            if self.other == 0 {
+                may(Act::RingOther, false);
+            }
+            if self.other < 183 {
+                may(Act::PreviewOther, false);
+            }
+            may(Act::AnswerOther, false);
+        }
     }
 }

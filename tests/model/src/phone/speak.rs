@@ -1,10 +1,11 @@
 //! What a phone says of its own accord.
 
+use b2bua::side::Side;
 use machine::Instant;
 use sip::message::Message;
 
 use super::{Again, Asked, Calling, Phone, Said, Stage};
-use crate::message::{Dialog, Sdp};
+use crate::message::{Dialog, Met, Pen, Sdp};
 
 impl Phone {
     pub(super) fn hang_up(&mut self, now: Instant) -> Vec<Said> {
@@ -21,7 +22,8 @@ impl Phone {
     }
 
     pub(super) fn sdp(&self, moves: u16) -> Sdp {
-        Sdp { side: self.pen.side, moved: self.moved + moves }
+        let is_other = self.pen.side == Side::B && self.pen.tag == 2;
+        Sdp { side: self.pen.side, moved: self.moved + moves, is_other, met: Met::Unsaid }
     }
 
     pub(super) fn invite(&mut self, now: Instant) -> Said {
@@ -34,23 +36,31 @@ impl Phone {
             cseq: 0,
         });
         self.stage = Stage::Early;
-        self.offer(now, self.sdp(0)).unwrap_or_else(|| unreachable!("the dialog was made above"))
+        let met = if self.skills.asks { Met::Wanted } else { Met::Unsaid };
+        let offer = (!self.skills.delays).then(|| Sdp { met, ..self.sdp(0) });
+        self.offer(now, offer).unwrap_or_else(|| unreachable!("the dialog was made above"))
     }
 
     pub(super) fn reinvite(&mut self, now: Instant) -> Option<Said> {
-        self.offer(now, self.sdp(1))
+        let offer = (!self.skills.delays).then(|| self.sdp(1));
+        self.offer(now, offer)
     }
 
-    pub(super) fn offer(&mut self, now: Instant, sdp: Sdp) -> Option<Said> {
+    pub(super) fn offer(&mut self, now: Instant, offer: Option<Sdp>) -> Option<Said> {
         let dialog = self.dialog.as_mut()?;
         dialog.cseq += 1;
-        let (number, offer) = (dialog.cseq, Some(sdp));
-        let header = self.is_modern.then_some("Supported: 100rel");
+        let number = dialog.cseq;
+        let header = match offer.map(|sdp| sdp.met) {
+            Some(Met::Wanted) => {
+                Some("Supported: 100rel\r\nRequire: precondition\r\nAllow: INVITE, PRACK, UPDATE")
+            }
+            _ => self.skills.is_modern.then_some("Supported: 100rel"),
+        };
         let bytes = self.pen.request(("INVITE", number), dialog, offer, header);
         let again = Some(Again::new(now));
         self.calling = Some(Calling { number, is_cancelled: false, offer, bytes: bytes.clone(), again });
-        let header = header.map(|header| format!(" {{{header}}}")).unwrap_or_default();
-        Some(Said { words: format!("INVITE{}{header}", sdp.words()), bytes })
+        let header = braces(header);
+        Some(Said { words: format!("INVITE{}{header}", offer.map(Sdp::words).unwrap_or_default()), bytes })
     }
 
     pub(super) fn ask(
@@ -68,7 +78,7 @@ impl Phone {
         if method == "BYE" {
             self.stage = Stage::Over;
         }
-        let header = header.map(|header| format!(" {{{header}}}")).unwrap_or_default();
+        let header = braces(header);
         let words = format!("{method}{}{header}", offer.map(Sdp::words).unwrap_or_default());
         Some(Said { words, bytes })
     }
@@ -91,7 +101,8 @@ impl Phone {
     pub(super) fn respond(&mut self, now: Instant, status: u16, sdp: Option<Sdp>) -> Option<Said> {
         let called = self.called.as_mut()?;
         let request = Message::parse(called.request.clone()).ok()?;
-        let bytes = self.pen.response(&request, status, sdp, None);
+        let header = (status == 420).then_some("Unsupported: precondition");
+        let bytes = self.pen.response(&request, status, sdp, header);
         called.last = Some((status, bytes.clone()));
         if status >= 200 {
             called.again = Some(Again::new(now));
@@ -102,15 +113,51 @@ impl Phone {
                 self.moved = sdp.map_or(self.moved, |sdp| sdp.moved);
                 self.stage = Stage::Talking;
             }
+            // It may be called again without what it does not know.
+            (420, _) => (self.stage, self.dialog) = (Stage::Idle, None),
             (300.., _) if self.stage == Stage::Early => self.stage = Stage::Over,
             _ => {}
         }
-        Some(Said { words: format!("{status}{}", sdp.map(Sdp::words).unwrap_or_default()), bytes })
+        let (tag, header) = (self.tag_words(self.pen.tag), braces(header));
+        Some(Said {
+            words: format!("{status}{tag}{}{header}", sdp.map(Sdp::words).unwrap_or_default()),
+            bytes,
+        })
+    }
+
+    fn tag_words(&self, tag: u8) -> String {
+        if tag == 1 { String::new() } else { format!(" tag={}-{tag}", self.pen.side) }
+    }
+
+    /// A provisional response in the second early dialog.
+    pub(super) fn respond_other(&mut self, status: u16, sdp: Option<Sdp>) -> Option<Said> {
+        let pen = Pen { tag: 2, ..self.pen };
+        let called = self.called.as_mut()?;
+        let request = Message::parse(called.request.clone()).ok()?;
+        let bytes = pen.response(&request, status, sdp, None);
+        called.other = status;
+        called.last.get_or_insert_with(|| (100, bytes.clone()));
+        let words = format!("{status}{}{}", self.tag_words(2), sdp.map(Sdp::words).unwrap_or_default());
+        Some(Said { words, bytes })
+    }
+
+    /// The one that has not won answers as well.
+    pub(super) fn answer_too(&mut self) -> Option<Said> {
+        let tag = 3 - self.pen.tag;
+        let pen = Pen { tag, ..self.pen };
+        let sdp = Sdp { is_other: tag == 2, ..self.sdp(0) };
+        let called = self.called.as_mut()?;
+        called.has_both = true;
+        let request = Message::parse(called.request.clone()).ok()?;
+        let bytes = pen.response(&request, 200, Some(sdp), None);
+        let tag = if tag == 1 { " tag=B-1".to_owned() } else { self.tag_words(tag) };
+        Some(Said { words: format!("200{tag}{}", sdp.words()), bytes })
     }
 
     /// The answer in a reliable 183.
     pub(super) fn assure(&mut self, now: Instant) -> Option<Said> {
-        let sdp = self.sdp(0);
+        let wants = self.called.as_ref().is_some_and(|called| called.wants);
+        let sdp = Sdp { met: if wants { Met::Confirm } else { Met::Unsaid }, ..self.sdp(0) };
         let called = self.called.as_mut()?;
         let request = Message::parse(called.request.clone()).ok()?;
         let bytes = self.pen.response(&request, 183, Some(sdp), Some("Require: 100rel\r\nRSeq: 7"));
@@ -119,4 +166,9 @@ impl Phone {
         called.unconfirmed = Some(Again::new(now));
         Some(Said { words: format!("183{} {{Require: 100rel}} {{RSeq: 7}}", sdp.words()), bytes })
     }
+}
+
+/// Header fields as a flow writes them.
+fn braces(header: Option<&str>) -> String {
+    header.into_iter().flat_map(|header| header.split("\r\n")).map(|line| format!(" {{{line}}}")).collect()
 }
