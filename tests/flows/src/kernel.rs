@@ -128,6 +128,9 @@ impl File {
             "inside-networks" if value == "0.0.0.0/0" => return Err("two realms with the same networks"),
             "inside-networks" => self.inside_media = networks(value),
             "outside-networks" => put(&mut self.realms[1], "media", networks(value)),
+            "inside-next-hop" | "outside-next-hop" if value.contains(',') => {
+                return Err("names are answered by the flow, and the lab has no name server");
+            }
             "inside-next-hop" => value.clone_into(&mut self.next_hops[1]),
             "outside-next-hop" => value.clone_into(&mut self.next_hops[0]),
             "middleboxes" if value == "0" => put(&mut self.middlebox, "engine", quoted("none")),
