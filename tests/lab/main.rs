@@ -7,6 +7,7 @@ mod baresip;
 mod callee;
 mod clock;
 mod conditions;
+mod crashes;
 mod demo;
 mod deny;
 mod faults;
@@ -87,6 +88,7 @@ fn main() {
     trials.extend(tls::trials());
     trials.extend(meddlers::trials());
     trials.extend(neighbours::trials());
+    trials.extend(crashes::trials());
     trials.extend(local::trials());
     trials.extend(hostile_host::trials());
     trials.extend(demo::trials());

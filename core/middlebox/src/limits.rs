@@ -7,7 +7,7 @@ pub const ZONES_MAX: usize = 256;
 /// Open sessions; the next one is terminated (AST) at once.
 pub const SESSIONS_MAX: usize = 1024;
 /// Rules of all agents together; the next request is refused with [`midcom::Failure::NoResources`].
-pub const RULES_MAX: usize = 262_144;
+pub const RULES_MAX: usize = 1 << 20;
 /// Disable rules of all agents together, which every enable rule is compared with; the next one is refused with
 /// [`midcom::Failure::NoResources`].
 pub const DISABLE_RULES_MAX: usize = 1024;

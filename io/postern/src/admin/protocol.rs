@@ -245,6 +245,11 @@ pub(crate) struct GateStatus {
     /// The certificate that is shown to agents, and until when it is valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
+    /// Commits to the kernel, and operations in them.
+    #[serde(default)]
+    pub commits: u64,
+    #[serde(default)]
+    pub operations: u64,
     pub engine: String,
     /// The gate changes nothing on packets.
     #[serde(default)]

@@ -79,7 +79,7 @@ fn agent_text(agent: &AgentStatus) -> String {
 
 fn gate_text(gate: &GateStatus) -> String {
     let mut text = format!(
-        "middlebox: up {}, version {}, process {}, {}\n  engine: {}; sessions: {}; rules: {}; repairs: {}\n",
+        "middlebox: up {}, version {}, process {}, {}\n  engine: {}; sessions: {}; rules: {}; repairs: {}; commits: {}, {} operations\n",
         print::age(gate.uptime_s),
         gate.version,
         gate.pid,
@@ -88,6 +88,8 @@ fn gate_text(gate: &GateStatus) -> String {
         gate.sessions,
         gate.rules,
         gate.drifts,
+        gate.commits,
+        gate.operations,
     );
     if let Some(certificate) = &gate.certificate {
         text.push_str(&format!("  certificate {certificate}\n"));

@@ -43,7 +43,7 @@ pub(crate) enum ReversePath {
 }
 
 /// How many rules an agent may be allowed.
-pub(super) const RULES: Integer = Integer { range: 1..=1_000_000, unit: "rules" };
+pub(super) const RULES: Integer = Integer { range: 1..=1_048_576, unit: "rules" };
 /// How long a rule may be allowed to live.
 pub(super) const LIFETIMES: Time = Time { range: Duration::from_secs(10)..=Duration::from_secs(86_400) };
 

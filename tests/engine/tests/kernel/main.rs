@@ -55,6 +55,7 @@ fn promises() -> Vec<Trial> {
         Trial::test("a middlebox that dies is succeeded", promises::adoption),
         Trial::test("a full set refuses one and harms no other", promises::full_set),
         Trial::test("what observes changes nothing and counts", promises::observes),
+        Trial::test("a phone behind a bridge", promises::behind_a_bridge),
         Trial::test("phones on the firewall itself", local::local_media),
         Trial::test("one middlebox per network namespace", promises::one_per_namespace),
         Trial::test("removing leaves nothing", promises::removal),

@@ -281,6 +281,42 @@ pub(crate) fn observes() -> Result<(), Failed> {
     Ok(())
 }
 
+/// A phone behind a bridge of the firewall: the same, whether bridged packets pass IP's rules early (br_netfilter) or not.
+pub(crate) fn behind_a_bridge() -> Result<(), Failed> {
+    for early in ["0", "1"] {
+        let mut kernel = Kernel::new(Features::ALL)?;
+        let ip = |words: &str| {
+            let mut command = Command::new("ip");
+            command.args(words.split(' '));
+            let status = kernel.network.firewall.spawn(&mut command)?.wait()?;
+            if status.success() { Ok(()) } else { Err(io::Error::other(format!("ip {words}: {status}"))) }
+        };
+        ip("link add br0 type bridge")?;
+        ip("address flush dev inside0")?;
+        ip("link set inside0 master br0")?;
+        ip("address add 10.0.40.1/24 dev br0")?;
+        ip("address add fd00:40::1/64 dev br0 nodad")?;
+        ip("link set br0 up")?;
+        for key in ["net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"] {
+            // Absent where br_netfilter is: then there is only one way.
+            let _ = kernel.network.firewall.sysctl(key, early);
+        }
+        kernel.nft("insert rule inet filter forward iifname br0 accept")?;
+        for v4 in [true, false] {
+            let there = shot(v4, (INSIDE, NEAR), (OUTSIDE, FAR));
+            for shot in [inbound(v4, NEAR), there] {
+                assert_eq!(arrived(&mut kernel, shot), 0, "before: {shot:?}");
+                open(&mut kernel, shot);
+                assert_eq!(arrived(&mut kernel, shot), 10, "open: {shot:?}");
+                let key = permit(shot).key();
+                assert_eq!(kernel.engine().apply(&[Operation::Remove { key }]), [Ok(())]);
+                assert_eq!(arrived(&mut kernel, shot), 0, "after: {shot:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The loser says who works here.
 pub(crate) fn one_per_namespace() -> Result<(), Failed> {
     let kernel = Kernel::new(Features::ALL)?;

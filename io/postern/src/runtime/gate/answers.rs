@@ -49,6 +49,8 @@ impl Gate {
             rules: status.rules,
             drifts: self.chronicle.drifts,
             certificate: self.sessions.certificate(),
+            commits: status.tally.batches,
+            operations: status.tally.operations,
             engine: self.features.clone(),
             observes: self.config.middlebox.mode == Mode::Observe,
             passed: traffic.map(|traffic| traffic.passed),
