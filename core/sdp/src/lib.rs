@@ -19,6 +19,7 @@ mod policy;
 pub mod precondition;
 mod rtcp;
 mod session;
+mod translate;
 
 pub use error::{Error, Refusal, What, Why};
 pub use flows::{Flows, flows, turned_off};
@@ -27,3 +28,4 @@ pub use media::{Direction, Ice, Media, MediaFlow, Protocol, Rtcp, Setup};
 pub use patch::{Origin, Patch};
 pub use policy::{MediaPolicy, check};
 pub use session::Session;
+pub use translate::{translated, without_ice};

@@ -62,6 +62,14 @@ impl<'s, 'a> Patch<'s, 'a> {
                 self = self.remove(position + offset);
             }
         }
+        self.first_port(stream, port)
+    }
+
+    /// Sets the port of an m-line and leaves everything else.
+    pub(crate) fn first_port(self, stream: u16, port: u16) -> Self {
+        let Some(position) = self.session.stream_position(stream) else {
+            return self;
+        };
         let mut text = b"m=".to_vec();
         let line = self.session.stream_lines(stream).next();
         for (index, word) in line.iter().flat_map(|line| words(line.value)).enumerate() {

@@ -1,8 +1,9 @@
 //! The middlebox of a flow: keeps the questions, answers them as told.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
 
-use midcom::{Failure, Gid, Lifetime, Passed, Prid, Reply, Request, RequestId, Tuple};
+use midcom::{Failure, Gid, Lifetime, Passed, Prid, Protocol, Reply, Request, RequestId, Tuple};
 
 /// One middlebox.
 #[derive(Debug)]
@@ -16,10 +17,46 @@ pub(crate) struct Firewall {
     prids: u32,
     /// Packets that have passed each rule, where some have.
     passed: BTreeMap<Prid, u64>,
+    /// Where it translates: the first outside port of each reservation, and that of each inside port.
+    nat: Option<Nat>,
+}
+
+#[derive(Debug, Default)]
+struct Nat {
+    reserved: BTreeMap<Prid, u16>,
+    seen: BTreeMap<(IpAddr, u16), u16>,
+    taken: u16,
+}
+
+impl Nat {
+    const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
+
+    fn take(&mut self) -> u16 {
+        self.taken += 2;
+        39_998 + self.taken
+    }
+
+    fn tuple(protocol: Protocol, port: u16, range: u16) -> Tuple {
+        Tuple::host((Self::ADDRESS, port).into(), protocol, range)
+    }
+
+    /// A2 of A0: that of the reservation, the one it has, or a new one.
+    fn outside(&mut self, reservation: Option<Prid>, internal: Tuple) -> Tuple {
+        let known = self.seen.get(&(internal.address(), internal.port)).copied();
+        let reserved = reservation.and_then(|prid| self.reserved.remove(&prid));
+        let port = match reserved.or(known) {
+            Some(port) => port,
+            None => self.take(),
+        };
+        for offset in 0..internal.range {
+            self.seen.insert((internal.address(), internal.port + offset), port + offset);
+        }
+        Self::tuple(internal.protocol, port, internal.range)
+    }
 }
 
 impl Firewall {
-    pub(crate) fn new(granted: Lifetime) -> Self {
+    pub(crate) fn new(granted: Lifetime, nat: bool) -> Self {
         Self {
             is_up: false,
             granted,
@@ -27,6 +64,7 @@ impl Firewall {
             rules: Vec::new(),
             prids: 0,
             passed: BTreeMap::new(),
+            nat: nat.then(Nat::default),
         }
     }
 
@@ -80,16 +118,23 @@ impl Firewall {
         match request {
             Request::Enable { internal, lifetime, group, .. } => {
                 let prid = self.make();
-                self.enabled(prid, *internal, self.granted(*lifetime), group.unwrap_or(Gid(prid.0)))
+                let outside = self.outside(None, *internal);
+                self.enabled(prid, outside, self.granted(*lifetime), group.unwrap_or(Gid(prid.0)))
             }
             Request::EnableReserved { prid, internal, lifetime, .. } => {
-                self.enabled(*prid, *internal, self.granted(*lifetime), Gid(prid.0))
+                let outside = self.outside(Some(*prid), *internal);
+                self.enabled(*prid, outside, self.granted(*lifetime), Gid(prid.0))
             }
-            Request::Reserve { lifetime, group, .. } => {
+            Request::Reserve { lifetime, group, protocol, ports, .. } => {
                 let prid = self.make();
                 let group = group.unwrap_or(Gid(prid.0));
                 let lifetime = self.granted(*lifetime);
-                Reply::Reserved { prid, group, lifetime, outside: None, inside: None }
+                let outside = self.nat.as_mut().map(|nat| {
+                    let port = nat.take();
+                    nat.reserved.insert(prid, port);
+                    Nat::tuple(*protocol, port, *ports)
+                });
+                Reply::Reserved { prid, group, lifetime, outside, inside: None }
             }
             Request::Lifetime { prid, lifetime: Lifetime::END } => {
                 self.forget(*prid);
@@ -111,8 +156,12 @@ impl Firewall {
         asked.min(self.granted)
     }
 
-    fn enabled(&self, prid: Prid, internal: Tuple, lifetime: Lifetime, group: Gid) -> Reply {
-        Reply::Enabled { prid, group, lifetime, outside: internal, inside: None }
+    fn outside(&mut self, reservation: Option<Prid>, internal: Tuple) -> Tuple {
+        self.nat.as_mut().map_or(internal, |nat| nat.outside(reservation, internal))
+    }
+
+    fn enabled(&self, prid: Prid, outside: Tuple, lifetime: Lifetime, group: Gid) -> Reply {
+        Reply::Enabled { prid, group, lifetime, outside, inside: None }
     }
 
     fn make(&mut self) -> Prid {

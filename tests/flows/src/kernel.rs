@@ -103,6 +103,7 @@ impl File {
         let seconds = |value: &str| if value == "off" { "off".to_owned() } else { format!("{value}s") };
         match name {
             // What the lab's own middlebox and phones need to know, and what is only shown.
+            "nat" => return Err("the outside ports are those that the flow's own middlebox gives"),
             "call" | "show" | "wildcards" | "granted" => {}
             "source" => value.clone_into(&mut self.source),
             "reserve" => self.reserve = value == "yes",

@@ -8,6 +8,7 @@
 //! | `codes` | `default`, `dedicated` | `default` |
 //! | `middleboxes` | 0, 1, 2 | 1 |
 //! | `wildcards` | what the middleboxes can express: `all`, `addresses`, `ports`, `none` | `all` |
+//! | `nat` | whether the middleboxes translate: A2 is 203.0.113.1, ports 40000 and on | `no` |
 //! | `granted` | the longest lifetime a middlebox grants, in seconds | 3600 |
 //! | `rule-lifetime` | what is asked for, in seconds | 600 |
 //! | `inside-networks`, `outside-networks` | media networks, with commas | `10.0.40.0/24`; everything |
@@ -47,6 +48,7 @@ const KNOWN: &[&str] = &[
     "codes",
     "middleboxes",
     "wildcards",
+    "nat",
     "granted",
     "rule-lifetime",
     "inside-networks",
@@ -128,10 +130,11 @@ impl<'s> Settings<'s> {
             "none" => (false, false),
             other => return Err(format!("no such wildcards: {other}")),
         };
+        let nat = self.value("nat", "no") == "yes";
         Ok(Capabilities {
             firewall: true,
-            nat: false,
-            port_translation: false,
+            nat,
+            port_translation: nat,
             protocol_translation: false,
             twice_nat: false,
             disable_rules: true,

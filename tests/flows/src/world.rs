@@ -70,7 +70,7 @@ impl World {
         let target = |inside| if inside { "sip:b@10.0.0.1" } else { "sip:b@203.0.113.1" };
         let config = settings.config()?;
         let (capabilities, granted) = (settings.capabilities()?, settings.granted()?);
-        let firewalls = config.middleboxes.iter().map(|_| Firewall::new(granted)).collect();
+        let firewalls = config.middleboxes.iter().map(|_| Firewall::new(granted, capabilities.nat)).collect();
         let show = settings.value("show", "").split(',').map(|name| name.trim().to_owned());
         let mut world = Self {
             now: Instant::ZERO,

@@ -256,6 +256,9 @@ impl Call {
             ctx.ask(LedgerRequest { middlebox, id, request }, Asker::Call(self.id));
         }
         ctx.shared.give_back(requests);
+        for side in [Side::A, Side::B] {
+            self.legs[side].description.disguise(self.ledger.disguise(side));
+        }
         self.set_ledger_timer(ctx);
     }
 

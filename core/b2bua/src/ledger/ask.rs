@@ -42,6 +42,7 @@ impl Ledger {
             latest: deadline,
             wake: deadline,
             marks,
+            seen_as: None,
         };
         self.rules.push(rule);
         self.rules.len() - 1

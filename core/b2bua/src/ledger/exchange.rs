@@ -39,6 +39,11 @@ impl Ledger {
     /// Reads and checks a description of one side. Candidates that no pinhole may lead to are left out.
     pub(super) fn read(&self, by: Side, description: &Session<'_>) -> Result<Flows, Refusal> {
         let mut flows = sdp::flows(description)?;
+        if self.is_translated() {
+            // Neither side is told of them: what counts is c= and m=.
+            flows.retain(|flow| !flow.ice.is_candidate());
+            flows.iter_mut().for_each(|flow| flow.ice = Ice::None);
+        }
         self.check(by, &flows)?;
         let usable =
             |flow: &MediaFlow| self.terms.realms[by].media.admits(flow) && !self.is_hopeless(by, flow);
@@ -100,6 +105,10 @@ impl Ledger {
         let mut needed = Missing::new();
         for crossing in 0..self.terms.path.len() as u8 {
             for flow in offer.iter().filter(|flow| may_receive(flow, offer)) {
+                // Through a NAT nothing leaves before it is known from where.
+                if self.crossing(crossing).hides(by.other()) && flow.protocol == Protocol::Udp {
+                    continue;
+                }
                 let flow = self.as_agreed_before(by, *flow);
                 let Some((flow, _)) = heard(self.terms.hold, &flow, None) else { continue };
                 for place in places(&flow) {
@@ -149,11 +158,13 @@ impl Ledger {
         }
         one_version(&agreed[by], &agreed[by.other()])?;
         let desired = self.all_desired(&agreed);
-        let missing: Missing = desired
+        let mut missing: Missing = desired
             .iter()
             .filter(|(crossing, pinhole)| self.is_missing(*crossing, pinhole))
             .copied()
             .collect();
+        // At a NAT the way in comes first: the way out takes its outside address.
+        missing.sort_by_key(|(crossing, pinhole)| self.crossing(*crossing).hides(pinhole.toward.other()));
         self.has_room(missing.len())?;
         self.exchange = Some(Box::new(Exchange { by: by.other(), offer, streams, answer: Some(answer) }));
         let marks = Marks { held: true, preview, ..Marks::default() };
@@ -401,7 +412,10 @@ impl Ledger {
     pub(super) fn may_open(&self, crossing: u8, pinhole: &Pinhole) -> bool {
         let unanswered = |exchange: &Exchange| exchange.answer.is_none() && exchange.by == pinhole.toward;
         let early = pinhole.wildcards_address() && self.exchange.as_deref().is_some_and(unanswered);
-        let allowed = self.terms.realms[pinhole.toward].early_media || !early;
+        //= RFC 5189 §4.2: at a NAT the outside address is reserved, and enabled when the peer's is known.
+        let reserves =
+            self.crossing(crossing).hides(pinhole.toward) || !self.terms.realms[pinhole.toward].early_media;
+        let allowed = !reserves || !early;
         allowed && is_supported(self.crossing(crossing), pinhole)
     }
 

@@ -24,6 +24,7 @@ mod ask;
 mod exchange;
 mod forks;
 mod losers;
+mod nat;
 mod pinhole;
 mod plan;
 mod progress;
@@ -48,6 +49,7 @@ use self::forks::Forks;
 use self::rule::{Rule, State};
 use crate::side::{Side, Sides};
 
+pub use nat::{Disguise, Disguised};
 pub use progress::{EventEffect, Loss, Progress, Step};
 pub use rule::Dialogs;
 pub use terms::{
@@ -91,7 +93,9 @@ impl Ledger {
     #[must_use]
     pub fn new(terms: Terms) -> Self {
         let sites = terms.path.iter().map(|_| Site { group: None, up: true }).collect();
-        let (agreed, unreserved) = (Sides::default(), terms.reserve);
+        let hides = |crossing: &Crossing| crossing.hides(Side::A) || crossing.hides(Side::B);
+        let unreserved = terms.reserve || terms.path.iter().any(hides);
+        let agreed = Sides::default();
         let (exchange, forks, rules) = (None, None, Vec::new());
         Self { terms, sites, agreed, exchange, forks, rules, unreserved, over: false, limit: None }
     }

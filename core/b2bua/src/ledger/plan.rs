@@ -72,6 +72,11 @@ pub(super) fn desired(
     policy: SourcePolicy,
 ) -> Pinholes {
     let Some((flow, peer)) = &heard(terms.hold, flow, peer) else { return Pinholes::new() };
+    if crossing.hides(toward.other()) && flow.protocol == Protocol::Udp {
+        // What leaves through a NAT says one outside port for each port from which it came: both must be known.
+        let peer = peer.as_ref().filter(|peer| !peer.is_held());
+        return peer.map_or_else(Pinholes::new, |peer| from_peer(toward, flow, peer, true));
+    }
     let networks = &terms.realms[toward.other()].media.networks;
     let of_realm =
         || places(flow).into_iter().flat_map(|place| from_networks(flow.stream, toward, place, networks));

@@ -1,7 +1,7 @@
 //! What replies mean.
 
 use machine::Instant;
-use midcom::{Failure, FailureClass, Gid, Lifetime, Prid, Reply, RequestId};
+use midcom::{Failure, FailureClass, Gid, Lifetime, Prid, Reply, RequestId, Tuple};
 
 use super::forks::Forks;
 use super::pinhole::Pinhole;
@@ -55,7 +55,10 @@ impl Ledger {
         ids: &mut RequestIds,
         out: Out<'_>,
     ) -> Progress {
-        let Made { prid, group, lifetime, reserved } = made;
+        let Made { prid, group, lifetime, reserved, outside } = made;
+        if self.is_seen_elsewhere(index, outside) {
+            return self.moved(now, index, prid, ids, out);
+        }
         let rule = &mut self.rules[index];
         rule.state = if reserved { State::Reserved(prid) } else { State::Enabled(prid) };
         rule.live_for(now, lifetime);
@@ -124,7 +127,7 @@ impl Ledger {
     }
 
     /// What it means for the call that a rule was not to be had.
-    fn failed(
+    pub(super) fn failed(
         &mut self,
         now: Instant,
         (crossing, pinhole, marks): (u8, Pinhole, Marks),
@@ -379,6 +382,8 @@ struct Made {
     group: Gid,
     lifetime: Lifetime,
     reserved: bool,
+    /// A2, if the middlebox says one.
+    outside: Option<Tuple>,
 }
 
 /// Reads a reply to PRR (`reserved`) or to PER and PEA.
@@ -389,9 +394,11 @@ fn made(result: Result<Reply, Failure>, reserved: bool) -> Result<Made, Failure>
             Reply::Enabled { lifetime: Lifetime::END, .. } | Reply::Reserved { lifetime: Lifetime::END, .. },
             _,
         ) => Err(Failure::ConfigurationFailed),
-        (Reply::Enabled { prid, group, lifetime, .. }, false)
-        | (Reply::Reserved { prid, group, lifetime, .. }, true) => {
-            Ok(Made { prid, group, lifetime, reserved })
+        (Reply::Enabled { prid, group, lifetime, outside, .. }, false) => {
+            Ok(Made { prid, group, lifetime, reserved, outside: Some(outside) })
+        }
+        (Reply::Reserved { prid, group, lifetime, outside, .. }, true) => {
+            Ok(Made { prid, group, lifetime, reserved, outside })
         }
         // Not an answer to the question: as good as none.
         (_, _) => Err(Failure::Timeout),

@@ -41,6 +41,11 @@ impl Ledger {
         }
         let toward = by.other();
         for crossing in 0..self.terms.path.len() as u8 {
+            let at = self.crossing(crossing);
+            // Toward the outside of a NAT a reservation would take a port that no answer needs.
+            if !(self.terms.reserve || at.hides(toward)) || at.hides(by) {
+                continue;
+            }
             match offer {
                 Some(offer) => all.extend(offer.iter().filter(|flow| needs_one(flow, offer)).map(|flow| {
                     let MediaFlow { stream, protocol, address, rtcp, .. } = *flow;

@@ -1,5 +1,7 @@
 //! One rule of a call at one middlebox.
 
+use std::net::SocketAddr;
+
 use machine::Instant;
 use midcom::{Prid, RequestId};
 
@@ -21,6 +23,8 @@ pub(super) struct Rule {
     /// When to extend it, or to repeat its close.
     pub(super) wake: Instant,
     pub(super) marks: Marks,
+    /// What the other side sees instead of its place, where the middlebox translates.
+    pub(super) seen_as: Option<SocketAddr>,
 }
 
 /// What a rule is for.

@@ -44,6 +44,14 @@ pub struct Crossing {
     pub capabilities: Capabilities,
 }
 
+impl Crossing {
+    /// True if what `side` receives over UDP comes through outside addresses of this middlebox.
+    #[must_use]
+    pub fn hides(&self, side: Side) -> bool {
+        self.capabilities.nat && self.inside == side
+    }
+}
+
 /// The middleboxes on the path: none, one or several. A step succeeds only when every one has confirmed.
 pub type MediaPath = SmallVec<[Crossing; 1]>;
 

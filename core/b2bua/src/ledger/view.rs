@@ -1,5 +1,7 @@
 //! What a ledger shows: to people, and to the call that asks what is missing or silent.
 
+use std::net::SocketAddr;
+
 use machine::Instant;
 use midcom::{Direction, MiddleboxId, Prid, Tuple};
 use sdp::{MediaFlow, Protocol};
@@ -41,6 +43,8 @@ pub struct RuleInfo {
     pub internal: Tuple,
     /// A3.
     pub external: Tuple,
+    /// What the other side sees instead of the place to which it leads, where the middlebox translates.
+    pub seen_as: Option<SocketAddr>,
     /// When the middlebox ends it unless it is extended.
     pub deadline: Instant,
 }
@@ -118,6 +122,7 @@ impl Ledger {
         };
         let (stream, toward) = (rule.pinhole.stream, rule.pinhole.toward);
         let (prid, deadline) = (rule.state.prid(), rule.deadline);
-        RuleInfo { middlebox, prid, stream, toward, state, direction, internal, external, deadline }
+        let seen_as = rule.seen_as;
+        RuleInfo { middlebox, prid, stream, toward, state, direction, internal, external, seen_as, deadline }
     }
 }

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use machine::Rng;
 use sdp::{Origin, Session};
 
+use crate::ledger::{Disguise, Disguised};
+
 /// What we have told one peer.
 #[derive(Debug, Clone)]
 pub(crate) struct Description {
@@ -13,12 +15,27 @@ pub(crate) struct Description {
     version: u64,
     /// The text that went out last, `o=` line included.
     sent: Option<Box<[u8]>>,
+    /// What this peer sees of the other one.
+    disguise: Option<Box<Disguise>>,
 }
 
 impl Description {
     pub(crate) fn new(rng: &mut Rng) -> Self {
         //= RFC 8866 §5.2: a numeric string; below 2^63, because not every reader has more bits.
-        Self { session_id: rng.bits() >> 1, version: 1, sent: None }
+        Self { session_id: rng.bits() >> 1, version: 1, sent: None, disguise: None }
+    }
+
+    /// From now on descriptions of the other peer are changed like this. What it was seen as stays, when no rule says so any
+    /// more: a call that ends still shows no other address.
+    pub(crate) fn disguise(&mut self, disguise: Disguise) {
+        let empty = match &disguise {
+            Disguise::None => true,
+            Disguise::Places(places) => places.is_empty() && self.disguise.is_some(),
+            Disguise::WithoutIce => false,
+        };
+        if !empty {
+            self.disguise = Some(Box::new(disguise));
+        }
     }
 
     /// The text for this leg, with one version more if it is not what was sent last.
@@ -70,7 +87,14 @@ impl Description {
 
     fn text(&self, session: &Session<'_>, address: IpAddr) -> Vec<u8> {
         let origin = Origin { username: "-", session_id: self.session_id, version: self.version, address };
-        session.patch().origin(origin).finish()
+        let bare = self.disguise.as_deref().and_then(|_| sdp::without_ice(session));
+        let bare = bare.as_deref().and_then(|text| Session::parse(text).ok());
+        let ours = bare.as_ref().unwrap_or(session).patch().origin(origin).finish();
+        let Some(Disguise::Places(places)) = self.disguise.as_deref() else { return ours };
+        let usual = places.first().map_or(address, Disguised::address);
+        let seen = |address, port| places.iter().find_map(|place| place.of(address, port));
+        // What has grown beyond what a description may be is better not sent than sent as it is.
+        Session::parse(&ours).map(|session| sdp::translated(&session, usual, seen)).unwrap_or_default()
     }
 }
 
@@ -88,14 +112,14 @@ mod tests {
 
     #[test]
     fn only_the_origin_changes() {
-        let mut description = Description { session_id: 9, version: 1, sent: None };
+        let mut description = Description { session_id: 9, version: 1, sent: None, disguise: None };
         let expected = PLAIN.replace("alice 5 6 IN IP4 10.0.0.7", "- 9 1 IN IP4 192.0.2.1");
         assert_eq!(written(&mut description, PLAIN), expected);
     }
 
     #[test]
     fn the_version_follows_our_text_and_not_the_peers_version() {
-        let mut description = Description { session_id: 9, version: 1, sent: None };
+        let mut description = Description { session_id: 9, version: 1, sent: None, disguise: None };
         written(&mut description, PLAIN);
         assert!(written(&mut description, &PLAIN.replace("5 6", "5 7")).contains("o=- 9 1 "));
         assert!(written(&mut description, &PLAIN.replace("4000", "4002")).contains("o=- 9 2 "));

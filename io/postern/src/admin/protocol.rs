@@ -162,6 +162,9 @@ pub(crate) struct RuleLine {
     pub state: String,
     pub direction: String,
     pub inside: String,
+    /// What the other side sees instead, where the middlebox translates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_as: Option<String>,
     pub outside: String,
     pub remaining_s: u64,
     /// Counted by the kernel, where the middlebox half is on this machine.

@@ -71,7 +71,9 @@ fn rules(rules: &[RuleLine]) -> String {
             rule.toward.clone(),
             rule.state.clone(),
             rule.direction.clone(),
-            rule.inside.clone(),
+            rule.seen_as
+                .as_ref()
+                .map_or_else(|| rule.inside.clone(), |seen| format!("{} as {seen}", rule.inside)),
             rule.outside.clone(),
             print::age(rule.remaining_s),
             number(rule.packets),

@@ -76,7 +76,7 @@ fn remote(Owner { call, rule }: Owner) -> Option<PinholeLine> {
         state: rule.state,
         direction: rule.direction,
         inside: rule.inside,
-        seen_as: None,
+        seen_as: rule.seen_as,
         outside: rule.outside,
         remaining_s: rule.remaining_s,
         packets: None,

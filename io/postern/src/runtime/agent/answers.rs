@@ -168,6 +168,7 @@ impl Agent {
             state: state.into(),
             direction: way(rule.direction).into(),
             inside: rule.internal.to_string(),
+            seen_as: rule.seen_as.map(|address| address.to_string()),
             outside: rule.external.to_string(),
             remaining_s: rule.deadline.since(now).as_secs(),
             packets: None,
