@@ -23,6 +23,7 @@ mod linphone;
 mod local;
 mod meddlers;
 mod media;
+mod nat;
 mod neighbours;
 mod observer;
 mod phone;
@@ -90,6 +91,7 @@ fn main() {
     trials.extend(neighbours::trials());
     trials.extend(crashes::trials());
     trials.extend(local::trials());
+    trials.extend(nat::trials());
     trials.extend(hostile_host::trials());
     trials.extend(demo::trials());
     let trials = trials.into_iter().map(|(name, run)| Trial::test(name, run)).collect();
