@@ -231,7 +231,7 @@ static NAT_PORTS: Key<Ports> = Key {
     kind: Ports { min: 1024 },
     absent: Absent::Literal("\"16384-32767\""),
     text: "The ports of `nat-addresses`. They are nobody else's: what comes to them and belongs to no call is dropped, so the \
-           administrator's masquerade and this host's own services must use others (`postern check` looks). A call with \
+           administrator's masquerade and this host's own services must use others (`postern check` does not look for that yet). A call with \
            audio takes a pair; one that was used rests for 32 s.",
 };
 
