@@ -84,6 +84,8 @@ pub(crate) struct Call {
     pub(crate) to: String,
     /// What we called with.
     pub(crate) initial: Option<Initial>,
+    /// The dialog whose place this call takes.
+    pub(crate) replaces: Option<String>,
     /// How often a 3xx was followed.
     pub(crate) redirections: u8,
     /// A caller's early dialogs; the only one of a callee and of an answered call.
@@ -134,6 +136,7 @@ impl Call {
             before: None,
             to: String::new(),
             initial: None,
+            replaces: None,
             redirections: 0,
             talks: Vec::new(),
             invite: None,

@@ -9,7 +9,8 @@ use crate::phone::{Out, Phone};
 use crate::{Event, Reliable};
 
 impl Phone {
-    pub(crate) fn call(&mut self, to: &str, next: Hop, out: &mut Out<'_>) {
+    /// `replaces` is the value of that header field, if somebody's place is taken.
+    pub(crate) fn call(&mut self, to: &str, next: Hop, replaces: Option<String>, out: &mut Out<'_>) {
         let call_id = format!("{:016x}@{}", self.rng.bits(), self.config.address.ip());
         let tag = self.tag();
         let Some(initial) = self.initial(&call_id, &tag, to, to, 1) else { return };
@@ -17,6 +18,7 @@ impl Phone {
         call.initial = Some(initial);
         call.local.condition = self.wanted().filter(|_| !self.config.extensions.delayed_offer);
         to.clone_into(&mut call.to);
+        call.replaces = replaces;
         self.invite(&mut call, out);
         let number = self.add(call, out);
         out.event(Event::Calling { call: number, call_id });
@@ -42,6 +44,9 @@ impl Phone {
         let mut invite = self.introduce(initial.request(&Method::Invite));
         if self.config.extensions.reliable == Reliable::Required {
             invite = invite.header(Name::Require, "100rel");
+        }
+        if let Some(replaces) = &call.replaces {
+            invite = invite.header(Name::Replaces, replaces);
         }
         invite = self.insist(call, invite);
         invite = self.ask_session(call, invite);

@@ -21,6 +21,13 @@ impl Phone {
             self.endpoint.respond(out.now, key, refusal, &mut out.transmit);
             return;
         }
+        let replaced = self.replaced(&message);
+        if replaced == Some(None) {
+            //= RFC 3891 §3: no such dialog.
+            let refusal = Builder::response_to(&message, 481, "Call/Transaction Does Not Exist", Some(&tag));
+            self.endpoint.respond(out.now, key, refusal, &mut out.transmit);
+            return;
+        }
         let mut call = Call::new(State::Ringing, hop, self.local());
         match Dialog::uas(&message, &tag) {
             Ok(dialog) => {
@@ -46,7 +53,10 @@ impl Phone {
         if let Some(call) = self.calls.get_mut(&number) {
             call.called = Some((key, message));
         }
-        self.take_up(number, out);
+        match replaced.flatten() {
+            Some(old) => self.take_over(number, old, out),
+            None => self.take_up(number, out),
+        }
     }
 
     /// Rings and waits, as configured.

@@ -24,6 +24,7 @@ mod redirect;
 mod reinvite;
 mod reliable;
 mod remote;
+mod replace;
 mod session;
 mod shape;
 mod success;

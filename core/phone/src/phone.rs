@@ -136,7 +136,8 @@ impl Phone {
                 self.endpoint.receive(out.now, hop, bytes, &mut out.transmit, tu);
             }
             Input::TransportFailed { hop } => self.endpoint.transport_failed(out.now, hop, tu),
-            Input::Call { to, next } => self.call(&to, next, out),
+            Input::Call { to, next } => self.call(&to, next, None, out),
+            Input::TakeOver { to, next, replaces } => self.call(&to, next, Some(replaces), out),
             Input::Cancel(call) => self.cancel(call, out),
             Input::HangUp(call) => self.hang_up(call, None, out),
             Input::Accept(call) => self.accept(call, out),

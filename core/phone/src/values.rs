@@ -35,6 +35,15 @@ pub enum Input {
         /// Where to send.
         next: Hop,
     },
+    /// Take another phone's place in a call of its own ([`crate::Phone::place`]).
+    TakeOver {
+        /// The URI to call.
+        to: String,
+        /// Where to send.
+        next: Hop,
+        /// The dialog to replace.
+        replaces: String,
+    },
     /// Give up a call that was not answered; a no-op once it was.
     Cancel(CallNumber),
     /// End an answered call with BYE.

@@ -123,6 +123,12 @@ pub(crate) fn index(end: End) -> usize {
     }
 }
 
+/// Where the caller and whoever may take its place want media at first.
+fn callers(script: &crate::plan::Script) -> Vec<SocketAddr> {
+    let takeover = script.takeover.iter().map(|(party, _)| party);
+    [&script.caller].into_iter().chain(takeover).map(|party| party.media).collect()
+}
+
 impl Model {
     pub(crate) fn new(plan: &Plan) -> Self {
         let view = |script: &crate::plan::Script| View {
@@ -134,7 +140,7 @@ impl Model {
             leaves_offer: script.caller.extensions.delayed_offer,
             asking: None,
             named: [Vec::new(), Vec::new()],
-            wanted: [vec![script.caller.media], script.parties().skip(1).map(|party| party.media).collect()],
+            wanted: [callers(script), script.parties().skip(1).map(|party| party.media).collect()],
             beliefs: [BTreeMap::new(), BTreeMap::new()],
             lost: vec![false; 1 + script.branches.len()],
             incarnations: Vec::new(),

@@ -165,7 +165,9 @@ impl World {
         let offers = wire::status(bytes) == 0 || asks || script.caller.extensions.delayed_offer;
         let early = offers && !self.plan.house.early_media;
         let is_calm = self.model.storms == 0 && self.model.is_lasting(self.now);
-        if early || self.model.views[call].disturbed || !is_calm {
+        // Two calls that share a phone are not kept apart here.
+        let is_shared = script.takeover.is_some() && self.model.views[call].incarnations.len() > 1;
+        if early || self.model.views[call].disturbed || !is_calm || is_shared {
             return;
         }
         // What still reaches a phone after another one has got the call concerns nobody's media.
@@ -326,6 +328,7 @@ impl World {
         let (script, view) = (&self.plan.calls[call], &self.model.views[call]);
         let usual = script.parties().all(|party| manners::is_usual(&party.extensions, &party.oddities))
             && script.branches.is_empty()
+            && script.takeover.is_none()
             && script.cancel.is_none()
             && script.caller.media.port() > 1024
             && script.callee.media.port() > 1024

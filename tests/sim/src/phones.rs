@@ -64,15 +64,7 @@ impl World {
             Event::Refreshed { .. } => self.tally.refreshed += 1,
             Event::Alerting { .. } => self.rings(seat),
             Event::Ringing { .. } | Event::Offered { .. } | Event::Redirected { .. } => {}
-            Event::Answered { call: number, remote } => {
-                let (now, shape) =
-                    (self.now, self.plan.calls[call].phone(end, who.branch).0.extensions.shape);
-                let belief = self.model.belief(who, number);
-                belief.answered = Some(now);
-                belief.far = remote.map(|remote| Far::new(&remote, &shape));
-                self.tally.answered += u64::from(end == End::Caller);
-                self.schedule(seat, number);
-            }
+            Event::Answered { call: number, remote } => self.answered(seat, number, remote),
             Event::Changed { call: number, remote } => {
                 let wanted = *self.model.views[call].wanted(who);
                 let is_heard = remote.is_some();
@@ -113,6 +105,26 @@ impl World {
                 self.model.belief(who, number).ends.push(Farewell { status, reason, warning });
             }
         }
+    }
+
+    fn answered(&mut self, seat: usize, number: CallNumber, remote: Option<phone::Remote>) {
+        let who = self.handsets[seat].seat;
+        let (call, end, at) = (who.call, who.end, index(who.end));
+        let (now, shape) = (self.now, self.plan.calls[call].phone(end, who.branch).0.extensions.shape);
+        let belief = self.model.belief(who, number);
+        belief.answered = Some(now);
+        belief.far = remote.map(|remote| Far::new(&remote, &shape));
+        self.tally.answered += u64::from(end == End::Caller && who.branch == 0);
+        if end == End::Callee {
+            // Who takes up a call that replaces another one does not ring.
+            self.books.rings.entry(seat).or_default().since.get_or_insert(self.now);
+        }
+        self.tally.taken_over += u64::from(end == End::Caller && who.branch == 1);
+        let takeover = self.plan.calls[call].takeover.as_ref().filter(|_| at == 0 && who.branch == 0);
+        if let Some((_, after)) = takeover {
+            self.queue.put(self.now + *after, Happening::TakeOver { seat, number });
+        }
+        self.schedule(seat, number);
     }
 
     /// What an end does once it has seen the answer.

@@ -150,6 +150,8 @@ pub struct Script {
     pub answer: Answer,
     /// Further phones of the callee's side, which its switch calls as well, and what they do.
     pub branches: Vec<(Party, Answer)>,
+    /// Another phone of the caller's side, which takes the caller's place so long after the answer.
+    pub takeover: Option<(Party, Duration)>,
     /// The caller gives up so long after it dialled.
     pub cancel: Option<Duration>,
     /// An end hangs up so long after it saw the answer.
@@ -176,6 +178,9 @@ impl Script {
     /// A phone and what it does when it is called: the first of its end, or another of the callee's side.
     #[must_use]
     pub fn phone(&self, end: End, branch: usize) -> (&Party, Answer) {
+        if let (End::Caller, 1, Some((party, _))) = (end, branch, &self.takeover) {
+            return (party, Answer::Ring);
+        }
         match branch.checked_sub(1).and_then(|at| self.branches.get(at)) {
             Some((party, answer)) => (party, *answer),
             None => (self.party(end), self.answer),
@@ -275,7 +280,8 @@ impl Plan {
         scripts.retain(|script| choice.only.is_empty() || choice.only.contains(&script.number));
         if quiet || choice.without.iter().any(|one| one == "links") {
             for script in &mut scripts {
-                let others = script.branches.iter_mut().map(|(party, _)| party);
+                let takeover = script.takeover.iter_mut().map(|(party, _)| party);
+                let others = script.branches.iter_mut().map(|(party, _)| party).chain(takeover);
                 for party in [&mut script.caller, &mut script.callee].into_iter().chain(others) {
                     (party.link.loss, party.link.double, party.link.jitter) = (0, 0, Duration::ZERO);
                 }
@@ -419,6 +425,7 @@ impl Script {
             callee,
             answer,
             branches: Vec::new(),
+            takeover: None,
             cancel,
             hang_ups,
             offers: Vec::new(),
@@ -429,6 +436,10 @@ impl Script {
                 let other = script.draw_branch(&mut others, house, branch, rings);
                 script.branches.push(other);
             }
+        }
+        let mut others = rng.fork();
+        if script.branches.is_empty() && others.percent(6) {
+            script.takeover = Some(script.draw_takeover(&mut others, house));
         }
         script.draw_offers(rng, house, longest);
         script.draw_fax(&mut rng.fork(), longest);
@@ -477,6 +488,15 @@ impl Script {
 }
 
 impl Script {
+    /// Whoever takes the caller's place. It knows no more than it must: what it offers and when is not drawn.
+    fn draw_takeover(&self, rng: &mut Rng, house: &House) -> (Party, Duration) {
+        let mut party = Party::draw(rng, house, self.from_outside, self.number);
+        party.address.set_port(party.address.port() + 20_000);
+        (party.oddities.reboots_after, party.oddities.hangs_up_early) = (None, false);
+        (party.extensions.delayed_offer, party.extensions.precondition) = (false, None);
+        (party, millis(rng, 0, 20_000))
+    }
+
     /// Another phone of the callee's side. Often it answers at about the time at which the first one does.
     fn draw_branch(&self, rng: &mut Rng, house: &House, branch: u16, rings: Duration) -> (Party, Answer) {
         let mut party = Party::draw(rng, house, !self.from_outside, self.number);

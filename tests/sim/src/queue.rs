@@ -35,6 +35,8 @@ pub(crate) enum Happening {
     Dial { call: usize },
     /// A caller gives up.
     Cancel { call: usize },
+    /// Somebody takes a caller's place in an answered call.
+    TakeOver { seat: usize, number: phone::CallNumber },
     /// A phone hangs up.
     HangUp { seat: usize, number: phone::CallNumber },
     /// A phone re-offers.

@@ -12,6 +12,8 @@ pub struct Tally {
     pub cut: u64,
     /// Cut because a peer fell silent: no ACK, no refresh.
     pub expired: u64,
+    /// Answered once more, by a call that replaces them.
+    pub taken_over: u64,
     pub reoffers: u64,
     pub refreshed: u64,
     pub faults: u64,
@@ -43,6 +45,7 @@ impl Tally {
             (&mut self.answered, other.answered),
             (&mut self.cut, other.cut),
             (&mut self.expired, other.expired),
+            (&mut self.taken_over, other.taken_over),
             (&mut self.reoffers, other.reoffers),
             (&mut self.refreshed, other.refreshed),
             (&mut self.faults, other.faults),
@@ -80,8 +83,8 @@ impl fmt::Display for Tally {
         )?;
         writeln!(
             f,
-            "{dialled} calls dialled ({forked} to several phones), {answered} answered, {reoffers} re-offers, {} refreshes, {cut} cut by us with a reason ({} for silence)",
-            self.refreshed, self.expired
+            "{dialled} calls dialled ({forked} to several phones), {answered} answered, {} taken over, {reoffers} re-offers, {} refreshes, {cut} cut by us with a reason ({} for silence)",
+            self.taken_over, self.refreshed, self.expired
         )?;
         writeln!(
             f,

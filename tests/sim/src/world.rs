@@ -118,6 +118,10 @@ impl World {
                 let seat = Seat { call, end: End::Callee, branch };
                 self.handsets.push(handset(self.plan.seed, script, seat));
             }
+            if script.takeover.is_some() {
+                let seat = Seat { call, end: End::Caller, branch: 1 };
+                self.handsets.push(handset(self.plan.seed, script, seat));
+            }
         }
         self.directory = Directory::new(&self.handsets);
         for (at, fault) in &self.plan.faults {
@@ -170,6 +174,7 @@ impl World {
             Happening::Wake(who) => self.wake(who),
             Happening::Dial { call } => self.dial(call),
             Happening::Cancel { call } => self.give_up(call),
+            Happening::TakeOver { seat, number } => self.take_over(seat, number),
             Happening::HangUp { seat, number } => self.phone_input(seat, phone::Input::HangUp(number)),
             Happening::Offer { seat, number, offer } => self.offer(seat, number, offer),
             Happening::ToAgent { seat, outside, bytes } => self.reach_agent(seat, outside, bytes),
@@ -307,10 +312,11 @@ impl World {
     /// The name of a seat in the log: `out` or `in`, and which end.
     pub(crate) fn name(&self, seat: usize) -> &'static str {
         let handset = &self.handsets[seat];
-        match handset.seat.branch {
-            0 => {}
-            1 => return "callee 2   ",
-            _ => return "callee 3   ",
+        match (handset.seat.end, handset.seat.branch) {
+            (_, 0) => {}
+            (End::Caller, _) => return "taker      ",
+            (End::Callee, 1) => return "callee 2   ",
+            (End::Callee, _) => return "callee 3   ",
         }
         match (handset.seat.end, handset.outside) {
             (End::Caller, true) => "caller(out)",
@@ -346,6 +352,20 @@ impl World {
             sip::transport::Hop { listener: sip::transport::ListenerId(0), ..agent::hop(outside, next) };
         self.tally.dialled += 1;
         self.phone_input(seat, phone::Input::Call { to, next });
+    }
+
+    /// A phone on the caller's side takes its place, if the call is still there.
+    fn take_over(&mut self, seat: usize, number: CallNumber) {
+        let call = self.handsets[seat].seat.call;
+        let Some((to, replaces)) = self.handsets[seat].machine.place(number) else { return };
+        let Some((party, _)) = &self.plan.calls[call].takeover else { return };
+        let Some(taker) = self.directory.at(party.address).first().copied() else { return };
+        let outside = self.handsets[seat].outside;
+        let next = place::agent(self.plan.house.v6, outside);
+        let next =
+            sip::transport::Hop { listener: sip::transport::ListenerId(0), ..agent::hop(outside, next) };
+        self.note(Some(call), format_args!("{} is told: Replaces: {replaces}", self.name(taker)));
+        self.phone_input(taker, phone::Input::TakeOver { to, next, replaces });
     }
 
     fn give_up(&mut self, call: usize) {
@@ -392,7 +412,11 @@ impl World {
 
 fn handset(seed: u64, script: &Script, seat: Seat) -> Handset {
     let (party, answer) = script.phone(seat.end, seat.branch);
-    let letter = if seat.end == End::Caller { 'a' } else { 'b' };
+    let letter = match (seat.end, seat.branch) {
+        (End::Caller, 0) => 'a',
+        (End::Caller, _) => 'd',
+        (End::Callee, _) => 'b',
+    };
     let user = format!("c{}{letter}", script.number);
     let number =
         u64::from(script.number) * 2 + u64::from(seat.end == End::Callee) + ((seat.branch as u64) << 32);
