@@ -223,7 +223,8 @@ impl Model {
     /// Something happens that may cost every call its rules.
     pub(crate) fn disturb(&mut self) {
         for view in &mut self.views {
-            view.disturbed |= !view.named[0].is_empty();
+            // Where the INVITE leaves the offer to the callee, that one names a place first.
+            view.disturbed |= view.named.iter().any(|named| !named.is_empty());
         }
     }
 
