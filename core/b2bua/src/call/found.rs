@@ -35,7 +35,7 @@ impl Call {
         match (hops.pop_front(), is_contact) {
             (Some(first), _) => {
                 self.keep_spare(hops);
-                self.call_out(ctx, first);
+                self.call_again(ctx, first);
             }
             (None, true) => self.contact_not_found(ctx),
             //= exception RFC 3263 §4.3: a name without addresses gives 500, not 503, which would take us out of service.
@@ -67,7 +67,7 @@ impl Call {
         self.offer_anew();
         match next {
             Some(next) => {
-                self.call_out(ctx, next);
+                self.call_again(ctx, next);
                 true
             }
             None => self.call_next_hop(ctx),
@@ -83,7 +83,7 @@ impl Call {
             (setup.next_hop, setup.listener) = (next_hop.clone(), listener);
             match (route::hop(&next_hop, listener), &next_hop.host) {
                 (Some(hop), _) => {
-                    self.call_out(ctx, hop);
+                    self.call_again(ctx, hop);
                     return true;
                 }
                 (None, Host::Name(name)) if ctx.resolve(self.id, realm, &next_hop, name) => return true,

@@ -117,6 +117,8 @@ pub(super) struct Setup {
     pub(super) replaces: Option<Box<Replacement>>,
     /// Whom the callee or its server has named instead.
     pub(super) redirected: Option<Box<Redirected>>,
+    /// Where it goes, once that is known; before, and with one that replaces a dialog, the next hop says so.
+    pub(super) going: Option<Hop>,
     /// Other places of the name that is being called, in the order in which they are tried.
     pub(super) spare: VecDeque<Hop>,
     /// Early dialogs, in the order in which they were heard of.

@@ -7,6 +7,7 @@ use sip::transport::Hop;
 
 use super::Call;
 use super::invite::{Client, Server};
+use super::signal::Signal;
 use crate::config::Host;
 use crate::context::{Context, Wake};
 use crate::event::Sip;
@@ -31,8 +32,7 @@ impl Call {
             };
         };
         let (next_hop, listener) = (setup.next_hop.clone(), setup.listener);
-        if let Some(target) = setup.target() {
-            let hop = target.hop;
+        if let Some(hop) = setup.going.or_else(|| setup.target().map(|target| target.hop)) {
             return self.call_out(ctx, hop);
         }
         match (route::hop(&next_hop, listener), &next_hop.host) {
@@ -45,8 +45,19 @@ impl Call {
         }
     }
 
+    /// The INVITE is to leave once more, for somebody else or with something else in it: as the first time, when what it
+    /// needs is there. The firewall may have lost that meanwhile.
+    pub(super) fn call_again(&mut self, ctx: &mut Context<'_>, hop: Hop) {
+        let Some(invite) = self.invite.as_deref_mut() else { return };
+        invite.client = Client::Idle;
+        if let Some(setup) = &mut invite.setup {
+            setup.going = Some(hop);
+        }
+        self.submit(ctx, Side::A, Signal::Try);
+    }
+
     /// The INVITE leaves on leg B.
-    pub(super) fn call_out(&mut self, ctx: &mut Context<'_>, hop: Hop) {
+    fn call_out(&mut self, ctx: &mut Context<'_>, hop: Hop) {
         self.legs.b.hop = hop;
         let Some(uri) = self.uri_of_callee(ctx) else { return };
         let offered = self.offered_invite(ctx, hop.remote, &uri);

@@ -177,7 +177,7 @@ impl Call {
             setup.offering = less;
         }
         let hop = self.legs.b.hop;
-        self.call_out(ctx, hop);
+        self.call_again(ctx, hop);
         true
     }
 

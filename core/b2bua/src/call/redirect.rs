@@ -181,7 +181,7 @@ impl Call {
             self.offer_anew();
             match (hop, name) {
                 (Some(hop), _) => {
-                    self.call_out(ctx, hop);
+                    self.call_again(ctx, hop);
                     return true;
                 }
                 (None, Host::Name(name)) if ctx.resolve(self.id, realm, &next_hop, &name) => return true,

@@ -197,6 +197,6 @@ impl Call {
             self.offer_anew();
         }
         let hop = self.legs.b.hop;
-        self.call_out(ctx, hop);
+        self.call_again(ctx, hop);
     }
 }

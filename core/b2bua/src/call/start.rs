@@ -144,6 +144,7 @@ impl Setup {
             uac: None,
             replaces,
             redirected: None,
+            going: None,
             spare: VecDeque::new(),
             early: Vec::new(),
             winner: None,

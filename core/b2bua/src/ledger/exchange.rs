@@ -86,6 +86,8 @@ impl Ledger {
         let shown_by_others = self.forks.as_deref().map_or_else(Dialogs::default, Forks::others);
         for rule in &mut self.rules {
             rule.marks.preview = rule.marks.preview.and(shown_by_others);
+            // One step waits at a time; what the one before it still waited for is nobody's any more.
+            rule.marks.held = false;
         }
         self.exchange = Some(Box::new(Exchange::new(by, offer, streams)));
         let marks = Marks { held: true, ..Marks::default() };
