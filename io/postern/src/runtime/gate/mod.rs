@@ -88,6 +88,9 @@ enum Wake {
 impl Gate {
     /// Until it has shut down.
     async fn run(mut self) -> Result<(), Failure> {
+        // What was found at the start is acted upon before anybody says anything.
+        let now = self.clock.now();
+        self.turn(now, Wake::Ready);
         let mut turns = 0_u32;
         while !self.done {
             let wake = self.wait().await;
