@@ -95,6 +95,9 @@ impl B2bua {
         let named = unescaped(escaped?);
         let replaces = Replaces::parse(&named).ok()?;
         let other = self.other_leg(&replaces, from).filter(|other| other.realm == to)?;
+        if leads_inside(&self.config, (from, to), uri) {
+            return None;
+        }
         //= RFC 5589 §7.3: what is replaced is reached by its Contact; ours stands for that of the other leg's peer.
         let base = if route::is_us(&self.config, uri) { other.dialog.remote_target() } else { uri.as_str() };
         let replaces = translated(&replaces, other.dialog);
@@ -129,13 +132,17 @@ impl B2bua {
 /// True if a REFER from one realm to another asks a phone inside to call a host inside that it names itself: whoever is
 /// outside reaches the inside through us, or not at all. What it may name, it has translated already.
 pub(crate) fn names_the_inside(config: &Config, (from, to): (RealmId, RealmId), refer: &Message) -> bool {
-    let is_inside = config.middleboxes.iter().any(|middlebox| middlebox.between(to, from) == Some(true));
     let mut named = refer.addresses(Name::ReferTo).flatten();
-    is_inside
-        && named.any(|address| {
-            let host = address.parsed_uri().ok().and_then(|uri| uri.host()?.address());
-            host.is_some_and(|host| route::is_in(config, to, host))
-        })
+    named.any(|address| address.parsed_uri().is_ok_and(|uri| leads_inside(config, (from, to), &uri)))
+}
+
+/// True if a URI from outside would be called inside: by its host, by `maddr`, or by a Route of its own.
+fn leads_inside(config: &Config, (from, to): (RealmId, RealmId), uri: &Uri<'_>) -> bool {
+    let is_inside = config.middleboxes.iter().any(|middlebox| middlebox.between(to, from) == Some(true));
+    let host = uri.host().and_then(|host| host.address());
+    let maddr = uri.param("maddr").and_then(|maddr| sip::message::Host::parse(maddr)?.address());
+    let routed = uri.headers().any(|(name, _)| name.eq_ignore_ascii_case("Route"));
+    is_inside && (routed || [host, maddr].into_iter().flatten().any(|host| route::is_in(config, to, host)))
 }
 
 /// The same call, as the peer of `dialog` knows it.

@@ -56,6 +56,11 @@ pub(crate) fn choose<'c>(config: &'c Config, facts: &Facts<'_>) -> Option<(usize
     Some((position + 1, &route.then))
 }
 
+/// True if a route refuses the call.
+pub(crate) fn refuses(config: &Config, facts: &Facts<'_>) -> bool {
+    matches!(choose(config, facts), Some((_, Then::Refuse { .. })))
+}
+
 /// The realm and the first next hop that a call goes to.
 pub(crate) fn leads_to<'c>(config: &'c Config, facts: &Facts<'_>) -> Option<(RealmId, &'c NextHop)> {
     match choose(config, facts)?.1 {

@@ -45,11 +45,10 @@ fn canonical(user: &str) -> Cow<'_, str> {
         true => Cow::Owned(String::from_utf8_lossy(&unescaped(name)).into_owned()),
         false => Cow::Borrowed(name),
     };
-    //= RFC 3966 §5.1.1: visual separators mean nothing. Only in what looks like a number: in a name they may.
-    let is_number = plain.starts_with(['+', '(']) || plain.starts_with(|first: char| first.is_ascii_digit());
+    //= RFC 3966 §5.1.1: visual separators mean nothing. Only in what begins as a number: in a name they may.
     let separator = |character: char| matches!(character, '-' | '.' | '(' | ')' | ' ');
-    let digits = |character: char| character.is_ascii_digit() || matches!(character, '+' | '#' | '*');
-    match is_number && plain.chars().all(|character| separator(character) || digits(character)) {
+    let first = plain.chars().find(|character| !separator(*character));
+    match first.is_some_and(|first| first.is_ascii_digit() || matches!(first, '+' | '*' | '#')) {
         true => Cow::Owned(plain.chars().filter(|character| !separator(*character)).collect()),
         false => plain,
     }
@@ -82,6 +81,10 @@ mod tests {
             "%2B49900123",
             "+4%39900123",
             "+49.900.123;phone-context=x",
+            "+49-900123p1",
+            "-+49900123",
+            "%20+49900123",
+            ".+49900123x",
             "%2b49%2d900123",
         ] {
             assert!(matches("+49900*", user), "{user}");

@@ -176,10 +176,10 @@ impl Elements {
         let there = |key: &Key| self.elements.get(key).is_some_and(|element| element.installed.is_some());
         let unneeded = self.orphans.iter().chain(&self.touched).chain(failed);
         let unneeded = unneeded.filter(|key| matches(key) && there(key) && self.users(key).next().is_none());
-        let gone: Vec<Key> = unneeded.copied().collect();
+        let gone: BTreeSet<Key> = unneeded.copied().collect();
         self.orphans.retain(|key| !gone.contains(key));
         self.touched.extend(gone.iter().copied());
-        gone
+        gone.into_iter().collect()
     }
 
     /// Looks at these keys again next time.

@@ -40,7 +40,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Its name for [`Choice::without`].
+    /// Its name for [`crate::Choice::without`].
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

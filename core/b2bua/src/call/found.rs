@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 
 use sip::locate::Place;
+use sip::message::Name;
 use sip::transport::Hop;
 
 use super::Call;
@@ -18,6 +19,9 @@ use crate::config::Host;
 use crate::context::Context;
 use crate::failure::Verdict;
 use crate::route;
+
+/// Places of one contact of a redirection that are tried: its domain is somebody else's.
+const PLACES_OF_CONTACT: usize = 2;
 
 impl Call {
     /// The name service answered.
@@ -31,6 +35,7 @@ impl Call {
         if is_contact {
             // Who redirects may only name hosts of the realm; who configures may name any.
             hops.retain(|hop| route::is_in(ctx.config, realm, hop.remote.ip()));
+            hops.truncate(PLACES_OF_CONTACT);
         }
         match (hops.pop_front(), is_contact) {
             (Some(first), _) => {
@@ -99,7 +104,12 @@ impl Call {
         let next_hop = setup.redirected.as_ref().map_or(&setup.next_hop, |contact| contact.next_hop());
         // Who has no choice need not remember.
         let has_choice = matches!(next_hop.host, Host::Name(_)) || setup.has_hops;
-        if has_choice && failure.is_of_place() {
+        // Behind a 503 that does not say for how long there may be a single phone.
+        let lasts = match failure {
+            Failure::Heard(message) => message.header(Name::RetryAfter).is_some(),
+            Failure::Silent(_) => true,
+        };
+        if has_choice && lasts && failure.is_of_place() {
             ctx.shared.failures.note(ctx.now, self.legs.b.hop);
         }
     }

@@ -21,7 +21,7 @@ use super::offer::Stage;
 use crate::config::{Config, Host, NextHop, RealmId, Redirect};
 use crate::context::Context;
 use crate::failure::{Reason, Verdict};
-use crate::route;
+use crate::route::{self, Facts};
 
 /// Contacts of one 3xx that are looked at.
 const CONTACTS_MAX: usize = 32;
@@ -126,7 +126,7 @@ impl Call {
     /// A target of the first INVITE failed: true if another one is being called in its place.
     pub(super) fn try_another(&mut self, ctx: &mut Context<'_>, failure: &Failure) -> bool {
         let Redirect::Follow { most } = ctx.config.policy.redirect else { return false };
-        let realm = self.legs.b.realm;
+        let (realm, from, source) = (self.legs.b.realm, self.legs.a.realm, self.legs.a.hop.remote.ip());
         let Some(invite) = self.invite.as_deref_mut() else { return false };
         let (Some(request), Some(setup)) = (invite.server.request(), &mut invite.setup) else { return false };
         if setup.has_agreed() {
@@ -137,7 +137,7 @@ impl Call {
         }
         let contacts = match failure {
             Failure::Heard(message) if (300..400).contains(&message.status()) => {
-                contacts(ctx.config, realm, message)
+                contacts(ctx.config, realm, message, &Facts::of(request, from, source))
             }
             Failure::Heard(_) | Failure::Silent(_) => Vec::new(),
         };
@@ -258,17 +258,22 @@ impl Setup {
 }
 
 /// The contacts of a redirection that may be called, best first, so that the best are those that are called.
-fn contacts(config: &Config, realm: RealmId, message: &Message) -> Vec<Contact> {
+fn contacts(config: &Config, realm: RealmId, message: &Message, facts: &Facts<'_>) -> Vec<Contact> {
     let named = message.contacts().take(CONTACTS_MAX).flatten();
-    let mut contacts: Vec<Contact> = named.filter_map(|contact| usable(config, realm, &contact)).collect();
+    let mut contacts: Vec<Contact> =
+        named.filter_map(|contact| usable(config, realm, &contact, facts)).collect();
     contacts.sort_by_key(|contact| Reverse(contact.q));
     contacts
 }
 
-fn usable(config: &Config, realm: RealmId, contact: &NameAddr<'_>) -> Option<Contact> {
+fn usable(config: &Config, realm: RealmId, contact: &NameAddr<'_>, facts: &Facts<'_>) -> Option<Contact> {
     let uri = contact.parsed_uri().ok().filter(|uri| uri.scheme() == Scheme::Sip)?;
     //= RFC 3261 §19.1.5: what a URI asks for besides whom to call is not done for a stranger.
     if uri.param("maddr").is_some() || uri.param("method").is_some() || route::is_us(config, &uri) {
+        return None;
+    }
+    // Nobody is called by way of a redirection whom the caller may not call.
+    if route::refuses(config, &Facts { callee: Some(uri), ..*facts }) {
         return None;
     }
     let transport = match uri.param("transport") {

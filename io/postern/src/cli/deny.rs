@@ -16,6 +16,8 @@ use crate::config::parse_time;
 const FOR_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Refuse pinholes to and from an address for a while, and close those there are
+///
+/// A denial ends early if the middlebox half is started anew, unless [middlebox] has a `journal`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   postern deny 198.51.100.9                        everything between this host and the inside, for 10 minutes

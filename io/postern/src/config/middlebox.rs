@@ -323,7 +323,7 @@ impl Middlebox {
         let agents = tables.map(|table| agent::read(table, &usual, problems)).unwrap_or_default();
         let Usual { internal, ports, rules_max, lifetime_max, peers, users } = usual;
         let mode = table.value(&MODE, problems);
-        let nat = nat(&table, mode, problems)?;
+        let nat = nat(&table, mode, (realms, &protected), problems)?;
         Some(Self {
             name,
             engine,
@@ -490,7 +490,12 @@ fn journal(table: &Table<'_, '_>, nat: &Nat, problems: &mut Problems) -> Option<
 }
 
 /// The outside addresses with their ports.
-fn nat(table: &Table<'_, '_>, mode: Mode, problems: &mut Problems) -> Option<Nat> {
+fn nat(
+    table: &Table<'_, '_>,
+    mode: Mode,
+    (realms, inside): (&[Realm], &[&Realm]),
+    problems: &mut Problems,
+) -> Option<Nat> {
     let (addresses, ports) = (table.value(&NAT_ADDRESSES, problems), table.value(&NAT_PORTS, problems));
     if addresses.is_empty() {
         return Some(Nat::default());
@@ -501,7 +506,25 @@ fn nat(table: &Table<'_, '_>, mode: Mode, problems: &mut Problems) -> Option<Nat
         return None;
     }
     match Nat::new(addresses, ports) {
-        Ok(nat) => Some(nat),
+        Ok(nat) => {
+            let listens = realms.iter().flat_map(|realm| &realm.listen).map(|(listen, _)| listen.address);
+            if let Some(address) = listens.into_iter().find(|address| nat.owns(address.ip(), address.port()))
+            {
+                let label = "the pool is nobody else's: no SIP would arrive any more";
+                problems.push(table.place(&NAT_PORTS), format!("SIP is served at {address}"), label);
+            }
+            let media = || inside.iter().flat_map(|realm| &realm.media);
+            let within = |address: &&IpAddr| media().any(|network| network.contains(*address));
+            if let Some(address) = nat.addresses.iter().find(within) {
+                let label = "an outside address is where nobody inside is";
+                problems.push(
+                    table.place(&NAT_ADDRESSES),
+                    format!("{address} is one of the inside's `media`"),
+                    label,
+                );
+            }
+            Some(nat)
+        }
         Err(error) => {
             let place = match error {
                 NatError::NoPair => table.place(&NAT_PORTS),

@@ -6,24 +6,33 @@ use std::os::unix::fs::{FileTypeExt as _, lchown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::stat::{Mode, fchmod, umask};
 use nix::unistd::Uid;
 use socket2::{Domain, SockAddr, Socket, Type};
+
+/// Who may connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The owner of the socket, and root.
+    Owners,
+    /// Everybody: each connection is judged by its user.
+    Callers,
+}
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
 /// Listens at `path`. A file left behind by a process that is gone is replaced; a living one is not disturbed.
-/// The socket is for `owner` and root only.
-pub(crate) fn listen(path: &Path, owner: Option<Uid>) -> Result<UnixListener, String> {
+/// The socket is for `owner` and root only, or for whoever is known by the credentials of the connection.
+pub(crate) fn listen(path: &Path, owner: Option<Uid>, whose: Whose) -> Result<UnixListener, String> {
     let shown = path.display();
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| cannot_make(folder, &error))?;
     }
-    let listener = match bind(path) {
+    let listener = match bind(path, whose) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             remove_stale(path)?;
-            bind(path)
+            bind(path, whose)
         }
         other => other,
     };
@@ -43,13 +52,21 @@ pub(crate) fn listen(path: &Path, owner: Option<Uid>) -> Result<UnixListener, St
     Ok(listener)
 }
 
-/// Makes the socket for its owner alone from the first moment on. By name nothing is changed afterwards that another
+/// Makes the socket with its rights from the first moment on. By name nothing is changed afterwards that another
 /// file could have taken the place of: whoever may write in the folder could have put a link there.
-fn bind(path: &Path) -> io::Result<UnixListener> {
+fn bind(path: &Path, whose: Whose) -> io::Result<UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // The kernel makes the file with the rights of the socket.
-    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
-    socket.bind(&SockAddr::unix(path)?)?;
+    let owner = Mode::S_IRUSR | Mode::S_IWUSR;
+    let everybody = Mode::S_IRGRP | Mode::S_IWGRP | Mode::S_IROTH | Mode::S_IWOTH;
+    fchmod(&socket, if whose == Whose::Owners { owner } else { owner | everybody })?;
+    // The mask of the process would take rights away that the callers need.
+    let mask = (whose == Whose::Callers).then(|| umask(Mode::empty()));
+    let bound = socket.bind(&SockAddr::unix(path)?);
+    if let Some(mask) = mask {
+        umask(mask);
+    }
+    bound?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
@@ -91,30 +108,33 @@ mod tests {
     #[test]
     fn left_over_sockets_are_replaced() {
         let path = folder("stale").join("s.sock");
-        drop(listen(&path, None).unwrap());
+        drop(listen(&path, None, Whose::Owners).unwrap());
         assert!(path.exists(), "the file is left over");
-        listen(&path, None).unwrap();
+        listen(&path, None, Whose::Owners).unwrap();
     }
 
     #[test]
     fn living_sockets_are_not_disturbed() {
         let path = folder("alive").join("s.sock");
-        let _first = listen(&path, None).unwrap();
-        assert!(listen(&path, None).unwrap_err().contains("another postern is running"));
+        let _first = listen(&path, None, Whose::Owners).unwrap();
+        assert!(listen(&path, None, Whose::Owners).unwrap_err().contains("another postern is running"));
     }
 
     #[test]
     fn only_the_owner_may_connect() {
         let path = folder("mode").join("s.sock");
-        let _listener = listen(&path, None).unwrap();
+        let _listener = listen(&path, None, Whose::Owners).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let path = folder("open").join("s.sock");
+        let _listener = listen(&path, None, Whose::Callers).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
     }
 
     #[test]
     fn other_files_are_not_removed() {
         let path = folder("file").join("s.sock");
         fs::write(&path, "precious").unwrap();
-        assert!(listen(&path, None).unwrap_err().contains("no socket"));
+        assert!(listen(&path, None, Whose::Owners).unwrap_err().contains("no socket"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 }

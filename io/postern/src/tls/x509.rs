@@ -37,15 +37,14 @@ impl Certificate {
         let (not_before, not_after) = (time(&mut validity)?, time(&mut validity)?);
         let subject = fields.expect(SEQUENCE)?;
         let _key = fields.next()?;
-        let mut names = Vec::new();
+        let mut alternative = None;
         while let Some((tag, content)) = fields.next() {
             if tag == EXTENSIONS {
-                names = alternative_names(content)?;
+                alternative = alternative_names(content)?;
             }
         }
-        if names.is_empty() {
-            names.extend(common_name(subject));
-        }
+        //= RFC 6125 §6.4.4: the common name counts only where there are no alternative names at all.
+        let names = alternative.unwrap_or_else(|| common_name(subject).into_iter().collect());
         Some(Self { names, not_before, not_after })
     }
 
@@ -55,9 +54,10 @@ impl Certificate {
     }
 }
 
-fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
+/// `Some(None)` if there is no such extension.
+fn alternative_names(extensions: &[u8]) -> Option<Option<Vec<String>>> {
     let mut list = Der(extensions).expect(SEQUENCE)?;
-    let mut names = Vec::new();
+    let mut names: Option<Vec<String>> = None;
     while let Some(mut extension) = list.expect(SEQUENCE) {
         if extension.expect(OID)?.0 != ALTERNATIVE_NAMES {
             continue;
@@ -68,9 +68,10 @@ fn alternative_names(extensions: &[u8]) -> Option<Vec<String>> {
             value = extension.next()?;
         }
         let mut general = Der(value.1).expect(SEQUENCE)?;
+        names.get_or_insert_default();
         while let Some((tag, name)) = general.next() {
             if matches!(tag, DNS_NAME | URI) {
-                names.extend(text(name));
+                names.get_or_insert_default().extend(text(name));
             }
         }
     }

@@ -50,7 +50,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
         listeners.push(listen.to_string());
     }
     let admin = protocol::agent_socket(&config.run_dir);
-    let socket = unix::listen(&admin, Some(identity.uid)).map_err(Failure::Start)?;
+    let socket = unix::listen(&admin, Some(identity.uid), unix::Whose::Owners).map_err(Failure::Start)?;
     let allowed = vec![Uid::effective().as_raw(), identity.uid.as_raw()];
     let signals = Signals::listen()?;
     let sandbox = sandbox::enter(Keep::Nothing, Some(&identity)).map_err(Failure::Start)?;

@@ -20,6 +20,7 @@ use crate::admin::{protocol, server};
 use crate::clock::Clock;
 use crate::config::{Config, Serve};
 use crate::runtime::alarm::Alarm;
+use crate::runtime::unix::Whose;
 use crate::runtime::{Signals, block_on, unix};
 use crate::sandbox::{self, Identity, Keep};
 use crate::supervise::Parent;
@@ -76,9 +77,9 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     // The engine takes the lock of this network namespace: nothing of another middlebox is touched before.
     let mut engine = Nft::open(settings::gate(config, realms.clone())).map_err(|error| error.to_string())?;
     let found = engine.entries().map_err(|failure| failure.to_string())?;
-    let simco = unix::listen(&config.middlebox.socket, Some(identity.uid))?;
+    let simco = unix::listen(&config.middlebox.socket, Some(identity.uid), Whose::Callers)?;
     let admin = protocol::middlebox_socket(&config.run_dir);
-    let socket = unix::listen(&admin, None)?;
+    let socket = unix::listen(&admin, None, Whose::Owners)?;
     let doors = config.middlebox.listen.iter();
     let doors = doors.map(|serve| Ok((listen(serve)?, serve.tls))).collect::<Result<_, String>>()?;
     let signals = Signals::listen().map_err(|Failure::Start(text)| text)?;

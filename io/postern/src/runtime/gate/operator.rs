@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use midcom::{Failure, Lifetime, Network, Prid, Protocol, Reply, Request, Tuple};
-use middlebox::{AgentId, AgentPolicy, Input, Realms, Rights, RuleAction, SessionId, Side};
+use middlebox::{AgentId, AgentPolicy, Input, Realms, Rights, RuleAction, SessionId, Side, Zone};
 use tokio::sync::mpsc;
 
 use super::Gate;
@@ -132,6 +132,12 @@ fn tuples(realms: &Realms, deny: &Deny) -> Result<(Tuple, Tuple), String> {
     let protocol = Protocol::from_number(deny.protocol);
     let tuple = |end: &End| Tuple { network: end.network, protocol, port: end.port, range: end.range };
     let first = (side(realms, deny.end.network), tuple(&deny.end));
+    if deny.other.is_none()
+        && first.0 == Side::Outside
+        && let Some(zone) = realms.zones().iter().find(|zone| is_inside_of(zone, deny.end.network))
+    {
+        return Err(format!("{deny}: {} in it is inside; deny that, or networks without it", zone.network));
+    }
     let second = match &deny.other {
         Some(end) => (side(realms, end.network), tuple(end)),
         None => {
@@ -151,6 +157,11 @@ fn tuples(realms: &Realms, deny: &Deny) -> Result<(Tuple, Tuple), String> {
             "{deny}: neither is inside (`media` of the inside realm), so nothing is opened between them"
         )),
     }
+}
+
+/// True for a zone of the inside that lies within a network.
+fn is_inside_of(zone: &Zone, network: Network) -> bool {
+    zone.side == Side::Inside && network.contains(&zone.network)
 }
 
 /// Where a network lives; one that is wider than every realm is the outside.
