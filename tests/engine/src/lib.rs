@@ -114,7 +114,7 @@ pub const CASES: &[Case] = &[
     Case { name: "what is missing and what is foreign is found and can be repaired", run: lifetimes::drift },
 ];
 
-/// The cases for an engine that has been given [`nat`] too. Its outside addresses are addresses of the gate itself.
+/// The cases for an engine that has been given [`nat()`] too. Its outside addresses are addresses of the gate itself.
 pub const NAT_CASES: &[Case] = &[
     Case { name: "what comes in arrives at the inside address, and only while it may", run: nat::inward },
     Case { name: "what goes out says the outside address, and only while it may", run: nat::outward },
