@@ -21,7 +21,7 @@ pub enum Progress {
     Pending,
     /// The last rule of the step is confirmed: the held message may go on.
     Ready,
-    /// The step failed for this m-line. Its new rules are being closed; call [`Ledger::abandoned`] or [`Ledger::close`].
+    /// The step failed for this m-line. Its new rules are being closed; call [`super::Ledger::abandoned`] or [`super::Ledger::close`].
     Failed(Failure, u16),
     /// The reply to a request whose hold had ended; a rule it made is being closed.
     Stale,
@@ -38,7 +38,7 @@ pub enum Progress {
 pub struct Loss {
     /// The m-line.
     pub stream: u16,
-    /// True if the call ends with it ([`Terms::crucial`]).
+    /// True if the call ends with it ([`super::Terms::crucial`]).
     pub crucial: bool,
     /// Why it could not be had again; `None` if the middlebox ended it (ARE).
     pub failure: Option<Failure>,
