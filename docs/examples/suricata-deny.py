@@ -5,7 +5,7 @@
 
 Reads EVE lines from standard input. For each alert of severity 1 or 2 (`--severity`) it runs `postern deny SOURCE`, which
 closes every pinhole of that address and refuses new ones for a while; calls through them end with a reason. An address
-is denied once per `--for`. Lines that are no alert are passed over, and so is what cannot be read. Run it as root or as Postern's user.
+is denied once per `--for`. Lines that are no alert are passed over, and so is what cannot be read. Run it as root.
 
 Suricata believes what packets say of their source. Name your trunks with `--never`, or a spoofed packet can end their calls.
 """

@@ -46,7 +46,7 @@ fn open(socket: &Path, request: &Request, patience: Option<Duration>) -> Result<
             format!("no postern answers at {shown}\nis it running (`postern run`), with this `run-dir`?")
         }
         io::ErrorKind::PermissionDenied => {
-            format!("{shown}: permission denied; ask as root or as Postern's user")
+            format!("{shown}: permission denied; ask as root or as the user that this half runs as")
         }
         _other => format!("{shown}: {error}"),
     })?;

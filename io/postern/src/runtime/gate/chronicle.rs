@@ -31,6 +31,8 @@ impl Chronicle {
     pub(super) fn observe(&mut self, event: &Event) {
         let name = |agent: AgentId| self.names.get(&agent).map_or("an unknown agent", String::as_str);
         match event {
+            // The operator's is there from the start; nobody has come.
+            Event::SessionOpened { agent: AgentId::OPERATOR, .. } => {}
             Event::SessionOpened { session, agent } => {
                 log::info(format_args!("session {}: {} is here", session.0, name(*agent)));
             }

@@ -63,6 +63,10 @@ impl Operator {
                 "no room: there are {} disable rules already (`postern deny --list`), or the journal cannot be written (see the log)",
                 middlebox::limits::DISABLE_RULES_MAX
             )),
+            Err(Failure::ConfigurationFailed) => Answer::Error(format!(
+                "{}: some of it is in `never-deny` of [middlebox], or the kernel did not close it (see the log)",
+                waiting.asked
+            )),
             Err(failure) => Answer::Error(format!("{}: {failure}", waiting.asked)),
         };
         let _ = waiting.reply.try_send(answer);
