@@ -68,7 +68,7 @@ def expiry(world):
 @case("§8.5", "A rule that is extended does not end when it would have, and ends when it says now")
 def extended(world):
     agent = world.session()
-    first = enabled(agent, world, seconds=2).number(wire.PID)
+    first = enabled(agent, world, seconds=10).number(wire.PID)
     expect(agent.ask(wire.PLC, pid(first), lifetime(600)), 0x0215, "PLC")
     second = enabled(agent, world, seconds=2, internal=world.internal(21000)).number(wire.PID)
     notice = expect(agent.notice(), 0x0403, "ARE")
