@@ -89,7 +89,8 @@ fn looking() -> Outcome {
     let postern = world.postern(CONFIG)?;
     let witness = Witness::start(&world, &postern)?;
     let chains = || {
-        let listed = world.command(&world.firewall, "nft", &["-a", "list", "table", "inet", "postern"])?;
+        let listed =
+            world.command(&world.firewall, "nft", &["-a", "-s", "list", "table", "inet", "postern"])?;
         let rules = listed.lines().filter(|line| line.contains("# handle") && !line.contains("expires"));
         Ok::<_, io::Error>(rules.map(str::to_owned).collect::<Vec<_>>())
     };

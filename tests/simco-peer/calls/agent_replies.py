@@ -157,10 +157,16 @@ def lower_lifetime(stage):
     stage.hang_up(ours)
 
 
+def narrowed(stage):
+    """The early rule has given way to the one for the answer: nothing more is asked for by itself."""
+    stage.until("two rules are left", lambda: len(stage.box.rules) == 2)
+
+
 @case("§8.5", "An extension that is refused with 0x0343 has the rule made again; the call goes on")
 def extension_of_nothing(stage):
     stage.box.granted_max = 4
     ours, _ = stage.connect()
+    narrowed(stage)
     stage.box.granted_max = 3600
     before = dict(stage.box.rules)
     stage.box.rules.clear()
@@ -172,6 +178,7 @@ def extension_of_nothing(stage):
 @case("§8.5", "PLC zero that is refused is tried again; PRD ends the rule", "a middlebox that could not (0x034A) may, a second later")
 def close_again(stage):
     ours, _ = stage.connect()
+    narrowed(stage)
     stage.box.plan(wire.PLC, 0x034A)
     stage.a.bye(ours)
     stage.b.respond(stage.hears(stage.b, "BYE"), 200)

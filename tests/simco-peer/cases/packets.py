@@ -121,6 +121,10 @@ def ipv6(world):
     agent = world.session()
     network = Network(world, agent)
     homes = {"receiver_home": world.inside_v6, "sender_home": world.outside_v6}
+    # A new address is nobody's until the kernel has asked around (RFC 4862 §5.4).
+    enabled(agent, world, internal=world.internal(22000, network=world.inside_v6), external=world.external(network=world.outside_v6))
+    while not network.passes("outside", 30000, 22000, **homes):
+        pass
     same(network.passes("outside", 30000, 20000, **homes), False, "before")
     internal, external = world.internal(network=world.inside_v6), world.external(network=world.outside_v6)
     enabled(agent, world, internal=internal, external=external)

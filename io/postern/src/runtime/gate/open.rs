@@ -77,7 +77,10 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     // The engine takes the lock of this network namespace: nothing of another middlebox is touched before.
     let mut engine = Nft::open(settings::gate(config, realms.clone())).map_err(|error| error.to_string())?;
     let found = engine.entries().map_err(|failure| failure.to_string())?;
-    let simco = unix::listen(&config.middlebox.socket, Some(identity.uid), Whose::Callers)?;
+    let others = config.middlebox.agents.iter().map(|agent| &agent.users).chain([&config.middlebox.users]);
+    // With nobody else named the socket is closed to everybody else; who is named later needs a new start.
+    let whose = if others.into_iter().all(Vec::is_empty) { Whose::Owners } else { Whose::Callers };
+    let simco = unix::listen(&config.middlebox.socket, Some(identity.uid), whose)?;
     let admin = protocol::middlebox_socket(&config.run_dir);
     let socket = unix::listen(&admin, None, Whose::Owners)?;
     let doors = config.middlebox.listen.iter();
