@@ -77,10 +77,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     // The engine takes the lock of this network namespace: nothing of another middlebox is touched before.
     let mut engine = Nft::open(settings::gate(config, realms.clone())).map_err(|error| error.to_string())?;
     let found = engine.entries().map_err(|failure| failure.to_string())?;
-    let others = config.middlebox.agents.iter().map(|agent| &agent.users).chain([&config.middlebox.users]);
-    // With nobody else named the socket is closed to everybody else; who is named later needs a new start.
-    let whose = if others.into_iter().all(Vec::is_empty) { Whose::Owners } else { Whose::Callers };
-    let simco = unix::listen(&config.middlebox.socket, Some(identity.uid), whose)?;
+    let simco = unix::listen(&config.middlebox.socket, Some(identity.uid), whose(config))?;
     let admin = protocol::middlebox_socket(&config.run_dir);
     let socket = unix::listen(&admin, None, Whose::Owners)?;
     let doors = config.middlebox.listen.iter();
@@ -181,4 +178,14 @@ fn listen(serve: &Serve) -> Result<TcpListener, String> {
         }
         _other => format!("cannot listen on {serve}: {error}"),
     })
+}
+
+/// Whose the socket for agents is. With nobody else named it is closed to everybody else; who is named by a reload needs a
+/// new start.
+fn whose(config: &Config) -> Whose {
+    let mut users = config.middlebox.agents.iter().map(|agent| &agent.users).chain([&config.middlebox.users]);
+    match users.all(Vec::is_empty) {
+        true => Whose::Owners,
+        false => Whose::Callers,
+    }
 }
