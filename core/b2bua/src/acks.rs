@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use machine::map::{Map, Seeded};
 use machine::onlooker::{Onlooker, see_map};
-use machine::{Instant, Rng};
+use machine::{Instant, Rng, Text};
 use sip::endpoint::ClientKey;
 use sip::transport::Hop;
 
@@ -24,7 +24,7 @@ pub(crate) struct Ack {
     /// Where to.
     pub(crate) hop: Hop,
     /// The whole message.
-    pub(crate) bytes: Bytes,
+    pub(crate) bytes: Text<Bytes>,
     /// The To-tag of the 2xx it answers.
     pub(crate) remote_tag: Box<str>,
     /// How many 2xx responses of others have been ended since.

@@ -417,7 +417,7 @@ impl Context<'_> {
         let Some(ack) = self.shared.acks.of(invite).cloned() else { return };
         let tag = message.to().ok().and_then(|to| to.tag()).unwrap_or_default();
         if *ack.remote_tag == *tag {
-            return self.repeat(ack.hop, ack.bytes);
+            return self.repeat(ack.hop, ack.bytes.0);
         }
         let config = self.config;
         if !self.shared.acks.strays_of(invite).is_some_and(|strays| stray::has_room(strays, config)) {

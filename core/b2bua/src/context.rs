@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use machine::map::{Map, Seeded};
 use machine::onlooker::{Onlooker, see_map};
-use machine::{Instant, Outbox, Rng, TimerId, Timers};
+use machine::{Instant, Outbox, Rng, Text, TimerId, Timers};
 use midcom::{Lifetime, MiddleboxId, Prid, Request};
 use sip::endpoint::{ClientKey, Endpoint, Incoming, ServerKey, Transmit};
 use sip::locate::Wish;
@@ -282,7 +282,14 @@ impl Context<'_> {
         // A copy is as large as the message; what was sent has room to spare.
         let bytes = Bytes::copy_from_slice(&bytes);
         let until = self.now + self.config.timers.t1_64();
-        let ack = Ack { call: to.call, side: to.side, hop, bytes, remote_tag: remote_tag.into(), strays: 0 };
+        let ack = Ack {
+            call: to.call,
+            side: to.side,
+            hop,
+            bytes: Text(bytes),
+            remote_tag: remote_tag.into(),
+            strays: 0,
+        };
         self.shared.acks.keep(until, invite, ack);
         self.sent(to, message);
         self.transmit();

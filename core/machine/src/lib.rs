@@ -8,11 +8,13 @@ pub mod map;
 pub mod onlooker;
 mod outbox;
 mod rng;
+mod text;
 mod time;
 mod timers;
 
 pub use outbox::Outbox;
 pub use rng::Rng;
+pub use text::Text;
 pub use time::Instant;
 pub use timers::{TimerId, Timers};
 

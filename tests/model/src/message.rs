@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use b2bua::side::Side;
 use bytes::Bytes;
+use machine::Text;
 use sip::message::{Message, Name};
 
 /// A phone's end of a dialog.
@@ -115,7 +116,7 @@ impl Pen {
         dialog: &Dialog,
         sdp: Option<Sdp>,
         header: Option<&str>,
-    ) -> Bytes {
+    ) -> Text<Bytes> {
         let Self { side, address, tag: own } = self;
         let transaction = if method == "CANCEL" { "INVITE" } else { method };
         // CANCEL repeats the INVITE's To.
@@ -135,7 +136,13 @@ impl Pen {
 
     /// A response.
     #[must_use]
-    pub fn response(self, request: &Message, status: u16, sdp: Option<Sdp>, header: Option<&str>) -> Bytes {
+    pub fn response(
+        self,
+        request: &Message,
+        status: u16,
+        sdp: Option<Sdp>,
+        header: Option<&str>,
+    ) -> Text<Bytes> {
         let Self { side, address, tag } = self;
         let mut text = format!("SIP/2.0 {status} {}\r\n", phrase(status));
         for header in request.headers() {
@@ -157,7 +164,7 @@ impl Pen {
 
     /// The ACK to a final failure: part of its transaction.
     #[must_use]
-    pub fn ack_to_failure(self, target: &str, response: &Message) -> Bytes {
+    pub fn ack_to_failure(self, target: &str, response: &Message) -> Text<Bytes> {
         let value = |name| String::from_utf8_lossy(response.header(name).unwrap_or_default()).into_owned();
         let number = response.cseq().map_or(0, |cseq| cseq.number);
         let text = format!(
@@ -172,7 +179,7 @@ impl Pen {
     }
 }
 
-fn finish(mut text: String, sdp: Option<Sdp>, header: Option<&str>) -> Bytes {
+fn finish(mut text: String, sdp: Option<Sdp>, header: Option<&str>) -> Text<Bytes> {
     if let Some(header) = header {
         let _written = write!(text, "{header}\r\n");
     }
@@ -181,7 +188,7 @@ fn finish(mut text: String, sdp: Option<Sdp>, header: Option<&str>) -> Bytes {
         text += "Content-Type: application/sdp\r\n";
     }
     let _written = write!(text, "Content-Length: {}\r\n\r\n{body}", body.len());
-    Bytes::from(text)
+    Text(Bytes::from(text))
 }
 
 fn phrase(status: u16) -> &'static str {

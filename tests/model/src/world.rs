@@ -6,11 +6,11 @@ use b2bua::side::{Side, Sides};
 use b2bua::{B2bua, Input, Output};
 use bytes::Bytes;
 use machine::onlooker::Onlooker;
-use machine::{Instant, Machine, Outbox, Rng};
+use machine::{Instant, Machine, Outbox, Rng, Text};
 use midcom::{AgentEvent, DownReason, Failure, Lifetime, MiddleboxId, Notification, Reply, RequestId};
 use sip::transport::{Hop, ListenerId, Protocol};
 
-use crate::canon::{Canon, Fingerprint};
+use crate::canon::{Canon, Fingerprint, Watched};
 use crate::middlebox::{Memory, Middlebox};
 use crate::monitor::Monitor;
 use crate::phone::{Act, Phone, Said, Skills};
@@ -67,13 +67,13 @@ pub enum Fate {
 #[derive(Debug, Clone)]
 pub struct World {
     now: Instant,
-    b2bua: B2bua,
-    phones: Sides<Phone>,
-    middleboxes: Vec<Middlebox>,
+    b2bua: Watched<B2bua>,
+    phones: Sides<Watched<Phone>>,
+    middleboxes: Watched<Vec<Middlebox>>,
     left: Budget,
     /// A second copy in the network, and until when.
-    copy: Option<(Side, Bytes, Instant)>,
-    monitor: Monitor,
+    copy: Option<(Side, Text<Bytes>, Instant)>,
+    monitor: Watched<Monitor>,
 }
 
 /// What may still go wrong.
@@ -102,15 +102,19 @@ impl World {
         let middleboxes = config.middleboxes.iter().map(|_| Middlebox::new()).collect();
         let mut world = Self {
             now: Instant::ZERO,
-            b2bua: B2bua::new(config, Rng::from_number(1)),
+            b2bua: Watched::new(B2bua::new(config, Rng::from_number(1))),
             phones: Sides {
-                a: Phone::new(Side::A, flows::world::OUTSIDE, scenario.skills()),
-                b: Phone::new(Side::B, flows::world::INSIDE, Skills { asks: false, ..scenario.skills() }),
+                a: Watched::new(Phone::new(Side::A, flows::world::OUTSIDE, scenario.skills())),
+                b: Watched::new(Phone::new(
+                    Side::B,
+                    flows::world::INSIDE,
+                    Skills { asks: false, ..scenario.skills() },
+                )),
             },
-            middleboxes,
+            middleboxes: Watched::new(middleboxes),
             left: Budget { losses: scenario.losses, copies: scenario.copies, upsets: scenario.upsets },
             copy: None,
-            monitor: Monitor::default(),
+            monitor: Watched::new(Monitor::default()),
         };
         for number in 0..world.middleboxes.len() {
             world.middleboxes[number].is_up = true;
@@ -130,14 +134,16 @@ impl World {
     pub fn show(&self, canon: &mut Canon) {
         let Self { now, b2bua, phones, middleboxes, left, copy, monitor } = self;
         canon.begin(*now);
-        b2bua.show(canon);
-        canon.see(phones);
-        for middlebox in middleboxes {
-            middlebox.show(canon);
+        canon.watch(b2bua, |b2bua, canon| b2bua.show(canon));
+        for phone in [&phones.a, &phones.b] {
+            canon.watch(phone, |phone, canon| canon.see(phone));
         }
+        canon.watch(middleboxes, |middleboxes, canon| {
+            middleboxes.iter().for_each(|middlebox| middlebox.show(canon));
+        });
         canon.see(left);
         canon.see(copy);
-        canon.see(monitor);
+        canon.watch(monitor, |monitor, canon| canon.see(monitor));
     }
 
     /// How many points in time ahead somebody waits for.
@@ -160,7 +166,7 @@ impl World {
             self.moves_of_reading(side, out);
             self.phones[side].acts(|act, is_rare| self.moves_of_act(scenario, side, act, is_rare, out));
         }
-        for (number, middlebox) in (0..).zip(&self.middleboxes) {
+        for (number, middlebox) in (0..).zip(self.middleboxes.iter()) {
             self.moves_of_middlebox(scenario, number, middlebox, out);
         }
         if self.copy.is_some() {
@@ -367,7 +373,7 @@ impl World {
         Ok(())
     }
 
-    fn deliver(&mut self, side: Side, bytes: Bytes) -> Result<(), String> {
+    fn deliver(&mut self, side: Side, Text(bytes): Text<Bytes>) -> Result<(), String> {
         self.monitor.arrives(side, &bytes);
         let listener = ListenerId(u16::from(side == Side::B));
         let remote = self.phones[side].address();
@@ -463,7 +469,7 @@ impl World {
         let mut out = Outbox::new();
         self.b2bua.handle_timeout(self.now, &mut out);
         self.carry_out(out)?;
-        for middlebox in &mut self.middleboxes {
+        for middlebox in self.middleboxes.iter_mut() {
             middlebox.fire(self.now);
         }
         self.copy.take_if(|(_, _, until)| *until <= self.now);

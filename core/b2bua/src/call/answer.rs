@@ -261,7 +261,7 @@ impl Call {
             cseq: request.cseq().map_or(0, |cseq| cseq.number),
             hop,
             // A copy is as large as the message; what was sent has room to spare.
-            bytes: bytes::Bytes::copy_from_slice(bytes),
+            bytes: machine::Text(bytes::Bytes::copy_from_slice(bytes)),
             interval: timers.t1,
             repeat: ctx.wake(self.id, timers.t1, Wake::RepeatAnswer),
             missing: ctx.wake(self.id, timers.t1_64(), Wake::AckMissing),
@@ -276,7 +276,7 @@ impl Call {
         else {
             return;
         };
-        ctx.repeat(*hop, bytes.clone());
+        ctx.repeat(*hop, bytes.0.clone());
         //= RFC 3261 §13.3.1.4: the interval doubles up to T2, whatever the transport.
         *interval = (*interval * 2).min(ctx.config.timers.t2);
         *repeat = ctx.wake(id, *interval, Wake::RepeatAnswer);

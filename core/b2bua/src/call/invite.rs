@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use machine::TimerId;
+use machine::{Text, TimerId};
 use sip::dialog::{Dialog, Initial};
 use sip::endpoint::{ClientKey, ServerKey};
 use sip::message::{Builder, Message, Method};
@@ -78,7 +78,14 @@ pub(super) enum Server {
     /// No final response yet.
     Proceeding { key: ServerKey, request: Message },
     /// 2xx sent and repeated until ACK.
-    Accepted { cseq: u32, hop: Hop, bytes: Bytes, interval: Duration, repeat: TimerId, missing: TimerId },
+    Accepted {
+        cseq: u32,
+        hop: Hop,
+        bytes: Text<Bytes>,
+        interval: Duration,
+        repeat: TimerId,
+        missing: TimerId,
+    },
     /// Refused, or acknowledged.
     Done,
 }

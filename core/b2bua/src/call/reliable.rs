@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use machine::TimerId;
+use machine::{Text, TimerId};
 use sip::message::{Message, Method, Name, RAck};
 use sip::transport::Hop;
 
@@ -50,7 +50,7 @@ pub(super) struct Reliable {
 struct Open {
     response: Acknowledged,
     hop: Hop,
-    bytes: Bytes,
+    bytes: Text<Bytes>,
     interval: Duration,
     repeat: Option<TimerId>,
     missing: Option<TimerId>,
@@ -203,7 +203,7 @@ impl Call {
         let open = Open {
             response,
             hop,
-            bytes: Bytes::copy_from_slice(bytes),
+            bytes: Text(Bytes::copy_from_slice(bytes)),
             interval: timers.t1,
             repeat: Some(ctx.wake(self.id, timers.t1, Wake::RepeatProvisional(pair))),
             missing: Some(ctx.wake(self.id, timers.t1_64(), Wake::PrackMissing(pair))),
@@ -218,7 +218,7 @@ impl Call {
         let id = self.id;
         let reliable = self.agreement_mut(pair).and_then(|agreement| agreement.reliable.as_deref_mut());
         let Some(open) = reliable.and_then(|reliable| reliable.open.as_mut()) else { return };
-        ctx.repeat(open.hop, open.bytes.clone());
+        ctx.repeat(open.hop, open.bytes.0.clone());
         //= RFC 3262 §3: the interval doubles without the bound that a 2xx has.
         open.interval *= 2;
         open.repeat = Some(ctx.wake(id, open.interval, Wake::RepeatProvisional(pair)));

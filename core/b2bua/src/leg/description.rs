@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use machine::Rng;
+use machine::{Rng, Text};
 use sdp::{Origin, Session};
 
 use crate::ledger::{Disguise, Disguised};
@@ -14,7 +14,7 @@ pub(crate) struct Description {
     session_id: u64,
     version: u64,
     /// The text that went out last, `o=` line included.
-    sent: Option<Box<[u8]>>,
+    sent: Option<Text<Box<[u8]>>>,
     /// What this peer sees of the other one.
     disguise: Option<Box<Disguise>>,
 }
@@ -43,31 +43,31 @@ impl Description {
         let text = self.text(session, address);
         let text = match &self.sent {
             None => text,
-            Some(sent) if **sent == *text => text,
+            Some(sent) if *sent.0 == *text => text,
             Some(_) => {
                 //= RFC 3264 §8: the version goes up by one exactly when the text changed.
                 self.version += 1;
                 self.text(session, address)
             }
         };
-        self.sent.insert(text.into_boxed_slice())
+        self.sent.insert(Text(text.into_boxed_slice()))
     }
 
     /// The text for this leg with one version more, whether it changed or not: the peer shall look at it.
     pub(crate) fn write_again(&mut self, session: &Session<'_>, address: IpAddr) -> &[u8] {
         self.version += 1;
         let text = self.text(session, address);
-        self.sent.insert(text.into_boxed_slice())
+        self.sent.insert(Text(text.into_boxed_slice()))
     }
 
     /// True if this is what went out last.
     pub(crate) fn is(&self, session: &Session<'_>, address: IpAddr) -> bool {
-        self.sent.as_deref().is_some_and(|sent| *sent == *self.text(session, address))
+        self.sent.as_ref().is_some_and(|sent| *sent.0 == *self.text(session, address))
     }
 
     /// What went out last was refused: what the peer has is this.
     pub(crate) fn take_back(&mut self, before: Box<[u8]>) {
-        self.sent = Some(before);
+        self.sent = Some(Text(before));
     }
 
     /// True if anything went out.
@@ -77,7 +77,7 @@ impl Description {
 
     /// What went out last.
     pub(crate) fn sent(&self) -> Option<Box<[u8]>> {
-        self.sent.clone()
+        self.sent.clone().map(|sent| sent.0)
     }
 
     /// The text for this leg of something that is neither offer nor answer.

@@ -9,6 +9,8 @@ mod route;
 
 use std::ops::Range;
 
+use machine::Text;
+
 use crate::message::{Builder, Defect, Message, Method, Name, Scheme};
 use route::RouteSet;
 
@@ -35,7 +37,7 @@ pub struct Initial(Dialog);
 #[derive(Debug, Clone)]
 struct Names {
     /// Call-ID, local value, remote value, one behind the other.
-    bytes: Box<[u8]>,
+    bytes: Text<Box<[u8]>>,
     call_id_end: u16,
     local_end: u16,
     local_tag: (u16, u16),
@@ -318,7 +320,7 @@ impl Names {
         let remote_start = local_start + local.len();
         let at = |start: usize, tag: Range<usize>| ((start + tag.start) as u16, (start + tag.end) as u16);
         Ok(Self {
-            bytes: [call_id.as_bytes(), local, remote].concat().into(),
+            bytes: Text([call_id.as_bytes(), local, remote].concat().into()),
             call_id_end: local_start as u16,
             local_end: remote_start as u16,
             local_tag: at(local_start, local_tag),

@@ -1,5 +1,7 @@
 //! The route set: RFC 3261 §12.1, §12.2.1.1.
 
+use machine::Text;
+
 use crate::message::{Defect, Name, NameAddr, Uri};
 
 use super::LEN_MAX;
@@ -8,7 +10,7 @@ use super::LEN_MAX;
 #[derive(Debug, Clone, Default)]
 pub(super) struct RouteSet {
     /// Values, each followed by a line feed, which no value contains.
-    bytes: Box<[u8]>,
+    bytes: Text<Box<[u8]>>,
     /// Where the URI of the first value stands.
     first_uri: (u16, u16),
     /// The first router is one of RFC 2543.
@@ -29,7 +31,7 @@ impl RouteSet {
                 return Err(Defect::HeadTooLong);
             }
         }
-        let bytes: Box<[u8]> = bytes.into();
+        let bytes: Text<Box<[u8]>> = Text(bytes.into());
         let mut set = Self { first_uri: (0, 0), is_strict: false, bytes };
         let first = set.values().next().and_then(|value| NameAddr::parse(value, Defect::Uri).ok());
         if let Some(first) = first {

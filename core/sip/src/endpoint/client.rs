@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use machine::{Instant, Outbox, TimerId};
+use machine::{Instant, Outbox, Text, TimerId};
 
 use super::{ClientFailure, ClientKey, Due, Endpoint, Incoming, Owner, Transmit, build};
 use crate::message::{Builder, Message, Method, Name};
@@ -19,7 +19,7 @@ pub(super) struct Client {
     pub(super) method: Method,
     pub(super) hop: Hop,
     /// The request; in Completed the ACK; empty when nothing will be sent any more.
-    bytes: Bytes,
+    bytes: Text<Bytes>,
     /// Of the repetition timer.
     interval: Duration,
     /// A or E.
@@ -138,7 +138,7 @@ impl Endpoint {
             number,
             method,
             hop,
-            bytes,
+            bytes: Text(bytes),
             interval: Duration::ZERO,
             repetition: None,
             end: None,
@@ -166,7 +166,7 @@ impl Endpoint {
         if self.by_branch.contains_key(&(number, true)) {
             return None;
         }
-        let invite = Message::parse(client.bytes.clone()).ok()?;
+        let invite = Message::parse(client.bytes.0.clone()).ok()?;
         let bytes = build::cancel(&invite, extra, body);
         Some(self.add_client(now, hop, number, Method::Cancel, bytes, out))
     }
@@ -262,7 +262,7 @@ impl Endpoint {
                 ClientAction::Unreachable => {
                     tu.push(Incoming::ClientFailed { key, why: ClientFailure::Transport });
                 }
-                ClientAction::Forget => client.bytes = Bytes::new(),
+                ClientAction::Forget => client.bytes = Text::default(),
                 ClientAction::Start(timer) => over = self.start_client_timer(now, key, timer).or(over),
                 ClientAction::Again(timer) => {
                     let interval = timer.again(client.interval, &self.config.timers);
@@ -321,13 +321,13 @@ impl Endpoint {
 
 impl Client {
     fn send(&self, out: &mut Outbox<Transmit>) {
-        out.push(Transmit { hop: self.hop, bytes: self.bytes.clone() });
+        out.push(Transmit { hop: self.hop, bytes: self.bytes.0.clone() });
     }
 
     fn acknowledge(&mut self, response: Option<&Message>, out: &mut Outbox<Transmit>) {
         let Some(response) = response else { return };
-        if let Ok(invite) = Message::parse(std::mem::take(&mut self.bytes)) {
-            self.bytes = build::ack(&invite, response);
+        if let Ok(invite) = Message::parse(std::mem::take(&mut *self.bytes)) {
+            self.bytes = Text(build::ack(&invite, response));
             //= RFC 3261 §17.1.1.2: the ACK goes where the INVITE went.
             self.send(out);
         }

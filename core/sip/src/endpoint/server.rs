@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use machine::{Instant, Outbox, TimerId};
+use machine::{Instant, Outbox, Text, TimerId};
 
 use super::branch::Fingerprint;
 use super::{Due, Endpoint, Incoming, Owner, ServerEnd, ServerKey, Transmit};
@@ -22,7 +22,7 @@ pub(super) struct Server {
     /// Where responses go.
     pub(super) hop: Hop,
     /// The last response, while it may have to be sent again.
-    kept: Box<[u8]>,
+    kept: Text<Box<[u8]>>,
     /// The request of a non-INVITE without response: for the 100 that becomes due when the answer is slow.
     unanswered: Option<Box<Message>>,
     /// Of timer G.
@@ -124,7 +124,7 @@ impl Endpoint {
             origin,
             mark,
             hop,
-            kept: Box::default(),
+            kept: Text::default(),
             unanswered: (!is_invite).then(|| Box::new(message.clone())),
             interval: Duration::ZERO,
             repetition: None,
@@ -231,7 +231,7 @@ impl Endpoint {
                 ServerAction::AckMissing => tu.push(gone(key, ServerEnd::AckTimeout)),
                 ServerAction::Undelivered => tu.push(gone(key, ServerEnd::Transport)),
                 ServerAction::Ended => tu.push(gone(key, ServerEnd::Ended)),
-                ServerAction::Forget => server.kept = Box::default(),
+                ServerAction::Forget => server.kept = Text::default(),
                 ServerAction::Start(timer) => over = self.start_server_timer(now, key, timer).or(over),
                 ServerAction::Again(timer) => {
                     self.counters.repetitions_sent += 1;
@@ -291,7 +291,7 @@ impl Server {
     /// Sends a response and keeps a copy that is not larger than it must be.
     fn send(&mut self, response: Option<Bytes>, out: &mut Outbox<Transmit>) {
         let Some(bytes) = response else { return };
-        self.kept = Box::from(bytes.as_ref());
+        self.kept = Text(Box::from(bytes.as_ref()));
         self.unanswered = None;
         out.push(Transmit { hop: self.hop, bytes });
     }

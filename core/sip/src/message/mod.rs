@@ -20,10 +20,12 @@ mod syntax;
 mod uri;
 mod values;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
 
 use bytes::Bytes;
+use machine::Text;
 
 pub use builder::Builder;
 pub use defect::{Defect, ParseError};
@@ -36,7 +38,7 @@ pub use syntax::Quoted;
 pub use uri::{Scheme, Uri};
 
 /// A request or a response: the bytes as they came, and where things are in them.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Message {
     bytes: Bytes,
     start: StartLine,
@@ -45,6 +47,14 @@ pub struct Message {
     lines: Vec<Line>,
     body: Span,
     source: Option<SocketAddr>,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What was found in the bytes follows from them.
+        let Self { bytes, start: _, method: _, lines: _, body: _, source } = self;
+        f.debug_struct("Message").field("bytes", &Text(bytes)).field("source", source).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

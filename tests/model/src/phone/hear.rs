@@ -1,7 +1,7 @@
 //! What a phone does when it reads a message: RFC 3261 leaves it no choice.
 
 use bytes::Bytes;
-use machine::Instant;
+use machine::{Instant, Text};
 use sip::message::{Message, Method, Name};
 
 use super::{Asked, Called, Phone, Said, Stage};
@@ -11,14 +11,14 @@ impl Phone {
     /// A message arrives and lies there unread.
     pub fn receive(&mut self, bytes: Bytes) {
         if self.stage != Stage::Dead {
-            self.unread.push_back(bytes);
+            self.unread.push_back(Text(bytes));
         }
     }
 
     /// The message it would read next.
     #[must_use]
     pub fn next_unread(&self) -> Option<&Bytes> {
-        self.unread.front()
+        self.unread.front().map(|bytes| &bytes.0)
     }
 
     /// The message it would read next is lost.
@@ -36,7 +36,7 @@ impl Phone {
     /// True if reading the next message makes it say something.
     #[must_use]
     pub fn would_react(&self) -> bool {
-        let Some(message) = self.unread.front().and_then(|bytes| Message::parse(bytes.clone()).ok()) else {
+        let Some(message) = self.unread.front().and_then(|bytes| Message::parse(bytes.0.clone()).ok()) else {
             return false;
         };
         match (message.is_request(), message.method()) {
@@ -55,7 +55,7 @@ impl Phone {
     /// True if the next message is a final failure to its INVITE: a phone of a flow acknowledges it at once.
     #[must_use]
     pub fn is_refused_next(&self) -> bool {
-        let message = self.unread.front().and_then(|bytes| Message::parse(bytes.clone()).ok());
+        let message = self.unread.front().and_then(|bytes| Message::parse(bytes.0.clone()).ok());
         message.is_some_and(|message| {
             !message.is_request() && *message.method() == Method::Invite && message.status() >= 300
         })
@@ -63,7 +63,7 @@ impl Phone {
 
     /// Reads the next message, and does what must be done.
     pub fn read(&mut self, now: Instant) -> Vec<Said> {
-        let Some(message) = self.unread.pop_front().and_then(|bytes| Message::parse(bytes).ok()) else {
+        let Some(message) = self.unread.pop_front().and_then(|bytes| Message::parse(bytes.0).ok()) else {
             return Vec::new();
         };
         if message.is_request() { self.on_request(now, message) } else { self.on_response(now, &message) }
@@ -123,7 +123,7 @@ impl Phone {
 
     pub(super) fn on_invite(&mut self, now: Instant, message: Message) -> Vec<Said> {
         if let Some(called) = self.called.as_ref().filter(|called| Some(called.number) == number(&message)) {
-            let again = |(status, bytes): &(u16, Bytes)| Said {
+            let again = |(status, bytes): &(u16, Text<Bytes>)| Said {
                 words: format!("{status} again"),
                 bytes: bytes.clone(),
             };
@@ -146,7 +146,7 @@ impl Phone {
         let number = number(&message).unwrap_or_default();
         let request = message.bytes().clone();
         self.called = Some(Called {
-            request,
+            request: Text(request),
             number,
             last: None,
             again: None,
@@ -244,7 +244,7 @@ impl Phone {
                 self.acknowledge(number, answer).into_iter().collect()
             }
             (200..300, None) => {
-                let again = |bytes: Bytes| Said { words: "ACK again".into(), bytes };
+                let again = |bytes: Text<Bytes>| Said { words: "ACK again".into(), bytes };
                 self.ack.clone().map(again).into_iter().collect()
             }
             (300.., calling) => {

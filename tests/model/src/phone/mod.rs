@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use b2bua::side::Side;
 use bytes::Bytes;
-use machine::Instant;
+use machine::{Instant, Text};
 
 use crate::message::{Dialog, Met, Pen, Sdp};
 
@@ -70,7 +70,7 @@ pub struct Said {
     /// `INVITE c=…`, `200 BYE`, `ACK again`; empty for what a flow's phone does by itself.
     pub words: String,
     /// What arrives.
-    pub bytes: Bytes,
+    pub bytes: Text<Bytes>,
 }
 
 /// A phone.
@@ -86,7 +86,7 @@ pub struct Phone {
     /// Its other requests without an answer.
     asked: Vec<Asked>,
     /// The ACK it sent last.
-    ack: Option<Bytes>,
+    ack: Option<Text<Bytes>>,
     skills: Skills,
     /// It has been told that its media passes, and has not passed it on.
     may_inform: bool,
@@ -94,7 +94,7 @@ pub struct Phone {
     moved: u16,
     /// The number of the reliable response that it acknowledged last.
     rseq: Option<u32>,
-    unread: VecDeque<Bytes>,
+    unread: VecDeque<Text<Bytes>>,
 }
 
 /// What it can, and how it calls.
@@ -127,17 +127,17 @@ struct Calling {
     number: u32,
     is_cancelled: bool,
     offer: Option<Sdp>,
-    bytes: Bytes,
+    bytes: Text<Bytes>,
     /// Until something is heard.
     again: Option<Again>,
 }
 
 #[derive(Debug, Clone)]
 struct Called {
-    request: Bytes,
+    request: Text<Bytes>,
     number: u32,
     /// The last response.
-    last: Option<(u16, Bytes)>,
+    last: Option<(u16, Text<Bytes>)>,
     /// Until ACK.
     again: Option<Again>,
     /// It may answer before its final response: who called understands reliable responses.
@@ -161,7 +161,7 @@ struct Asked {
     method: &'static str,
     number: u32,
     offer: Option<Sdp>,
-    bytes: Bytes,
+    bytes: Text<Bytes>,
     again: Again,
 }
 

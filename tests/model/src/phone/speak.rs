@@ -100,7 +100,7 @@ impl Phone {
 
     pub(super) fn respond(&mut self, now: Instant, status: u16, sdp: Option<Sdp>) -> Option<Said> {
         let called = self.called.as_mut()?;
-        let request = Message::parse(called.request.clone()).ok()?;
+        let request = Message::parse(called.request.0.clone()).ok()?;
         let header = (status == 420).then_some("Unsupported: precondition");
         let bytes = self.pen.response(&request, status, sdp, header);
         called.last = Some((status, bytes.clone()));
@@ -133,7 +133,7 @@ impl Phone {
     pub(super) fn respond_other(&mut self, status: u16, sdp: Option<Sdp>) -> Option<Said> {
         let pen = Pen { tag: 2, ..self.pen };
         let called = self.called.as_mut()?;
-        let request = Message::parse(called.request.clone()).ok()?;
+        let request = Message::parse(called.request.0.clone()).ok()?;
         let bytes = pen.response(&request, status, sdp, None);
         called.other = status;
         called.last.get_or_insert_with(|| (100, bytes.clone()));
@@ -148,7 +148,7 @@ impl Phone {
         let sdp = Sdp { is_other: tag == 2, ..self.sdp(0) };
         let called = self.called.as_mut()?;
         called.has_both = true;
-        let request = Message::parse(called.request.clone()).ok()?;
+        let request = Message::parse(called.request.0.clone()).ok()?;
         let bytes = pen.response(&request, 200, Some(sdp), None);
         let tag = if tag == 1 { " tag=B-1".to_owned() } else { self.tag_words(tag) };
         Some(Said { words: format!("200{tag}{}", sdp.words()), bytes })
@@ -159,7 +159,7 @@ impl Phone {
         let wants = self.called.as_ref().is_some_and(|called| called.wants);
         let sdp = Sdp { met: if wants { Met::Confirm } else { Met::Unsaid }, ..self.sdp(0) };
         let called = self.called.as_mut()?;
-        let request = Message::parse(called.request.clone()).ok()?;
+        let request = Message::parse(called.request.0.clone()).ok()?;
         let bytes = self.pen.response(&request, 183, Some(sdp), Some("Require: 100rel\r\nRSeq: 7"));
         called.last = Some((183, bytes.clone()));
         called.is_assured = true;
