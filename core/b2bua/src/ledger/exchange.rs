@@ -78,9 +78,15 @@ impl Ledger {
     ) -> Result<Step, Refusal> {
         let (offer, streams) = (self.read(by, offer)?, offer.streams());
         let needed = self.needed_before_answer(by, &offer);
-        // An unchanged place keeps the rules it has, wide or narrow.
-        let missing: Missing =
-            needed.iter().filter(|(crossing, pinhole)| !self.leads_to(*crossing, pinhole)).copied().collect();
+        // An unchanged place keeps the rules it has, wide or narrow: who sends there is known. Before this dialog has agreed on
+        // the stream anybody may, and what another one has opened there may admit its own peer only.
+        let known: SmallVec<[u16; 8]> = self.agreed[by.other()].iter().map(|flow| flow.stream).collect();
+        let does_for = |rule: &Rule, (crossing, pinhole): &(u8, Pinhole)| {
+            let admits_all = known.contains(&pinhole.stream) || rule.pinhole.covers(pinhole);
+            admits_all && rule.leads_to(*crossing, pinhole)
+        };
+        let is_missing = |need: &&(u8, Pinhole)| !self.rules.iter().any(|rule| does_for(rule, need));
+        let missing: Missing = needed.iter().filter(is_missing).copied().collect();
         let reservations = self.reservations(by, Some(&offer));
         self.has_room(missing.len() + reservations.len())?;
         let shown_by_others = self.forks.as_deref().map_or_else(Dialogs::default, Forks::others);
@@ -95,8 +101,8 @@ impl Ledger {
             self.fill(now, crossing, pinhole, marks, ids, out);
         }
         self.reserve_all(now, reservations, ids, out);
-        for (crossing, pinhole) in needed {
-            self.wait_for(|rule| rule.leads_to(crossing, &pinhole));
+        for need in &needed {
+            self.wait_for(|rule| does_for(rule, need));
         }
         Ok(self.step())
     }
