@@ -342,6 +342,8 @@ impl Ledger {
             self.rules.remove(index);
             return if self.is_closed() { Progress::Closed } else { Progress::Pending };
         }
+        // A middlebox that would but could not soon can: the hole is open as long as nobody asks it again.
+        let attempts = if result == Err(Failure::ConfigurationFailed) { 0 } else { attempts };
         let rule = &mut self.rules[index];
         rule.state = State::Closing { prid, request: None, attempts };
         rule.wake = now + super::upkeep::close_pause(attempts);

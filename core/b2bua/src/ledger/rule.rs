@@ -102,7 +102,7 @@ pub(super) enum State {
     Closing {
         prid: Prid,
         request: Option<RequestId>,
-        /// How often it was sent.
+        /// How often it was sent since the middlebox last tried.
         attempts: u8,
     },
     /// The reply never came. It may exist until its deadline or until the middlebox has listed its rules.

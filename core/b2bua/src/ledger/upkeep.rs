@@ -8,9 +8,9 @@ use midcom::{Failure, Lifetime, MiddleboxId, Prid};
 use super::rule::{Rule, State};
 use super::{EventEffect, Ledger, Loss, Out, RequestIds, after};
 
-/// How often PLC(0) is sent for one rule. After that its lifetime ends it.
+/// How often PLC(0) is sent for one rule to a middlebox that is silent or will not. After that its lifetime ends it.
 const CLOSE_ATTEMPTS_MAX: u8 = 8;
-/// The pause before PLC(0) is sent again, doubled each time.
+/// The pause before PLC(0) is sent again: always the same if the middlebox could not, else doubled each time.
 const CLOSE_PAUSE: Duration = Duration::from_secs(2);
 /// The shortest pause before an extension is asked for again.
 const EXTEND_PAUSE_MIN: Duration = Duration::from_secs(1);
