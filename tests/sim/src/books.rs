@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use b2bua::side::Side;
 use b2bua::{CallId, Sip};
 use bytes::Bytes;
-use machine::Instant;
 use midcom::Prid;
 
 use crate::queue::{Life, Seat};
@@ -21,8 +20,8 @@ pub(crate) struct Books {
     pub(crate) calls: BTreeMap<(Life, CallId), usize>,
     /// Which call of the plan a rule was made for.
     pub(crate) rules: BTreeMap<(usize, Prid), usize>,
-    /// The final response each INVITE got and when, by the branch it came with.
-    pub(crate) finals: BTreeMap<(Life, String), (u16, Instant)>,
+    /// The final response of each INVITE and UPDATE.
+    pub(crate) finals: crate::finals::Finals,
     /// Descriptions that have been passed on already.
     pub(crate) passed_on: BTreeSet<u64>,
     /// Who has rung, by seat.

@@ -63,7 +63,7 @@ impl World {
         let Some((Seat { call, .. }, _)) = self.books.arriving else { return };
         let life = self.agent.life;
         self.books.calls.insert((life, id), call);
-        self.model.begins(call, life, id);
+        self.model.begins(self.now, call, life, id);
         self.forget_rings(call);
         self.note(Some(call), format_args!("      agent: call {id} begins"));
     }

@@ -12,6 +12,8 @@ use crate::plan::place;
 use crate::queue::{Happening, Life, Who};
 use crate::world::World;
 
+/// The pause after which the agent asks for a close again that was refused; the middlebox tries sooner.
+const AGAIN: Duration = Duration::from_secs(2);
 /// How long a half may take to stop (`docs/operation.md`: 5 s).
 const STOP_MAX: Duration = Duration::from_secs(5);
 
@@ -198,8 +200,8 @@ impl World {
             Fault::Sick(gate, _) => {
                 self.gates[gate].sick = false;
                 self.gates[gate].engine.set_available(true);
-                // What could not be removed is tried again by whoever wants it gone, at his own pace.
-                let until = self.now + SETTLE;
+                // What could not be removed is tried again by whoever wants it gone.
+                let until = self.now + AGAIN + SETTLE;
                 let site = &mut self.model.sites[gate];
                 for key in self.gates[gate].engine.keys() {
                     let end = site.excused.entry(*key).or_insert(until);

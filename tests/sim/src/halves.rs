@@ -74,6 +74,7 @@ impl World {
         };
         self.log.mix(&bytes);
         self.check_final(self.handsets[*first].seat.call, &bytes);
+        let from_call = leaving.as_ref().map(|(_, id, ..)| *id);
         if let Some((call, id, side, message)) = leaving {
             self.note_session(call, id, side, true, (&message, &bytes));
         }
@@ -85,7 +86,7 @@ impl World {
             let (call, name) = (self.handsets[*seat].seat.call, self.name(*seat));
             let way = Way { from: Lane::Agent, to: self.lane(*seat), is_lost: false };
             self.arrow(call, way, format_args!("      agent sends {} to {name}", wire::Headline(&bytes)));
-            self.check_passed_on(*seat, &bytes);
+            self.check_passed_on(*seat, from_call, &bytes);
         }
         if let [seat] = seats[..] {
             self.over(seat, || Happening::ToPhone { seat, from, bytes: bytes.clone() });

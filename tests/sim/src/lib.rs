@@ -7,6 +7,7 @@ mod directory;
 mod facts;
 mod far;
 mod faults;
+mod finals;
 mod gate;
 mod ghosts;
 mod halves;

@@ -52,6 +52,7 @@ pub(crate) struct Farewell {
 pub(crate) struct Incarnation {
     pub(crate) life: Life,
     pub(crate) id: CallId,
+    pub(crate) born: Instant,
     /// Which phone of the callee's side has got the call, and since when the agent knows.
     pub(crate) won: Option<(usize, Instant)>,
     /// The session timers of the caller's leg and of the callee's.
@@ -189,11 +190,12 @@ impl Model {
 
     /// The agent takes a call. It may be another life of one that has been answered, if its INVITE is repeated; then
     /// all phones of the callee's side may answer once more.
-    pub(crate) fn begins(&mut self, call: usize, life: Life, id: CallId) {
+    pub(crate) fn begins(&mut self, now: Instant, call: usize, life: Life, id: CallId) {
         let view = &mut self.views[call];
         let born = Incarnation {
             life,
             id,
+            born: now,
             won: None,
             sessions: [Session::default(); 2],
             ending: None,
@@ -392,6 +394,15 @@ impl View {
                 place.ip() == address && (place.port() == port || place.port() + 1 == port)
             }),
         }
+    }
+
+    /// True if a phone had its answer before this life of the call began. An INVITE repeated long after its answer makes such a
+    /// life: what it describes is where its phone was then, and no phone hears of the answers.
+    pub(crate) fn is_older(&self, (life, id): (Life, Option<CallId>), end: End, branch: usize) -> bool {
+        let mut lives = self.incarnations.iter().filter(|one| one.life == life && Some(one.id) == id);
+        let born = lives.next().map(|one| one.born);
+        let mut beliefs = self.beliefs[index(end)].iter().filter(|((of, _), _)| *of == branch);
+        beliefs.any(|(_, belief)| belief.answered.zip(born).is_some_and(|(answered, born)| answered < born))
     }
 
     /// True if both ends talk, nothing is under way, and nothing went wrong.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use b2bua::CallId;
 use b2bua::ledger::SourcePolicy;
 use machine::Machine as _;
 use middlebox::Transport;
@@ -16,9 +17,6 @@ use crate::plan::{End, place};
 use crate::queue::{Happening, Seat};
 use crate::wire;
 use crate::world::World;
-
-/// How long a server transaction absorbs what is repeated: 64*T1 (RFC 6026 §7.1).
-const TRANSACTION: Duration = Duration::from_secs(32);
 
 /// Where a packet comes in.
 fn interface(outside: bool) -> &'static str {
@@ -152,7 +150,7 @@ impl World {
     }
 
     /// `docs/calls.md` §1.1: a place is passed on only when there is a way to it.
-    pub(crate) fn check_passed_on(&mut self, seat: usize, bytes: &[u8]) {
+    pub(crate) fn check_passed_on(&mut self, seat: usize, from: Option<CallId>, bytes: &[u8]) {
         let body = wire::body(bytes);
         let call = self.handsets[seat].seat.call;
         let digest = crate::log::digest(bytes);
@@ -174,6 +172,9 @@ impl World {
         let Seat { end, branch, .. } = self.handsets[seat].seat;
         let is_anothers = |one: &Incarnation| one.won.is_some_and(|(won, _)| won != branch);
         if end == End::Callee && self.model.views[call].incarnations.iter().any(is_anothers) {
+            return;
+        }
+        if self.model.views[call].is_older((self.agent.life, from), end, branch) {
             return;
         }
         let Ok(session) = sdp::Session::parse(body) else {
@@ -212,21 +213,12 @@ impl World {
         }
     }
 
-    /// Each INVITE gets exactly one final response.
+    /// Each INVITE gets exactly one final response, and each UPDATE.
     pub(crate) fn check_final(&mut self, call: usize, bytes: &[u8]) {
-        let status = wire::status(bytes);
-        if status < 200 || wire::method(bytes) != "INVITE" {
-            return;
-        }
-        // An INVITE that is repeated after its transaction is over makes another.
-        if self.plan.calls[call].parties().any(|party| party.oddities.repeats_old) {
-            return;
-        }
-        let via = wire::field(bytes, "Via").unwrap_or_default().to_owned();
-        let (first, at) = *self.books.finals.entry((self.agent.life, via)).or_insert((status, self.now));
-        // One that comes once more after 64*T1, because everything sent back got lost, meets no transaction any more.
-        if first != status && self.now < at + TRANSACTION {
-            self.violation(Some(call), format!("an INVITE is answered {first} and then {status}"));
+        if let Some(first) = self.books.finals.leaves(self.now, self.agent.life, bytes) {
+            let then = wire::status(bytes);
+            let method = wire::method(bytes);
+            self.violation(Some(call), format!("{method} is answered {first} and then {then}"));
         }
     }
 

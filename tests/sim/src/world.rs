@@ -386,6 +386,10 @@ impl World {
         let way = Way { from: self.lane(seat), to: Lane::Agent, is_lost: false };
         self.arrow(call, way, format_args!("{name} -> agent {}", wire::Headline(&bytes)));
         let hop = agent::hop(outside, self.handsets[seat].address);
+        if self.books.finals.arrives(self.now, self.agent.life, &bytes) {
+            // What an old request offers once more, its phone has long forgotten.
+            self.model.views[call].unsure = true;
+        }
         self.books.arriving = Some((self.handsets[seat].seat, bytes.clone()));
         self.agent.inputs.push_back(b2bua::Input::Message { hop, bytes });
         self.agent_works();
