@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use netns::Host;
+use netns::{Host, again};
 use serde_json::{Value, json};
 
 use crate::phone::{Answer, Phone, tone};
@@ -92,7 +92,7 @@ impl Baresip {
                 }
             }
             let mut buffer = [0; 4096];
-            let length = self.control.read(&mut buffer)?;
+            let length = again(|| self.control.read(&mut buffer))?;
             if length == 0 {
                 return Err(io::Error::other(format!("{} ended before {event}", self.name)));
             }

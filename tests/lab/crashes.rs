@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use midcom::{Direction, Lifetime, Notification, Parity, Prid, Protocol, Reply, Request, Tuple};
+use netns::again;
 use simco::wire::{AgentMessage, HEADER_LEN, Header, MiddleboxMessage, Version};
 
 use crate::raw::connect_to;
@@ -67,7 +68,7 @@ impl<S: Read + Write> Agent<S> {
         let mut heard = Heard::default();
         while !enough(&heard) {
             let mut room = [0; 65_536];
-            match self.stream.read(&mut room) {
+            match again(|| self.stream.read(&mut room)) {
                 Ok(0) => heard.closed = true,
                 Ok(length) => self.incoming.extend_from_slice(&room[..length]),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => heard.closed = true,

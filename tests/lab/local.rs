@@ -3,6 +3,8 @@
 use std::io;
 use std::net::UdpSocket;
 
+use netns::again;
+
 use crate::callee::Callee;
 use crate::hostile_host::run;
 use crate::raw::{Request, Wire, bind, header, sdp, status};
@@ -89,7 +91,7 @@ fn exchange(world: &World, near: &UdpSocket, far: &UdpSocket) -> io::Result<(usi
         }
         bell.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
         ringer.send_to(b"bell", bell.local_addr()?)?;
-        bell.recv(&mut [0; 8])?;
+        again(|| bell.recv(&mut [0; 8]))?;
         to.set_nonblocking(true)?;
         let mut count = 0;
         while to.recv(&mut [0; 8]).is_ok() {

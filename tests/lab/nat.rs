@@ -4,6 +4,8 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use netns::again;
+
 use crate::callee::Callee;
 use crate::raw::{Request, Wire, bind, header, sdp, status};
 use crate::witness::expect;
@@ -91,7 +93,7 @@ fn ten(
     }
     bell.set_read_timeout(Some(Duration::from_secs(10)))?;
     ringer.send_to(b"bell", bell.local_addr()?)?;
-    bell.recv(&mut [0; 8])?;
+    again(|| bell.recv(&mut [0; 8]))?;
     receiver.set_nonblocking(true)?;
     let mut count = 0;
     while let Ok((_, sender)) = receiver.recv_from(&mut [0; 8]) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netns::Host;
+use netns::{Host, again};
 
 use crate::world::BORDER_OUTSIDE;
 
@@ -161,11 +161,7 @@ impl Wire {
     pub(crate) fn next(&self) -> io::Result<String> {
         let mut buffer = vec![0; 65_535];
         loop {
-            // A program of the lab that is stopped or goes on is a signal to us.
-            let (length, _) = match self.socket.recv_from(&mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                received => received?,
-            };
+            let (length, _) = again(|| self.socket.recv_from(&mut buffer))?;
             let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
             if !text.starts_with("SIP/2.0 1") {
                 return Ok(text);
@@ -217,7 +213,7 @@ pub(crate) fn connect_to(host: &Host, address: &str) -> io::Result<(TcpStream, S
 pub(crate) fn read_to_close(stream: &mut TcpStream) -> io::Result<String> {
     let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
-        match stream.read(&mut buffer) {
+        match again(|| stream.read(&mut buffer)) {
             Ok(0) => break,
             Ok(length) => all.extend_from_slice(&buffer[..length]),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
@@ -231,7 +227,7 @@ pub(crate) fn read_to_close(stream: &mut TcpStream) -> io::Result<String> {
 pub(crate) fn read_until(stream: &mut TcpStream, end: &str) -> io::Result<String> {
     let (mut all, mut buffer) = (String::new(), [0; 4096]);
     while !all.contains(end) {
-        let length = stream.read(&mut buffer)?;
+        let length = again(|| stream.read(&mut buffer))?;
         if length == 0 {
             return Err(io::Error::other(format!("closed before {end:?}: {all}")));
         }

@@ -10,6 +10,8 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
 };
 
+use crate::again;
+
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
 const NLM_F_EXCL: u16 = 0x200;
@@ -97,9 +99,10 @@ impl Route {
     /// Sends one request and waits for its acknowledgement.
     fn ask(&mut self, message: Message) -> io::Result<()> {
         let bytes = message.finish();
-        sendto(self.socket.as_raw_fd(), &bytes, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+        let (socket, kernel) = (self.socket.as_raw_fd(), NetlinkAddr::new(0, 0));
+        again(|| Ok(sendto(socket, &bytes, &kernel, MsgFlags::empty())?))?;
         let mut buffer = [0; 4096];
-        let length = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+        let length = again(|| Ok(recv(socket, &mut buffer, MsgFlags::empty())?))?;
         let reply = buffer.get(..length).unwrap_or_default();
         let kind = reply.get(4..6).and_then(|b| b.try_into().ok()).map(u16::from_ne_bytes);
         let errno = reply.get(16..20).and_then(|b| b.try_into().ok()).map(i32::from_ne_bytes);

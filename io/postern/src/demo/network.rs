@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use midcom::Direction;
-use netns::Host;
+use netns::{Host, again};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
@@ -184,7 +184,7 @@ fn end(run: u32) {
     // The kernel's process numbers fit: they are i32 there.
     let run = Pid::from_raw(i32::try_from(run).unwrap_or(i32::MAX));
     let _ = kill(run, Signal::SIGTERM);
-    let _ = waitpid(run, None);
+    let _ = again(|| Ok(waitpid(run, None)?));
 }
 
 /// Writes the demo's configuration and starts `postern run` on the firewall.

@@ -85,7 +85,7 @@ impl Channel {
         match (count, result) {
             (Some(0), _) => Read::Ended(CLOSED.into()),
             (Some(count), _) => Read::Bytes(count),
-            (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Read::Ended(error.to_string()),
+            (None, Err(error)) if !is_passing(&error) => Read::Ended(error.to_string()),
             (None, _) => Read::Empty,
         }
     }
@@ -151,6 +151,11 @@ impl Drop for Channel {
 
 /// What a peer has done that says no more.
 const CLOSED: &str = "the peer closed the connection";
+
+/// Nothing is wrong with the stream: the next turn reads.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
 
 /// Writes bytes as they are; says how many the kernel took.
 fn write(stream: &mut Watched<Stream>, bytes: &[u8]) -> io::Result<usize> {

@@ -6,6 +6,8 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use netns::again;
+
 use crate::subject::{BINARY, CONFIG, Named, Outcome, Place, invite, memory_kb, read_to_close};
 
 pub(crate) const TRIALS: &[Named] = &[
@@ -112,7 +114,7 @@ fn rules_are_shown_with_their_calls() -> Outcome {
     let callee = place.callee()?;
     let caller = place.udp()?;
     caller.send(invite("shown").as_bytes())?;
-    let count = callee.recv(&mut [0; 4096])?;
+    let count = again(|| callee.recv(&mut [0; 4096]))?;
     assert!(count > 0, "the INVITE arrived");
     let rules = |arguments: &[&str]| {
         let report: serde_json::Value = serde_json::from_slice(&subject.command(arguments)?.stdout)?;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netns::Host;
+use netns::{Host, again};
 
 /// What a trial gives.
 pub(crate) type Outcome = Result<(), libtest_mimic::Failed>;
@@ -181,7 +181,7 @@ impl Subject<'_> {
         let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
         udp.send(options("UDP", &format!("udp{number}")).as_bytes())?;
         let mut buffer = [0; 4096];
-        let count = udp.recv(&mut buffer)?;
+        let count = again(|| udp.recv(&mut buffer))?;
         expect_200(&buffer[..count])?;
         let mut tcp = self.place.tcp()?;
         tcp.write_all(options("TCP", &format!("tcp{number}")).as_bytes())?;
@@ -240,7 +240,7 @@ pub(crate) fn expect_200(bytes: &[u8]) -> io::Result<()> {
 /// What a peer says next; empty when it closes.
 pub(crate) fn read_some(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut buffer = vec![0; 65_536];
-    let count = stream.read(&mut buffer).or_else(|error| match error.kind() {
+    let count = again(|| stream.read(&mut buffer)).or_else(|error| match error.kind() {
         io::ErrorKind::ConnectionReset => Ok(0),
         _other => Err(error),
     })?;

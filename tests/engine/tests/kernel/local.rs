@@ -9,6 +9,7 @@ use engine_contract::{AGENT, Bench, OUTSIDE, Place, realms};
 use libtest_mimic::Failed;
 use midcom::{Direction, Lifetime, Protocol, Tuple};
 use middlebox::{AgentPolicy, Authority, Opening, Operation, Permit, Policy, Realms, Rights};
+use netns::again;
 use nftables::{Features, GateConfig};
 
 use crate::firewall::Kernel;
@@ -75,7 +76,7 @@ impl Ends {
                 };
                 scope.spawn(fire).join().expect("no panic")
             })?;
-            bell.recv(&mut [0; 8])?;
+            again(|| bell.recv(&mut [0; 8]))?;
             while to.recv(&mut [0; 8]).is_ok() {
                 *count += 1;
             }

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use engine_contract::Shot;
+use netns::again;
 
 use crate::network::{Network, SENTINEL, on_one_processor};
 
@@ -71,7 +72,7 @@ impl Stream {
     /// arrive, plus one.
     pub(crate) fn stop(self) -> io::Result<u64> {
         self.shared.hang_up.store(true, Ordering::SeqCst);
-        self.bell.recv(&mut [0; 8])?;
+        again(|| self.bell.recv(&mut [0; 8]))?;
         self.shared.all_arrived.store(true, Ordering::SeqCst);
         let panicked = |_| io::Error::other("a thread of a stream panicked");
         self.sender.join().map_err(panicked)??;
@@ -95,7 +96,7 @@ fn receive(shared: &Shared, socket: &UdpSocket) -> io::Result<()> {
     loop {
         // Asked before looking, so that nothing can arrive unseen between the two.
         let last_look = shared.all_arrived.load(Ordering::SeqCst);
-        match socket.recv(&mut buffer) {
+        match again(|| socket.recv(&mut buffer)) {
             Ok(_) => {
                 shared.count.fetch_add(1, Ordering::SeqCst);
                 shared.arrived.fetch_max(u64::from_be_bytes(buffer) + 1, Ordering::SeqCst);

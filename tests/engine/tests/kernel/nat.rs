@@ -8,6 +8,7 @@ use engine_contract::{AGENT, Bench, GATEWAY, INSIDE, OUTSIDE, Place, Shot, autho
 use libtest_mimic::{Failed, Trial};
 use midcom::{Direction, Protocol, Tuple};
 use middlebox::{Drift, Key, Opening, Operation, Permit, Transport};
+use netns::again;
 use nftables::proof::{Probe, Proof, prove};
 use nftables::{Features, GateConfig};
 
@@ -146,11 +147,11 @@ fn masquerade() -> Result<(), Failed> {
             let client = inside.run(|| UdpSocket::bind(at(INSIDE, v4, port)))?;
             client.set_read_timeout(Some(Duration::from_secs(10)))?;
             client.send_to(b"who?", at(OUTSIDE, v4, 53))?;
-            let (_, seen) = server.recv_from(&mut [0; 8])?;
+            let (_, seen) = again(|| server.recv_from(&mut [0; 8]))?;
             assert_eq!(seen.ip(), at(GATEWAY, v4, 0).ip(), "it is masqueraded");
             assert!((1024..=9999).contains(&seen.port()), "{seen}");
             server.send_to(b"me", seen)?;
-            let (_, answerer) = client.recv_from(&mut [0; 8])?;
+            let (_, answerer) = again(|| client.recv_from(&mut [0; 8]))?;
             assert_eq!(answerer, at(OUTSIDE, v4, 53));
         }
         close(&mut kernel, v4);
@@ -175,7 +176,7 @@ fn services() -> Result<(), Failed> {
         // Another port of the same address is no business of ours: what comes there comes after all that came before.
         phone.send_to(b"x", inward.destination)?;
         phone.send_to(b"x", at(GATEWAY, v4, 9000))?;
-        other.recv(&mut [0; 8])?;
+        again(|| other.recv(&mut [0; 8]))?;
         let heard = ours.recv(&mut [0; 8]);
         assert!(heard.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
         drop(phone);

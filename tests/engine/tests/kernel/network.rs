@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use engine_contract::{INSIDE, INSIDE_OTHER, OUTSIDE, OUTSIDE_OTHER, Place, Shot, THIRD};
 use middlebox::Transport;
-use netns::Host;
+use netns::{Host, again};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, recv, sendto, socket,
@@ -138,7 +138,7 @@ impl Network {
         })?;
         let mut buffer = [0; 8];
         while buffer != id {
-            bell.recv(&mut buffer)?;
+            again(|| bell.recv(&mut buffer))?;
         }
         receiver.count(seen_from, arrival, id)
     }

@@ -312,6 +312,8 @@ impl Task {
             Ok(0) => return Err("the peer closed the connection".into()),
             Ok(count) => self.framer.push(buffer.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            // It is still readable.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(error.to_string()),
         }
         self.heard = Instant::now();
@@ -362,6 +364,7 @@ impl Task {
             match self.stream.try_write(rest) {
                 Ok(count) => written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => break Err(error.to_string()),
             }
         };

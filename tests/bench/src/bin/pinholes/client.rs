@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use midcom::{Direction, Lifetime, Parity, Prid, Protocol, Reply, Request, Tuple};
+use netns::again;
 use simco::wire::{AgentMessage, HEADER_LEN, Header, MiddleboxMessage, Version};
 
 use crate::stage::Stage;
@@ -151,7 +152,7 @@ impl Client {
     /// Reads once, and takes apart what is whole.
     fn read(&mut self, mut each: impl FnMut(Header, &[u8])) -> io::Result<()> {
         let mut room = [0; 65_536];
-        let length = self.stream.read(&mut room)?;
+        let length = again(|| self.stream.read(&mut room))?;
         if length == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use netns::again;
+
 use crate::stage::Stage;
 use crate::{Outcome, show};
 
@@ -88,7 +90,7 @@ fn ask(socket: &UdpSocket, port: u16, room: &mut [u8]) -> io::Result<()> {
     let ports = [port.to_be_bytes(), port.to_be_bytes()].concat();
     let request = [&head[..], &nonce, &[17, 0, 0, 0], &ports, &mapped([0, 0, 0, 0])].concat();
     socket.send(&request)?;
-    let length = socket.recv(room)?;
+    let length = again(|| socket.recv(room))?;
     match room[..length].get(3) {
         Some(0) => Ok(()),
         other => Err(io::Error::other(format!("PCP result {other:?}"))),
