@@ -38,6 +38,22 @@ pub enum Event {
         callee: Box<str>,
         /// Call-ID of the INVITE.
         call_id: Box<str>,
+        /// Where the INVITE came from.
+        hop: Hop,
+    },
+    /// The INVITE left for a next hop; once more for each that is tried.
+    Called {
+        /// The call.
+        call: CallId,
+        /// Where to.
+        hop: Hop,
+    },
+    /// The name service knows no address of a next hop, or none that a listener of its realm can send to.
+    NotFound {
+        /// The call.
+        call: CallId,
+        /// The name.
+        name: Box<str>,
     },
     /// A SIP message of a call arrived and was taken up; retransmissions were absorbed before.
     Received {
@@ -156,6 +172,10 @@ pub enum Event {
         hop: Hop,
         /// What.
         message: Sip,
+        /// For an INVITE, its Request-URI as it came.
+        target: Box<str>,
+        /// The failure in the words of our `Warning`; empty if there is none.
+        why: Box<str>,
     },
     /// The session with a middlebox opened.
     MiddleboxUp(MiddleboxId),

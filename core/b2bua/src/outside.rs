@@ -59,7 +59,7 @@ impl B2bua {
             | Method::Subscribe
             | Method::Message
             | Method::Publish => {
-                let allow = [(Name::Allow, headers::ALLOW)];
+                let allow = [(Name::Allow, headers::ALLOW_OUTSIDE)];
                 self.context(now, out).answer_alone(&request, 405, &allow);
             }
             //= RFC 3261 §21.5.2: a method we do not know.
@@ -221,7 +221,7 @@ impl Context<'_> {
     pub(crate) fn refuse_alone(&mut self, request: &Request, verdict: &Verdict) {
         let builder = self.response_alone(request, verdict.code);
         let builder = verdict.explain(builder, &self.config.pseudonym);
-        self.send_alone(request, builder, verdict.code);
+        self.send_explained(request, builder, verdict.code, verdict.words());
     }
 
     fn response_alone(&mut self, request: &Request, status: u16) -> Builder {
@@ -230,8 +230,16 @@ impl Context<'_> {
     }
 
     fn send_alone(&mut self, request: &Request, builder: Builder, status: u16) {
+        self.send_explained(request, builder, status, "".into());
+    }
+
+    fn send_explained(&mut self, request: &Request, builder: Builder, status: u16, why: Box<str>) {
         let message = Sip::new(request.message.method(), status);
-        self.event(Event::AnsweredAlone { hop: request.hop, message });
+        let target = match message.method {
+            Method::Invite => request.message.request_uri().into(),
+            _ => "".into(),
+        };
+        self.event(Event::AnsweredAlone { hop: request.hop, message, target, why });
         self.respond_alone(request.key, builder);
     }
 }

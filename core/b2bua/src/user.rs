@@ -25,6 +25,15 @@ impl UserPattern {
         usable.then(|| Self { text: canonical(text).into(), is_prefix })
     }
 
+    /// True if whoever is meant by another pattern is meant by this one.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match self.is_prefix {
+            true => other.text.starts_with(&*self.text),
+            false => self == other,
+        }
+    }
+
     /// True if a user part, as a URI has it, is meant.
     #[must_use]
     pub fn matches(&self, user: &str) -> bool {

@@ -44,6 +44,8 @@ impl World {
             Event::GhostRingPrevented { call: id, reserved } => self.ghost(self.known(id), false, reserved),
             Event::OrphanClosed { middlebox, prid } => self.orphan(middlebox, prid),
             Event::Held { .. }
+            | Event::Called { .. }
+            | Event::NotFound { .. }
             | Event::StaysWide { .. }
             | Event::StreamLost { .. }
             | Event::Established { .. }

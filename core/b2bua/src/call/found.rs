@@ -17,6 +17,7 @@ use super::invite::{Client, Invite};
 use super::redirect::Failure;
 use crate::config::Host;
 use crate::context::Context;
+use crate::event::Event;
 use crate::failure::Verdict;
 use crate::route;
 
@@ -50,8 +51,19 @@ impl Call {
                     true => "the next hop has no address",
                     false => "no listener of this realm can send to any address of the next hop",
                 };
+                if let Some(name) = self.next_hop_name() {
+                    ctx.event(Event::NotFound { call: self.id, name });
+                }
                 self.refuse_try(ctx, Verdict::plain(500, why).later());
             }
+        }
+    }
+
+    /// The name that was looked up for the call. Peers are not told: it may be a name of the inside.
+    fn next_hop_name(&self) -> Option<Box<str>> {
+        match &self.invite.as_deref()?.setup.as_deref()?.next_hop.host {
+            Host::Name(name) => Some(name.as_str().into()),
+            Host::Address(_) => None,
         }
     }
 

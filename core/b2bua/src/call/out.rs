@@ -10,7 +10,7 @@ use super::invite::{Client, Server};
 use super::signal::Signal;
 use crate::config::Host;
 use crate::context::{Context, Wake};
-use crate::event::Sip;
+use crate::event::{Event, Sip};
 use crate::failure::Verdict;
 use crate::leg::carried::Carried;
 use crate::leg::{Sdp, headers};
@@ -99,6 +99,7 @@ impl Call {
         let sip = Sip { sdp, ..Sip::new(&Method::Invite, 0) };
         let key = ctx.request(self.to(Side::B), Some(cause), hop, builder, sip);
         self.called(ctx, key);
+        ctx.event(Event::Called { call: self.id, hop });
     }
 
     /// The Request-URI on leg B.

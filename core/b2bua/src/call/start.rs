@@ -117,6 +117,7 @@ impl Call {
             caller: self.from.clone(),
             callee: self.to.clone(),
             call_id: call_id.into(),
+            hop: self.legs.a.hop,
         });
         if let Some(request) = request {
             self.received(ctx, Side::A, request);

@@ -58,6 +58,9 @@ pub(crate) fn is_passed(option: &str) -> bool {
 pub(crate) const ALLOW: &str =
     "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, NOTIFY, PRACK, REFER, SUBSCRIBE, UPDATE";
 
+/// Those of them that may begin something, and what goes with it: Allow of a 405 outside any dialog.
+pub(crate) const ALLOW_OUTSIDE: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS";
+
 /// Preconditions (RFC 3312 §11).
 pub(crate) const PRECONDITION: &str = "precondition";
 

@@ -124,6 +124,9 @@ pub(crate) struct CallLine {
     pub to: String,
     /// Call-ID of the caller's leg.
     pub call_id: String,
+    /// When the INVITE arrived and when all was over, by the clock of the agent's host.
+    pub started: Option<jiff::Timestamp>,
+    pub ended: Option<jiff::Timestamp>,
     /// Seconds since the INVITE arrived; for an ended call, until it ended.
     pub age_s: u64,
     pub established: bool,

@@ -21,7 +21,8 @@ pub(crate) enum Trouble {
 /// Gives the halves that run on this machine the file. The names of the keys that have changed.
 pub(crate) fn halves(file: &Path, run_dir: &Path) -> Result<Vec<String>, Trouble> {
     let text = config::read(file).map_err(Trouble::File)?;
-    let path = file.display().to_string();
+    // The halves may run in another directory.
+    let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned()).display().to_string();
     Config::parse(&path, &text).map_err(|refused| Trouble::File(refused.text))?;
     let sockets = [middlebox_socket(run_dir), agent_socket(run_dir)];
     // The other half may be on another machine.

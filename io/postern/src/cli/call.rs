@@ -92,11 +92,17 @@ fn text(report: &CallReport) -> String {
     if let Some(cause) = &call.cause {
         text.push_str(&format!("\n{cause}"));
     }
-    if report.legs.is_empty() {
-        text.push_str(&format!("\nleg A: Call-ID {}", call.call_id));
+    if let Some(at) = call.started {
+        text.push_str(&format!("\nfrom {}", print::time(at)));
+    }
+    if let Some(at) = call.ended {
+        text.push_str(&format!(" to {}", print::time(at)));
     }
     for leg in &report.legs {
-        text.push_str(&format!("\nleg {}: {}, Call-ID {}", leg.side, leg.peer, leg.call_id));
+        text.push_str(&format!("\nleg {}: {}", leg.side, leg.peer));
+        if !leg.call_id.is_empty() {
+            text.push_str(&format!(", Call-ID {}", leg.call_id));
+        }
     }
     let rules = rules(&report.rules);
     format!("{text}\n{rules}\n{}\n{}\n", draw::ladder(&report.ladder), draw::legend())

@@ -31,19 +31,20 @@ impl Calls {
         if lines.is_empty() {
             return print::say("no calls\n");
         }
-        let heads = ["ID", "STATE", "WAY", "FROM", "TO", "AGE", "RULES", "CAUSE"];
-        let rows: Vec<[String; 8]> = lines.into_iter().map(row).collect();
+        let heads = ["ID", "STATE", "WAY", "FROM", "TO", "SINCE", "AGE", "RULES", "CAUSE"];
+        let rows: Vec<[String; 9]> = lines.into_iter().map(row).collect();
         print::say(&print::table(heads, &rows))
     }
 }
 
-fn row(line: CallLine) -> [String; 8] {
+fn row(line: CallLine) -> [String; 9] {
     [
         line.id.to_string(),
         line.state,
         format!("{} > {}", line.from_realm, line.to_realm),
         line.from,
         line.to,
+        line.started.map(print::time).unwrap_or_default(),
         print::age(line.age_s),
         line.rules.to_string(),
         line.cause.unwrap_or_default(),

@@ -4,6 +4,7 @@ mod around;
 mod host;
 mod line;
 mod plan;
+mod routes;
 mod tls;
 
 use std::path::{Path, PathBuf};
@@ -92,6 +93,7 @@ impl Check {
 
 fn look(config: &Config, file: &Path, findings: &mut Vec<Finding>) {
     plan::look(config, findings);
+    routes::look(config, findings);
     host::look(config, findings);
     tls::look(config, file, findings);
     if config.middleboxes.iter().any(|middlebox| middlebox.engine == Engine::Nftables) {

@@ -63,6 +63,11 @@ pub(super) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> S
     text
 }
 
+/// A time of day in the time zone of this host; ISO 8601 without what every line would repeat.
+pub(super) fn time(at: jiff::Timestamp) -> String {
+    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
 /// `1 h 02 min`, `3 min 20 s`, `7 s`.
 pub(super) fn age(seconds: u64) -> String {
     match seconds {

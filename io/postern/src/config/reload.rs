@@ -2,11 +2,12 @@
 //! `docs/configuration.md` both ask.
 
 use std::ops::Range;
+use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
 use super::problem::Problems;
-use super::{SECTIONS, TABLES};
+use super::{Config, SECTIONS, TABLES};
 
 /// How a changed key takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,11 +40,31 @@ struct Change {
     span: Range<usize>,
 }
 
+/// The new configuration of a half that runs with another, and which keys differ.
+///
+/// # Errors
+/// It is another file than the half runs with, is wrong, or changes what takes effect only at a start: text for people.
+pub(crate) fn take(current: &Config, path: &str, text: &str) -> Result<(Config, Vec<String>), String> {
+    // A file that is gone, or that we may not see, is not known to be another.
+    if let (Ok(ours), Ok(other)) = (current.file.canonicalize(), Path::new(path).canonicalize())
+        && ours != other
+    {
+        let (ours, other) = (ours.display(), other.display());
+        return Err(format!(
+            "what runs was started with {ours}, and {other} is another file\n`postern reload --config {ours}` reloads its own"
+        ));
+    }
+    let mut new = Config::parse(path, text).map_err(|refused| refused.text)?;
+    let changed = changes(&current.text, path, text)?;
+    new.move_to(&current.run_dir);
+    Ok((new, changed))
+}
+
 /// Which keys differ between the running configuration and a new one, both of which can be read.
 ///
 /// # Errors
 /// If one of them takes effect only when Postern is started again: text with line and cause.
-pub(crate) fn changes(old: &str, path: &str, new: &str) -> Result<Vec<String>, String> {
+fn changes(old: &str, path: &str, new: &str) -> Result<Vec<String>, String> {
     let (old, _) = DeTable::parse_recoverable(old);
     let (document, _) = DeTable::parse_recoverable(new);
     let mut changes = Vec::new();
@@ -245,6 +266,23 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn another_file_is_not_taken_for_the_one_that_runs() {
+        let text = "[realm.outside]\nlisten = [\"udp:198.51.100.1\"]\nmedia = [\"0.0.0.0/0\"]\n";
+        let folder = std::env::temp_dir().join(format!("postern-reload-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let [ours, other] = ["ours.toml", "other.toml"].map(|name| folder.join(name).display().to_string());
+        for file in [&ours, &other] {
+            std::fs::write(file, text).unwrap();
+        }
+        let current = Config::parse(&ours, text).map_err(|refused| refused.text).unwrap();
+        let roundabout = folder.join(".").join("ours.toml").display().to_string();
+        assert!(take(&current, &ours, text).is_ok() && take(&current, &roundabout, text).is_ok());
+        let refused = take(&current, &other, text).map(|(_, changed)| changed).unwrap_err();
+        assert!(refused.contains("ours.toml") && refused.contains("other.toml"), "{refused}");
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -8,6 +8,7 @@ use b2bua::{CallId, Cause, Event, Sip};
 use machine::Instant;
 use midcom::{Failure, Lifetime, MiddleboxId, Prid, Request};
 use sip::message::Method;
+use sip::transport::Hop;
 
 /// Facts kept of one call; what comes later is only counted.
 const FACTS_MAX: usize = 200;
@@ -68,6 +69,9 @@ pub(crate) struct Record {
     pub callee: Box<str>,
     /// Of the caller's leg.
     pub call_id: Box<str>,
+    /// Where the caller's messages come from, and where the callee's went last.
+    pub caller_hop: Hop,
+    pub callee_hop: Option<Hop>,
     pub started: Instant,
     pub established: Option<Instant>,
     pub ended: Option<Instant>,
@@ -95,13 +99,15 @@ impl History {
     /// Takes note of an event; gives the call's record back when the call has just ended.
     pub(crate) fn observe(&mut self, now: Instant, event: &Event) -> Option<&Record> {
         match event {
-            Event::Started { call, from, to, caller, callee, call_id } => {
+            Event::Started { call, from, to, caller, callee, call_id, hop } => {
                 let record = Record {
                     from: *from,
                     to: *to,
                     caller: tame(caller),
                     callee: tame(callee),
                     call_id: tame(call_id),
+                    caller_hop: *hop,
+                    callee_hop: None,
                     started: now,
                     established: None,
                     ended: None,
@@ -111,6 +117,11 @@ impl History {
                     facts_lost: 0,
                 };
                 self.live.insert(*call, record);
+            }
+            Event::Called { call, hop } => {
+                if let Some(record) = self.live.get_mut(call) {
+                    record.callee_hop = Some(*hop);
+                }
             }
             Event::Established { call } => {
                 if let Some(record) = self.live.get_mut(call) {
@@ -134,6 +145,7 @@ impl History {
             | Event::StreamLost { .. }
             | Event::GhostRing { .. }
             | Event::GhostRingPrevented { .. }
+            | Event::NotFound { .. }
             | Event::AnsweredAlone { .. }
             | Event::MiddleboxUp(_)
             | Event::MiddleboxDown(_)
@@ -181,7 +193,7 @@ impl History {
 }
 
 /// As much of a stranger's text as is kept, with nothing that would confuse a terminal or a log.
-fn tame(text: &str) -> Box<str> {
+pub(crate) fn tame(text: &str) -> Box<str> {
     let tame = |character: char| if character.is_control() { '\u{fffd}' } else { character };
     text.chars().take(NAME_MAX).map(tame).collect::<String>().into()
 }
@@ -204,6 +216,8 @@ fn fact(event: &Event) -> Option<(CallId, What)> {
         Event::StreamLost { call, stream, .. } => (*call, What::StreamLost { stream: *stream }),
         // That a message was held shows in the order of the others, and so do ghost rings.
         Event::Held { .. }
+        | Event::Called { .. }
+        | Event::NotFound { .. }
         | Event::GhostRing { .. }
         | Event::GhostRingPrevented { .. }
         | Event::Ending { .. }
@@ -259,13 +273,21 @@ fn verb(request: &Request) -> (Verb, Option<Prid>) {
 }
 
 #[cfg(test)]
+pub(crate) fn some_hop() -> Hop {
+    use sip::transport::{ListenerId, Protocol};
+    let remote = ([192, 0, 2, 1], 5060).into();
+    Hop { listener: ListenerId(0), protocol: Protocol::Udp, remote, connection: None }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn begin(history: &mut History, call: u64) {
         let (from, to) = (RealmId(0), RealmId(1));
         let (caller, callee, call_id) = ("sip:\u{1b}a@a".into(), "b".repeat(1000).into(), "i@a".into());
-        let started = Event::Started { call: CallId(call), from, to, caller, callee, call_id };
+        let (call, hop) = (CallId(call), some_hop());
+        let started = Event::Started { call, from, to, caller, callee, call_id, hop };
         history.observe(Instant::ZERO, &started);
     }
 

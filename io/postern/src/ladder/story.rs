@@ -253,6 +253,8 @@ mod tests {
             caller: "".into(),
             callee: "".into(),
             call_id: "".into(),
+            caller_hop: crate::ladder::history::some_hop(),
+            callee_hop: None,
             started: Instant::ZERO,
             established: None,
             ended: None,

@@ -3,8 +3,10 @@
 use b2bua::ledger::{RuleInfo, RuleState};
 use b2bua::side::{Side, Sides};
 use b2bua::{CallId, CallInfo, CallState, Input, LegInfo};
+use jiff::{SignedDuration, Timestamp, Unit};
 use machine::Instant;
 use midcom::MiddleboxId;
+use sip::transport::Hop;
 
 use super::chronicle::{cause, epitaph};
 use super::{Agent, Link};
@@ -91,7 +93,7 @@ impl Agent {
 
     fn call_lines(&self, now: Instant, ended: bool) -> Vec<CallLine> {
         let past = self.chronicle.history.ended().filter(|_| ended);
-        let past = past.map(|(call, record)| self.past_line(call, record));
+        let past = past.map(|(call, record)| self.past_line(now, call, record));
         past.chain(self.machine.calls().map(|info| self.live_line(now, &info))).collect()
     }
 
@@ -110,6 +112,8 @@ impl Agent {
             from: info.from.clone(),
             to: info.to.clone(),
             call_id: record.map_or_else(String::new, |record| record.call_id.to_string()),
+            started: on_the_wall(now, info.started),
+            ended: None,
             age_s: now.since(info.started).as_secs(),
             established: info.established.is_some(),
             rules: info.open_rules,
@@ -117,7 +121,7 @@ impl Agent {
         }
     }
 
-    fn past_line(&self, call: CallId, record: &Record) -> CallLine {
+    fn past_line(&self, now: Instant, call: CallId, record: &Record) -> CallLine {
         CallLine {
             id: call.0,
             state: "ended".into(),
@@ -126,6 +130,8 @@ impl Agent {
             from: record.caller.to_string(),
             to: record.callee.to_string(),
             call_id: record.call_id.to_string(),
+            started: on_the_wall(now, record.started),
+            ended: record.ended.and_then(|ended| on_the_wall(now, ended)),
             age_s: record.ended.map_or(0, |ended| ended.since(record.started).as_secs()),
             established: record.established.is_some(),
             rules: 0,
@@ -138,7 +144,7 @@ impl Agent {
         let record = self.chronicle.history.record(call);
         let line = match (&live, record) {
             (Some(detail), _) => self.live_line(now, &detail.info),
-            (None, Some(record)) => self.past_line(call, record),
+            (None, Some(record)) => self.past_line(now, call, record),
             (None, None) => {
                 return Answer::Error(format!(
                     "no call {call} is known (`postern calls --ended` lists them)"
@@ -147,7 +153,10 @@ impl Agent {
         };
         let rules =
             live.iter().flat_map(|detail| &detail.rules).map(|rule| self.rule_line(now, rule)).collect();
-        let legs = live.map_or_else(Vec::new, |detail| legs(&detail.legs));
+        let legs = match live {
+            Some(detail) => legs(&detail.legs),
+            None => record.map_or_else(Vec::new, past_legs),
+        };
         let ladder = record.map_or_else(Vec::new, |record| story::rows(record, &self.chronicle.middleboxes));
         Answer::of(&CallReport { call: line, legs, rules, ladder })
     }
@@ -175,6 +184,23 @@ impl Agent {
             bytes: None,
         }
     }
+}
+
+/// The time of day at an instant that is over, as clocks go now.
+fn on_the_wall(now: Instant, then: Instant) -> Option<Timestamp> {
+    let at = Timestamp::now().checked_sub(SignedDuration::try_from(now.since(then)).ok()?).ok()?;
+    at.round(Unit::Millisecond).ok()
+}
+
+/// What is remembered of the legs of a call that has ended.
+fn past_legs(record: &Record) -> Vec<Leg> {
+    let leg = |side: &str, call_id: &str, hop: &Hop| Leg {
+        side: side.into(),
+        call_id: call_id.into(),
+        peer: hop.to_string(),
+    };
+    let b = record.callee_hop.iter().map(|hop| leg("B", "", hop));
+    std::iter::once(leg("A", &record.call_id, &record.caller_hop)).chain(b).collect()
 }
 
 fn legs(legs: &Sides<Option<LegInfo>>) -> Vec<Leg> {

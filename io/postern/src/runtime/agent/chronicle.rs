@@ -6,13 +6,13 @@ use b2bua::config::RealmId;
 use b2bua::side::Side;
 use b2bua::{CallId, Cause, Event, Sip};
 use machine::Instant;
-use midcom::MiddleboxId;
+use midcom::{Failure, MiddleboxId};
 use sip::message::Method;
 use sip::transport::Hop;
 use tokio::sync::mpsc;
 
 use crate::admin::protocol::{Answer, Watched};
-use crate::ladder::history::{History, Record};
+use crate::ladder::history::{History, Record, tame};
 use crate::ladder::story;
 use crate::log;
 
@@ -125,6 +125,8 @@ impl Chronicle {
             Event::OrphanClosed { .. } => self.counters.orphans += 1,
             Event::Received { .. }
             | Event::Sent { .. }
+            | Event::Called { .. }
+            | Event::NotFound { .. }
             | Event::Held { .. }
             | Event::Asked { .. }
             | Event::Answered { .. }
@@ -159,20 +161,15 @@ impl Chronicle {
             Event::Answered { call, middlebox, result: Err(failure), .. } => {
                 log::info(format_args!("call {call}: {} refused: {failure}", self.middlebox(*middlebox)));
             }
+            Event::NotFound { call, name } => {
+                log::info(format_args!(
+                    "call {call}: its next hop {name} has no address that its realm can send to"
+                ));
+            }
             Event::StaysWide { call, stream, failure } => {
                 log::debug(format_args!("call {call}: stream {stream} stays wide: {failure}"));
             }
-            Event::StreamLost { call, stream, failure } => {
-                let stream = u32::from(*stream) + 1;
-                match failure {
-                    Some(failure) => log::warn(format_args!(
-                        "call {call}: goes on without stream {stream}, whose pinholes cannot be had again: {failure}"
-                    )),
-                    None => log::warn(format_args!(
-                        "call {call}: goes on without stream {stream}, whose pinholes the firewall took away"
-                    )),
-                }
-            }
+            Event::StreamLost { call, stream, failure } => lost(*call, *stream, *failure),
             Event::GhostRing { call, reserved } => {
                 let but = if *reserved { ", although rules were reserved" } else { "" };
                 log::warn(format_args!(
@@ -181,13 +178,16 @@ impl Chronicle {
             }
             Event::Received { .. }
             | Event::Sent { .. }
+            | Event::Called { .. }
             | Event::Held { .. }
             | Event::Asked { .. }
             | Event::Answered { .. }
             | Event::GhostRingPrevented { .. }
             | Event::Established { .. }
             | Event::Ending { .. } => {}
-            Event::AnsweredAlone { hop, message } => alone(hop, message),
+            Event::AnsweredAlone { hop, message, target, why } => {
+                alone(hop, message, &tame(target), &tame(why))
+            }
             Event::RuleChanged { call, middlebox, prid, lifetime_s } => {
                 let name = self.middlebox(*middlebox);
                 match lifetime_s {
@@ -218,11 +218,26 @@ impl Chronicle {
     }
 }
 
+fn lost(call: CallId, stream: u16, failure: Option<Failure>) {
+    let stream = u32::from(stream) + 1;
+    match failure {
+        Some(failure) => log::warn(format_args!(
+            "call {call}: goes on without stream {stream}, whose pinholes cannot be had again: {failure}"
+        )),
+        None => log::warn(format_args!(
+            "call {call}: goes on without stream {stream}, whose pinholes the firewall took away"
+        )),
+    }
+}
+
 /// A call that was refused before it was one interests those who look for it; the rest is noise.
-fn alone(hop: &Hop, message: &Sip) {
+fn alone(hop: &Hop, message: &Sip, target: &str, why: &str) {
     let (method, status, remote) = (message.method.text(), message.status, hop.remote);
-    let line = format_args!("{method} from {remote} answered {status}");
-    if message.method == Method::Invite { log::info(line) } else { log::debug(line) }
+    if message.method != Method::Invite {
+        return log::debug(format_args!("{method} from {remote} answered {status}"));
+    }
+    let because = if why.is_empty() { "" } else { ": " };
+    log::info(format_args!("INVITE from {remote} for {target} answered {status}{because}{why}"));
 }
 
 /// What is said of a call that is over: why, and after how long a talk.
@@ -231,7 +246,12 @@ pub(crate) fn epitaph(record: &Record) -> String {
     match (record.established, record.ended) {
         (Some(from), Some(until)) => format!("{why}, after {:.1} s", until.since(from).as_secs_f32()),
         (Some(_) | None, None) | (None, Some(_)) => match record.cause {
-            Some(Cause::Cancelled | Cause::Refused(_)) => why,
+            Some(Cause::Cancelled) => why,
+            // Who is looked at next if a call was refused on the other side, or nobody was there.
+            Some(Cause::Refused(_)) => match &record.callee_hop {
+                Some(hop) => format!("{why} (next hop {hop})"),
+                None => why,
+            },
             Some(Cause::Bye(_) | Cause::Cut(_) | Cause::Revoked(_) | Cause::Kicked | Cause::Shutdown)
             | None => {
                 format!("{why}, never connected")
@@ -262,6 +282,8 @@ fn call_of(event: &Event) -> Option<CallId> {
         Event::Started { call, .. }
         | Event::Received { call, .. }
         | Event::Sent { call, .. }
+        | Event::Called { call, .. }
+        | Event::NotFound { call, .. }
         | Event::Held { call, .. }
         | Event::Asked { call, .. }
         | Event::Answered { call, .. }
@@ -284,6 +306,7 @@ fn call_of(event: &Event) -> Option<CallId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ladder::history::some_hop;
 
     fn ended(established: bool, cause: Cause, why: &str) -> String {
         let call = CallId(1);
@@ -292,7 +315,7 @@ mod tests {
         let (caller, callee, call_id) = (name(), name(), name());
         let (from, to) = (RealmId(0), RealmId(1));
         let mut at = Instant::ZERO;
-        history.observe(at, &Event::Started { call, from, to, caller, callee, call_id });
+        history.observe(at, &Event::Started { call, from, to, caller, callee, call_id, hop: some_hop() });
         if established {
             history.observe(at, &Event::Established { call });
         }

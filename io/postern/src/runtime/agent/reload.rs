@@ -4,7 +4,7 @@ use b2bua::Input;
 
 use super::{Agent, settings};
 use crate::admin::protocol::{Answer, Reload};
-use crate::config::{self, Config, reload};
+use crate::config::{self, reload};
 use crate::log;
 
 impl Agent {
@@ -27,12 +27,10 @@ impl Agent {
 
     /// Puts a configuration into force, or says why not and changes nothing; `check` only says.
     fn take(&mut self, path: &str, text: &str, check: bool) -> Result<Vec<String>, String> {
-        let mut new = Config::parse(path, text).map_err(|refused| refused.text)?;
-        let changed = reload::changes(&self.config.text, path, text)?;
+        let (new, changed) = reload::take(&self.config, path, text)?;
         if check {
             return Ok(changed);
         }
-        new.move_to(&self.config.run_dir);
         self.inputs.push_back(Input::Routes(settings::routes(&new)));
         self.config = new;
         Ok(changed)

@@ -6,7 +6,7 @@ use super::settings::Guests;
 use super::wall::Wall;
 use super::{Gate, settings};
 use crate::admin::protocol::{Answer, Reload};
-use crate::config::{self, Config, reload};
+use crate::config::{self, reload};
 use crate::log;
 
 impl Gate {
@@ -29,9 +29,7 @@ impl Gate {
 
     /// Puts a configuration into force, or says why not and changes nothing; `check` only says.
     fn take(&mut self, path: &str, text: &str, check: bool) -> Result<Vec<String>, String> {
-        let mut new = Config::parse(path, text).map_err(|refused| refused.text)?;
-        let changed = reload::changes(&self.config.text, path, text)?;
-        new.move_to(&self.config.run_dir);
+        let (new, changed) = reload::take(&self.config, path, text)?;
         let guests = Guests::new(&new, self.agent)?;
         let policy = settings::policy(&new);
         if check {
