@@ -19,7 +19,7 @@ impl Call {
     pub(super) fn enforced(&self, codes: &Codes, from: Side, signal: &Signal, verdict: Verdict) -> Verdict {
         let invite = || self.invite.as_deref().and_then(|invite| invite.server.request()).cloned();
         let (asked, said) = match signal {
-            Signal::Try => (invite(), None),
+            Signal::Try | Signal::Inform { .. } => (invite(), None),
             Signal::Ring { message, .. } | Signal::Met { message, .. } | Signal::Connect { message } => {
                 (invite(), Some(message))
             }

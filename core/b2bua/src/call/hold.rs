@@ -92,6 +92,7 @@ impl Call {
                 Signal::Try
                 | Signal::Ring { .. }
                 | Signal::Met { .. }
+                | Signal::Inform { .. }
                 | Signal::Connect { .. }
                 | Signal::Confirm { .. },
             )
@@ -102,7 +103,7 @@ impl Call {
     /// True if what waits for the ledger is of one early dialog.
     pub(super) fn holds_ring(&self) -> bool {
         let held = self.hold.held.as_ref().and_then(|(from, _)| self.hold.waiting[*from].front());
-        matches!(held, Some(Signal::Ring { .. } | Signal::Met { .. }))
+        matches!(held, Some(Signal::Ring { .. } | Signal::Met { .. } | Signal::Inform { .. }))
     }
 
     /// True while a reliable provisional response of this pair of dialogs waits.
@@ -111,6 +112,7 @@ impl Call {
             Signal::Ring { message, pair: of } => *of == pair && rseq(message).is_some(),
             Signal::Try
             | Signal::Met { .. }
+            | Signal::Inform { .. }
             | Signal::Connect { .. }
             | Signal::Confirm { .. }
             | Signal::Ask { .. }
@@ -176,6 +178,7 @@ impl Call {
             Signal::Try => self.send_invite(ctx),
             Signal::Ring { message, pair } => self.send_provisional(ctx, message, pair),
             Signal::Met { message, pair } => self.on_met(ctx, &message, pair),
+            Signal::Inform { pair } => self.inform(ctx, pair),
             Signal::Connect { message } => self.send_answer(ctx, message),
             Signal::Confirm { message } => self.send_ack(ctx, Some(&message)),
             Signal::Ask { exchange } => self.send_exchange(ctx, from, exchange),
@@ -188,6 +191,7 @@ impl Call {
         match signal {
             Signal::Try => self.refuse_try(ctx, verdict),
             Signal::Ring { pair, .. } | Signal::Met { pair, .. } => self.refuse_ring(ctx, pair, verdict),
+            Signal::Inform { pair } => self.refuse_inform(ctx, pair, verdict),
             Signal::Connect { .. } => self.refuse_connect(ctx, verdict),
             Signal::Confirm { .. } => self.refuse_confirm(ctx, verdict),
             Signal::Ask { exchange } => self.refuse_exchange(ctx, from, exchange, &verdict),

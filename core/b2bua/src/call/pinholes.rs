@@ -50,6 +50,7 @@ impl Call {
                 Some(_) | None => Prepared::Ready,
             },
             Signal::Met { message, pair } => self.prepare_met(ctx, message, *pair),
+            Signal::Inform { pair } => self.prepare_inform(*pair),
             Signal::Connect { message } => self.prepare_connect(ctx, from, message),
             Signal::Confirm { message } => match self.stage(self.answered_pair()) {
                 Some(Stage::Returned) => self.step(ctx, from, message, Meaning::Answer),
@@ -99,6 +100,15 @@ impl Call {
         self.step(ctx, Side::B, message, Meaning::Preview(number.into()))
     }
 
+    /// An UPDATE of ours: nobody is told that media passes while a middlebox that has lost a pinhole is asked for it again.
+    fn prepare_inform(&mut self, pair: Pair) -> Prepared {
+        let Pair::Early(number) = pair else { return Prepared::Ready };
+        match self.turn_to(pair).then(|| self.ledger.passes(usize::from(number))) {
+            Some(Step::Wait) => Prepared::Wait,
+            Some(Step::Ready) | None => Prepared::Ready,
+        }
+    }
+
     fn prepare_connect(&mut self, ctx: &mut Context<'_>, from: Side, message: &Message) -> Prepared {
         let pair = self.answered_pair();
         self.decide(pair);
@@ -125,7 +135,7 @@ impl Call {
     /// True if a signal may have to wait for pinholes.
     pub(super) fn asks_ledger(&self, signal: &Signal) -> bool {
         match signal {
-            Signal::Try | Signal::Met { .. } => true,
+            Signal::Try | Signal::Met { .. } | Signal::Inform { .. } => true,
             Signal::Ring { message, pair } => self.meaning_of_ring(*pair, message).is_some(),
             Signal::Connect { .. } | Signal::Confirm { .. } => match self.stage(self.answered_pair()) {
                 Some(Stage::Offered | Stage::Wanted | Stage::Returned) => true,

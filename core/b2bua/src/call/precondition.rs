@@ -237,7 +237,7 @@ impl Call {
             return;
         }
         match self.on_happening(pair, what) {
-            Action::Update => self.inform(ctx, pair),
+            Action::Update => self.submit(ctx, Side::A, Signal::Inform { pair }),
             Action::Pause => self.ask_again(ctx, (Side::B, pair), pause, Purpose::Inform),
             Action::Proceed => self.send_waiting_answer(ctx),
             // Whoever has answered all the same does not need our word.
@@ -258,8 +258,8 @@ impl Call {
     }
 
     /// UPDATE: the media passes in both directions.
-    fn inform(&mut self, ctx: &mut Context<'_>, pair: Pair) {
-        let Some(of) = self.inserted_type() else { return };
+    pub(super) fn inform(&mut self, ctx: &mut Context<'_>, pair: Pair) {
+        let Some(of) = self.inserted_type().filter(|_| self.is_pair_open(pair)) else { return };
         let request = self.invite.as_deref().and_then(|invite| invite.server.request());
         let offer = request.and_then(|request| text::inserted(request.body(), of.of(), true));
         let begun = self.request_in(ctx, (Side::B, pair), &Method::Update, None);
@@ -271,6 +271,14 @@ impl Call {
         self.note_told(Side::B, pair);
         let sip = Sip { sdp, ..Sip::new(&Method::Update, 0) };
         self.send_own(ctx, (Side::B, pair), (builder, hop), sip, Purpose::Inform);
+    }
+
+    /// The firewall has lost a pinhole and does not give it back: media does not pass.
+    pub(super) fn refuse_inform(&mut self, ctx: &mut Context<'_>, pair: Pair, verdict: Verdict) {
+        match self.has_waiting_answer() {
+            true => self.advance(ctx, pair, Happening::Refused, Duration::ZERO),
+            false => self.refuse_ring(ctx, pair, verdict),
+        }
     }
 
     /// The pause is over.

@@ -13,6 +13,8 @@ pub(super) enum Signal {
     Ring { message: Message, pair: Pair },
     /// The answer to an UPDATE of ours, which says that media passes, in this early dialog.
     Met { message: Message, pair: Pair },
+    /// An UPDATE of ours in this early dialog, which says that media passes.
+    Inform { pair: Pair },
     /// Its 2xx.
     Connect { message: Message },
     /// The ACK to that 2xx.
@@ -31,15 +33,16 @@ impl Signal {
             Self::Try
             | Self::Ring { .. }
             | Self::Met { .. }
+            | Self::Inform { .. }
             | Self::Connect { .. }
             | Self::Confirm { .. } => None,
         }
     }
 
-    /// True for a response to the INVITE in this early dialog that is not its last.
+    /// True for what belongs to this early dialog and is not the last response to the INVITE.
     pub(super) fn is_in(&self, early: Pair) -> bool {
         match self {
-            Self::Ring { pair, .. } | Self::Met { pair, .. } => *pair == early,
+            Self::Ring { pair, .. } | Self::Met { pair, .. } | Self::Inform { pair } => *pair == early,
             Self::Try
             | Self::Connect { .. }
             | Self::Confirm { .. }
@@ -54,6 +57,7 @@ impl Signal {
             Self::Try
             | Self::Ring { .. }
             | Self::Met { .. }
+            | Self::Inform { .. }
             | Self::Connect { .. }
             | Self::Confirm { .. } => true,
             Self::Ask { .. } | Self::Reply { .. } => false,

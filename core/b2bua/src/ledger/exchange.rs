@@ -416,6 +416,16 @@ impl Ledger {
         }
     }
 
+    /// The step waits for every rule that is being made, but for what only other dialogs have shown and what only narrows.
+    pub(super) fn await_what_is_made(&mut self, dialog: Dialogs) -> Step {
+        for rule in &mut self.rules {
+            let of_others = !rule.marks.preview.is_empty() && rule.marks.preview.and(dialog).is_empty();
+            let is_made = rule.admits() && rule.state.request().is_some();
+            rule.marks.held = is_made && !rule.marks.narrow && !of_others;
+        }
+        self.step()
+    }
+
     /// Whether PER may be asked for, or only PRR: no such wildcard at this middlebox, or no early media.
     pub(super) fn may_open(&self, crossing: u8, pinhole: &Pinhole) -> bool {
         let unanswered = |exchange: &Exchange| exchange.answer.is_none() && exchange.by == pinhole.toward;

@@ -183,6 +183,14 @@ impl Ledger {
         }
     }
 
+    /// Whether media passes in this early dialog as far as its descriptions go, or what it needs is still being made.
+    pub fn passes(&mut self, dialog: usize) -> Step {
+        match self.over {
+            true => Step::Wait,
+            false => self.await_what_is_made(Dialogs::one(dialog)),
+        }
+    }
+
     /// True if there is a middlebox on the path.
     #[must_use]
     pub fn has_path(&self) -> bool {
