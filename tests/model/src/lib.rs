@@ -10,4 +10,5 @@ pub mod monitor;
 pub mod phone;
 pub mod picture;
 pub mod scenario;
+pub mod subject;
 pub mod world;

@@ -1,6 +1,7 @@
 //! What is explored: settings of the B2BUA, what phones do at all, and how much may go wrong.
 
 use crate::phone::{Act, Skills};
+use crate::subject::Fault;
 
 /// Something that upsets a plain call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -113,6 +114,8 @@ pub struct Scenario {
     pub forks: bool,
     /// The caller asks for the precondition `fw`.
     pub asks: bool,
+    /// The machine is broken on purpose.
+    pub fault: Option<Fault>,
 }
 
 impl Scenario {
@@ -131,6 +134,7 @@ impl Scenario {
             is_delayed: false,
             forks: false,
             asks: false,
+            fault: None,
         }
     }
 

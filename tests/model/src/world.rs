@@ -15,6 +15,7 @@ use crate::middlebox::{Memory, Middlebox};
 use crate::monitor::Monitor;
 use crate::phone::{Act, Phone, Said, Skills};
 use crate::scenario::{Scenario, Upset};
+use crate::subject::Subject;
 
 /// RFC 3261 §17.1.2.2: how long a message stays in the network.
 const T4: Duration = Duration::from_secs(5);
@@ -67,7 +68,7 @@ pub enum Fate {
 #[derive(Debug, Clone)]
 pub struct World {
     now: Instant,
-    b2bua: Watched<B2bua>,
+    b2bua: Watched<Subject>,
     phones: Sides<Watched<Phone>>,
     middleboxes: Watched<Vec<Middlebox>>,
     left: Budget,
@@ -102,7 +103,7 @@ impl World {
         let middleboxes = config.middleboxes.iter().map(|_| Middlebox::new()).collect();
         let mut world = Self {
             now: Instant::ZERO,
-            b2bua: Watched::new(B2bua::new(config, Rng::from_number(1))),
+            b2bua: Watched::new(Subject::new(B2bua::new(config, Rng::from_number(1)), scenario.fault)),
             phones: Sides {
                 a: Watched::new(Phone::new(Side::A, flows::world::OUTSIDE, scenario.skills())),
                 b: Watched::new(Phone::new(
