@@ -1,4 +1,5 @@
-//! The demo judges itself: it must find every figure as promised, and count as many ghost rings as there must be.
+//! The demo judges itself: it must find every figure as promised, on the wires too, and count as many ghost rings as there
+//! must be.
 
 use std::io;
 use std::path::Path;
@@ -14,7 +15,9 @@ pub(crate) fn trials() -> Vec<Named> {
 
 fn whole() -> Outcome {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
-    let output = command.arg("demo").stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    let pictures = std::env::temp_dir().join(format!("postern-lab-ladders-{}", std::process::id()));
+    command.args(["demo", "--svg"]).arg(&pictures).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command.output()?;
     let said = String::from_utf8_lossy(&output.stdout);
     let wanted = [
         "7 of 7 calls kept every promise",
@@ -26,11 +29,35 @@ fn whole() -> Outcome {
         return Err(io::Error::other(format!("{}; not said: {missing:?}\n{said}", output.status)).into());
     }
     as_the_draft_draws_them(&said)?;
+    seen_on_both_wires(&said)?;
+    drawn(&pictures)?;
     let too_wide = said.lines().filter(|line| line.chars().count() > 120).count();
     if too_wide > 0 {
         return Err(io::Error::other(format!("{too_wide} lines are wider than 120 columns")).into());
     }
     Ok(())
+}
+
+/// Each call says what was on the wires, and each arrow of media what of it passed there.
+fn seen_on_both_wires(said: &str) -> io::Result<()> {
+    let count = |words: &str| said.matches(words).count();
+    let (agreed, media) =
+        (count("was on both wires, packet for packet"), count(" packets -") + count(" packets ="));
+    if agreed == 7 && count("wires: passed / sent") == 7 && media > 0 && count("both wires: ") == media {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("{agreed} calls agree with the wires, {media} arrows of media\n{said}")))
+}
+
+/// There is a picture of each ladder.
+fn drawn(pictures: &Path) -> io::Result<()> {
+    for name in ["figure-3", "figure-4", "figure-5", "figure-6", "figure-7", "figure-8", "reservation"] {
+        let svg = std::fs::read_to_string(pictures.join(format!("{name}.svg")))?;
+        if !svg.contains("INVITE+SDP_A</text>") || !svg.ends_with("</svg>\n") {
+            return Err(io::Error::other(format!("{name}: {svg}")));
+        }
+    }
+    std::fs::remove_dir_all(pictures)
 }
 
 /// The ladder of each figure has the messages that the draft draws, in their order.

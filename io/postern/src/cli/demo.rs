@@ -1,6 +1,7 @@
 //! `postern demo`
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -12,14 +13,16 @@ use crate::demo::{self, Figure};
 #[command(
     after_help = "Builds outside phone - firewall - inside phone on this kernel, with a default-drop nftables ruleset and Postern on \
             the firewall, places the calls of figures 3 to 8 of draft-kiesel-mmusic-firewall-sip with two-way RTP, and one \
-            that a reservation ends; draws each ladder as it happens and counts packets on both sides. Then it counts the \
-            phones that ring for nothing without and with what prevents it. Needs no configuration, no installed tool, and no \
-            root where unprivileged user namespaces are allowed. Nothing of this machine is changed.
+            that a reservation ends; draws each ladder as it happens and counts packets at both phones, and once more on both \
+            cables of the firewall. Then it counts the phones that ring for nothing without and with what prevents it. Needs no \
+            configuration, no installed tool, and no root where unprivileged user namespaces are allowed. Nothing of this \
+            machine is changed.
 
 Examples:
   postern demo
   postern demo --figure 5
   postern demo --figure reservation
+  postern demo --svg ladders
   postern demo -j
 
 Exit codes: 0 every promise held; 1 one did not, or the demo could not be built; 2 the command line is \
@@ -29,6 +32,10 @@ pub(super) struct Demo {
     /// Show only this figure of the draft, 3 to 8, or `reservation`
     #[arg(long, value_name = "N", value_parser = figure)]
     figure: Option<Figure>,
+
+    /// Write each ladder as a picture into this directory
+    #[arg(long, value_name = "DIR")]
+    svg: Option<PathBuf>,
 }
 
 fn figure(text: &str) -> Result<Figure, String> {
@@ -52,6 +59,9 @@ impl Demo {
             }
         };
         let report = demo::run(&figures, &mut show).map_err(|error| Complaint::from(error.to_string()))?;
+        if let Some(directory) = &self.svg {
+            report.draw(directory).map_err(|error| Complaint::from(error.to_string()))?;
+        }
         if json {
             print::json(&report)?;
         } else {

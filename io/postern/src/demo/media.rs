@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_millis(50);
 const SSRC: [u8; 4] = *b"post";
 /// Outside the managed range, and let through by the administrator's own rules: what arrives there tells that everything
 /// sent before it has arrived or been dropped.
-const SENTINEL_PORT: u16 = 7;
+pub(super) const SENTINEL_PORT: u16 = 7;
 
 /// Where in its life a call was when a packet was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,10 @@ pub(crate) enum Phase {
     During = 2,
     /// After the 200 to BYE.
     After = 3,
+}
+
+impl Phase {
+    pub(crate) const ALL: [Self; PHASES] = [Self::Before, Self::Between, Self::During, Self::After];
 }
 
 const PHASES: usize = 4;
@@ -146,7 +150,8 @@ impl Media {
         self.shared.strays.load(Ordering::Relaxed)
     }
 
-    /// Sends packets that the administrator lets through behind everything sent before, until one has arrived.
+    /// Sends packets that the administrator lets through behind everything sent before, until one has arrived. They carry the
+    /// phase that has begun.
     ///
     /// # Errors
     /// If none arrives within two seconds: then the network of the demo itself is broken.
@@ -157,7 +162,8 @@ impl Media {
             if Instant::now() > deadline {
                 return Err(io::Error::other("the administrator's own rule lets nothing through"));
             }
-            self.sentinel.send_to(&packet(0, Phase::Between as u8), (other.address.ip(), SENTINEL_PORT))?;
+            let phase = self.shared.phase.load(Ordering::Relaxed);
+            self.sentinel.send_to(&packet(0, phase), (other.address.ip(), SENTINEL_PORT))?;
             thread::sleep(PACKET_TIME);
         }
         Ok(())
@@ -230,7 +236,7 @@ fn talk(
 }
 
 /// An RTP packet, payload type 0, with the phase as the first octet of sound.
-fn packet(sequence: u16, phase: u8) -> [u8; RTP_LEN] {
+pub(super) fn packet(sequence: u16, phase: u8) -> [u8; RTP_LEN] {
     let mut packet = [0xff; RTP_LEN];
     packet[..2].copy_from_slice(&[0x80, 0]);
     packet[2..4].copy_from_slice(&sequence.to_be_bytes());
@@ -240,6 +246,12 @@ fn packet(sequence: u16, phase: u8) -> [u8; RTP_LEN] {
     packet
 }
 
-fn phase_of(packet: &[u8]) -> Option<u8> {
+/// What marks a packet of ours: its phase, and [`STRAY`].
+pub(super) fn phase_of(packet: &[u8]) -> Option<u8> {
     (packet.len() == RTP_LEN && packet[8..12] == SSRC).then(|| packet[12])
+}
+
+/// The number of a packet of ours.
+pub(super) fn sequence_of(packet: &[u8]) -> u16 {
+    packet.get(2..4).map_or(0, |two| u16::from_be_bytes([two[0], two[1]]))
 }

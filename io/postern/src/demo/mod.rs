@@ -6,6 +6,8 @@
 //!  198.51.100.20            198.51.100.1                    10.0.40.1                  10.0.40.20
 //! ```
 //!
+//! Phones count what they send and hear, and [`wires`] what crosses both cables: each must say the same.
+//!
 //! Nothing of the machine it runs on is touched: hosts, cables, rules and processes are its own and end with it.
 
 mod caller;
@@ -17,8 +19,10 @@ mod play;
 mod scene;
 mod stage;
 mod verdict;
+mod wires;
 
 use std::io;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -41,6 +45,20 @@ impl Report {
     pub(crate) fn holds(&self) -> bool {
         let figures = self.figures.iter().all(Verdict::holds);
         figures && self.ghost_rings.as_ref().is_none_or(GhostRings::hold)
+    }
+
+    /// Writes the ladder of each call as a picture into a directory, which is made if it does not exist.
+    ///
+    /// # Errors
+    /// What the file system says, with the file.
+    pub(crate) fn draw(&self, directory: &Path) -> io::Result<()> {
+        let say = |file: &Path, error: io::Error| io::Error::other(format!("{}: {error}", file.display()));
+        std::fs::create_dir_all(directory).map_err(|error| say(directory, error))?;
+        for verdict in &self.figures {
+            let file = directory.join(verdict.figure.file());
+            std::fs::write(&file, verdict.picture()).map_err(|error| say(&file, error))?;
+        }
+        Ok(())
     }
 
     /// The last line.

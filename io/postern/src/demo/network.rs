@@ -17,7 +17,8 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::interrupt;
-use super::scene::{DENIED, House, INSIDE, LAST_PORT, OUTSIDE, STRANGER};
+use super::scene::{DENIED, House, INSIDE, LAST_PORT, OUTSIDE, STRANGER, Scene};
+use super::wires::Wires;
 use crate::admin::client;
 use crate::admin::protocol::{
     AgentStatus, PinholeLine, Pinholes, Request, agent_socket, middlebox_socket, way,
@@ -26,6 +27,8 @@ use crate::admin::protocol::{
 /// Postern's addresses.
 pub(crate) const BORDER_OUTSIDE: &str = "198.51.100.1";
 const BORDER_INSIDE: &str = "10.0.40.1";
+/// The firewall's ends of the cables, outside and inside.
+const CABLES: [&str; 2] = ["outside0", "inside0"];
 /// Exit status of a demo that was told to stop, as shells have it for Ctrl-C.
 const INTERRUPTED: i32 = 130;
 /// How long Postern may take to start.
@@ -52,8 +55,8 @@ impl Network {
         let [outside, firewall, inside] =
             [Host::new("outside")?, Host::new("firewall")?, Host::new("inside")?];
         for (host, cable, border, addresses) in [
-            (&outside, "outside0", BORDER_OUTSIDE, [OUTSIDE, DENIED, STRANGER].as_slice()),
-            (&inside, "inside0", BORDER_INSIDE, [INSIDE].as_slice()),
+            (&outside, CABLES[0], BORDER_OUTSIDE, [OUTSIDE, DENIED, STRANGER].as_slice()),
+            (&inside, CABLES[1], BORDER_INSIDE, [INSIDE].as_slice()),
         ] {
             host.cable("eth0", &firewall, cable)?;
             let gateway = border.parse().map_err(io::Error::other)?;
@@ -64,7 +67,7 @@ impl Network {
             host.route("0.0.0.0/0".parse().map_err(io::Error::other)?, gateway)?;
         }
         firewall.forward()?;
-        let rules = nftables::Firewall::new("inside0", nftables::Mark::default());
+        let rules = nftables::Firewall::new(CABLES[1], nftables::Mark::default());
         firewall.run(|| rules.install().map_err(io::Error::other))?;
         let folder = std::env::temp_dir().join(format!("postern-demo-{}", std::process::id()));
         let house = House::default();
@@ -105,6 +108,15 @@ impl Network {
         )
     }
 
+    /// A view of both cables for a scene, from now on.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub(crate) fn wires(&self, scene: &Scene) -> io::Result<Wires> {
+        let own = |address: &str| address.parse().map_err(io::Error::other);
+        Wires::new(&self.firewall, CABLES, [own(BORDER_OUTSIDE)?, own(BORDER_INSIDE)?], scene)
+    }
+
     /// Where the agent half is asked.
     pub(crate) fn agent(&self) -> PathBuf {
         agent_socket(&self.folder)
@@ -121,18 +133,18 @@ impl Network {
         Ok((pinholes.rules.len(), pinholes.kernel.map_or(0, |entries| entries.len())))
     }
 
-    /// The rules that let media in to a host inside: their identifiers.
+    /// The rules that let media in to a host inside.
     ///
     /// # Errors
     /// If the middlebox half does not answer.
-    pub(crate) fn rules_toward(&self, inside: std::net::SocketAddr) -> io::Result<Vec<u32>> {
-        let request = Request::Pinholes { kernel: false };
+    pub(crate) fn rules_toward(&self, inside: std::net::SocketAddr) -> io::Result<Vec<PinholeLine>> {
+        let request = Request::Pinholes { kernel: true };
         let pinholes: Pinholes =
             client::ask(&middlebox_socket(&self.folder), &request).map_err(io::Error::other)?;
         let inside = inside.to_string();
         let leads =
             |rule: &&PinholeLine| rule.direction == way(Direction::Inbound) && rule.inside.contains(&inside);
-        Ok(pinholes.rules.iter().filter(leads).map(|rule| rule.pid).collect())
+        Ok(pinholes.rules.iter().filter(leads).cloned().collect())
     }
 
     /// What `postern revoke` does.

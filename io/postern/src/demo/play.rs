@@ -6,7 +6,7 @@ use phone::{CallNumber, Event, Input};
 
 use super::media::Phase;
 use super::network::{BORDER_OUTSIDE, Network};
-use super::scene::{Expected, Name, Scene, Told};
+use super::scene::{Expected, Scene, Told};
 use super::stage::Stage;
 use super::verdict::Verdict;
 use crate::ladder::{Arrow, Lane, Style, draw};
@@ -22,23 +22,19 @@ pub(crate) fn play(
     scene: Scene,
     show: &mut (dyn FnMut(&str) + Send),
 ) -> io::Result<Verdict> {
-    let headline = match scene.name {
-        Name::Number(number) => format!("Figure {number}: {}", scene.title),
-        Name::Word(word) => format!("Beyond the draft, {word}: {}", scene.title),
-    };
-    show(&format!("\n{headline}"));
+    show(&format!("\n{}: {}", scene.name.headline(), scene.title));
     show(&format!("  {}\n", scene.note));
     show(&draw::header());
     let mut stage = Stage::new(network, scene, show)?;
     stage.before()?;
     stage.caller.call("bob", BORDER_OUTSIDE)?;
     match scene.expected {
-        Expected::Conversation => stage.conversation()?,
+        Expected::Conversation => stage.conversation(network)?,
         Expected::TakenBack => stage.taken_back(network)?,
         Expected::NeverRang(told) => stage.never_rang(told)?,
         Expected::GhostRing(told) => stage.ghost_ring(told)?,
     }
-    stage.after()?;
+    stage.after(network)?;
     let verdict = stage.verdict(network)?;
     drop(stage);
     show(&verdict.text());
@@ -58,8 +54,8 @@ impl Stage<'_> {
     }
 
     /// Figures 3 and 6: answered, a conversation, and the caller hangs up.
-    fn conversation(&mut self) -> io::Result<()> {
-        let call = self.talk()?;
+    fn conversation(&mut self, network: &Network) -> io::Result<()> {
+        let call = self.talk(network)?;
         if self.scene.insists {
             self.rings_behind_both_rules();
         }
@@ -72,11 +68,11 @@ impl Stage<'_> {
 
     /// Figure 8: a conversation, and the firewall's operator takes the callee's pinhole back.
     fn taken_back(&mut self, network: &Network) -> io::Result<()> {
-        self.talk()?;
+        self.talk(network)?;
         let rules = network.rules_toward(self.scene.callee_media)?;
         self.must(rules.len() == 1, || format!("not one pinhole toward the callee, but {rules:?}"));
         for rule in rules {
-            network.revoke(rule)?;
+            network.revoke(rule.pid)?;
         }
         for (caller, who) in [(false, "callee"), (true, "caller")] {
             let (_, reason, _) = self.ended(caller)?;
@@ -89,7 +85,7 @@ impl Stage<'_> {
     }
 
     /// The phones ring, are answered and talk, up to the last packet.
-    fn talk(&mut self) -> io::Result<CallNumber> {
+    fn talk(&mut self, network: &Network) -> io::Result<CallNumber> {
         self.early_media()?;
         let answered = |event: &Event| {
             let Event::Answered { call, .. } = event else { return None };
@@ -102,9 +98,9 @@ impl Stage<'_> {
             stage.both_sent(Phase::During, PACKETS)
         })?;
         self.phase(Phase::Between)?;
-        let (inward, outward) = (self.inside.heard(Phase::During), self.outside.heard(Phase::During));
         let arrow = Arrow { both: true, ..Arrow::new(Lane::Caller, Lane::Callee, Style::Media) };
-        self.media_row(arrow, format!(" RTP/RTCP {inward} > < {outward} packets "));
+        self.media_row(arrow, Phase::During)?;
+        self.rule_has_counted(network)?;
         Ok(call)
     }
 
@@ -117,13 +113,22 @@ impl Stage<'_> {
             let (inward, outward) = (stage.inside.heard(Phase::Between), stage.outside.heard(Phase::Between));
             outward >= EARLY && (!insists || inward >= EARLY)
         })?;
-        let (inward, outward) = (self.inside.heard(Phase::Between), self.outside.heard(Phase::Between));
         let arrow = Arrow { both: insists, ..Arrow::new(Lane::Callee, Lane::Caller, Style::EarlyMedia) };
-        let text = match insists {
-            true => format!(" RTP/RTCP {inward} > < {outward} packets "),
-            false => format!(" RTP/RTCP {outward} packets "),
-        };
-        self.media_row(arrow, text);
+        self.media_row(arrow, Phase::Between)
+    }
+
+    /// The pinhole toward the callee has counted what has passed on the wires, for nothing else lets it pass.
+    fn rule_has_counted(&mut self, network: &Network) -> io::Result<()> {
+        let least = self.wires.passed(true)?;
+        let rules = network.rules_toward(self.scene.callee_media)?;
+        let counted = rules.iter().filter_map(|rule| rule.packets).sum::<u64>();
+        // What the kernel has counted it sends on at once.
+        self.until("what a pinhole has counted has passed", |stage| {
+            stage.wires.passed(true).is_ok_and(|passed| passed >= counted)
+        })?;
+        self.must(least <= counted, || {
+            format!("the pinhole toward the callee has counted {counted} packets, and {least} have passed")
+        });
         Ok(())
     }
 
@@ -181,8 +186,12 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Both phones go on talking although the call is over.
-    fn after(&mut self) -> io::Result<()> {
+    /// Both phones go on talking although the call is over. With the 200 to BYE the pinholes are closed; where we end the call
+    /// they are once that is committed, and nobody is told.
+    fn after(&mut self, network: &Network) -> io::Result<()> {
+        if self.scene.expected != Expected::Conversation {
+            self.left_open(network)?;
+        }
         self.phase(Phase::After)?;
         self.until("both phones have talked after the call", |stage| stage.both_sent(Phase::After, PACKETS))?;
         self.phase(Phase::Between)

@@ -217,6 +217,24 @@ impl Figure {
     }
 }
 
+impl Name {
+    /// Above its ladder.
+    pub(crate) fn headline(self) -> String {
+        match self {
+            Self::Number(number) => format!("Figure {number}"),
+            Self::Word(word) => format!("Beyond the draft, {word}"),
+        }
+    }
+
+    /// What its picture is called.
+    pub(crate) fn file(self) -> String {
+        match self {
+            Self::Number(number) => format!("figure-{number}.svg"),
+            Self::Word(word) => format!("{word}.svg"),
+        }
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -11,7 +11,8 @@ use super::caller::Handset;
 use super::media::{Media, Phase};
 use super::network::Network;
 use super::scene::{INSIDE, OUTSIDE, STRANGER, Scene};
-use super::verdict::{Direction, Verdict};
+use super::verdict::{Count, Direction, Verdict};
+use super::wires::Wires;
 use crate::admin::client;
 use crate::admin::protocol::{Request, Watched};
 use crate::ladder::{Arrow, Row, draw};
@@ -28,6 +29,7 @@ pub(super) struct Stage<'a> {
     pub(super) callee: Handset,
     pub(super) outside: Media,
     pub(super) inside: Media,
+    pub(super) wires: Wires,
     /// The callee's phone has rung.
     pub(super) rang: bool,
     /// The Reason with which the callee's phone was told that the call is over.
@@ -48,11 +50,13 @@ impl<'a> Stage<'a> {
         show: &'a mut (dyn FnMut(&str) + Send),
     ) -> io::Result<Self> {
         let Scene { caller_media, callee_media, insists, .. } = scene;
+        let wires = network.wires(&scene)?;
         Ok(Self {
             caller: Handset::new(&network.outside, "alice", OUTSIDE, caller_media, insists)?,
             callee: Handset::new(&network.inside, "bob", INSIDE, callee_media, insists)?,
             outside: Media::new(&network.outside, caller_media, callee_media, Some(STRANGER))?,
             inside: Media::new(&network.inside, callee_media, caller_media, None)?,
+            wires,
             rang: false,
             callee_told: None,
             rows: watch(network),
@@ -67,13 +71,8 @@ impl<'a> Stage<'a> {
 
     /// Judges what was counted and heard.
     pub(super) fn verdict(&mut self, network: &Network) -> io::Result<Verdict> {
-        // What is left open is judged once the agent's background work had its time, but not for ever.
-        let mut open = network.open()?;
-        let deadline = Instant::now() + Duration::from_secs(2);
-        while open != (0, 0) && Instant::now() < deadline {
-            thread::sleep(LOOK);
-            open = network.open()?;
-        }
+        let open = self.left_open(network)?;
+        self.everything_is_counted()?;
         self.draw_rows();
         (self.show)("");
         for remark in &self.remarks {
@@ -84,7 +83,55 @@ impl<'a> Stage<'a> {
         }
         let counts =
             (Direction::count(&self.outside, &self.inside), Direction::count(&self.inside, &self.outside));
-        Ok(Verdict::judge(&self.scene, counts, open, std::mem::take(&mut self.broken)))
+        let seen = self.wires.seen()?;
+        let verdict = Verdict::judge(&self.scene, counts, seen, open, std::mem::take(&mut self.broken));
+        Ok(Verdict { ladder: std::mem::take(&mut self.drawn), ..verdict })
+    }
+
+    /// Rules and kernel entries that are left once the agent's background work had its time, but not for ever.
+    pub(super) fn left_open(&mut self, network: &Network) -> io::Result<(usize, usize)> {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        loop {
+            let open = network.open()?;
+            if open == (0, 0) || Instant::now() > deadline {
+                return Ok(open);
+            }
+            self.draw_rows();
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Both phones fall silent, and what they have counted is held against what was on the wires.
+    fn everything_is_counted(&mut self) -> io::Result<()> {
+        for media in [&self.outside, &self.inside] {
+            media.talk(false);
+        }
+        self.phase(Phase::Between)?;
+        for phase in Phase::ALL {
+            let ([seen_in, seen_out], [in_, out]) = self.counted(phase)?;
+            self.must([seen_in, seen_out] == [in_, out], || {
+                format!(
+                    "phase {phase:?}: the phones count {in_} inward and {out} outward, on the wires were {seen_in} and \
+                     {seen_out}"
+                )
+            });
+        }
+        Ok(())
+    }
+
+    /// What of a phase was seen on the wires and what the phones have counted, inward and outward. They may differ for a
+    /// moment, since a phone counts behind the kernel.
+    fn counted(&self, phase: Phase) -> io::Result<([Count; 2], [Count; 2])> {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let count = |from: &Media, to: &Media| Count { sent: from.sent(phase), heard: to.heard(phase) };
+        loop {
+            let phones = [count(&self.outside, &self.inside), count(&self.inside, &self.outside)];
+            let wires = [self.wires.marked(true, phase)?, self.wires.marked(false, phase)?];
+            if phones == wires || Instant::now() > deadline {
+                return Ok((wires, phones));
+            }
+            thread::sleep(LOOK);
+        }
     }
 
     /// Begins a phase once everything sent in the last one has arrived or been dropped.
@@ -171,11 +218,19 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// The thick arrow.
-    pub(super) fn media_row(&mut self, arrow: Arrow, text: String) {
+    /// The thick arrow with what of this phase the phones have heard; beside it what has passed on the wires.
+    pub(super) fn media_row(&mut self, arrow: Arrow, phase: Phase) -> io::Result<()> {
+        let (wires, phones) = self.counted(phase)?;
+        let words = |[inward, outward]: [Count; 2]| match arrow.both {
+            true => format!("{} > < {}", inward.heard, outward.heard),
+            false => outward.heard.to_string(),
+        };
+        let text = format!(" RTP/RTCP {} packets ", words(phones));
+        let note = format!("both wires: {}", words(wires));
         let since = u64::try_from(self.since.elapsed().as_millis()).unwrap_or_default();
         let at_ms = self.drawn.last().map_or(0, |row| row.at_ms) + since;
-        self.draw(Row { at_ms, arrow: Some(arrow), text, note: String::new() });
+        self.draw(Row { at_ms, arrow: Some(arrow), text, note });
+        Ok(())
     }
 
     /// Something to be said under the ladder.

@@ -2,11 +2,12 @@
 //! "Firewall control for SIP": `--->` SIP, `+++>` MIDCOM, `===>` media, `=-=-` early media.
 //!
 //! [`history`] remembers what happened in a few bytes per fact, [`story`] makes rows of it, [`draw`] prints rows, all
-//! at once or one by one as they happen.
+//! at once or one by one as they happen, and [`svg`] makes a picture of them.
 
 pub(crate) mod draw;
 pub(crate) mod history;
 pub(crate) mod story;
+pub(crate) mod svg;
 
 use serde::{Deserialize, Serialize};
 
