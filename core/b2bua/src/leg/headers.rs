@@ -121,13 +121,13 @@ pub(crate) fn relay(mut builder: Builder, message: &Message, with_body: bool) ->
             Author::Us => {}
         }
     }
-    if adds && !filtered[1] { builder.header(Name::Supported, REL100) } else { builder }
+    if adds && !filtered[1] { builder.more(Name::Supported, format_args!("{REL100}")) } else { builder }
 }
 
-/// One line with those values of all lines of that name that may pass; none if none may.
+/// Those values of all lines of that name that may pass, on one line with what we have said there ourselves.
 fn filter(builder: Builder, kept: Kept<'_>) -> Builder {
     let some = !kept.added.is_empty() || kept.message.tokens(kept.name).any(kept.keep);
-    if some { builder.header_fmt(kept.name, format_args!("{kept}")) } else { builder }
+    if some { builder.more(kept.name, format_args!("{kept}")) } else { builder }
 }
 
 struct Kept<'m> {

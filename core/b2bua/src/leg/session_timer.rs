@@ -344,12 +344,12 @@ impl SessionTimer {
         }
         let heard = Heard::in_message(request);
         let expires = self.on_answer(now, heard);
-        let builder = builder.header(Name::Supported, TIMER);
+        let builder = builder.more(Name::Supported, format_args!("{TIMER}"));
         match expires {
             Some(expires) => {
                 let builder = builder.header_fmt(Name::SessionExpires, format_args!("{expires}"));
                 //= RFC 4028 §9: whoever has to refresh, or to notice that nobody does, must read the 2xx.
-                if heard.supports { builder.header(Name::Require, TIMER) } else { builder }
+                if heard.supports { builder.more(Name::Require, format_args!("{TIMER}")) } else { builder }
             }
             None => builder,
         }

@@ -97,6 +97,30 @@ impl Builder {
         self.line(name.text().as_bytes(), |line| line.append_fmt(value))
     }
 
+    /// More values of a field that is a list: on the line it has already, or else on one of its own.
+    pub fn more(mut self, name: Name, values: fmt::Arguments<'_>) -> Self {
+        let Some(end) = self.end_of(name) else { return self.header_fmt(name, values) };
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(b", ");
+        self.append_fmt(values);
+        let len = self.bytes.len() - from;
+        self.bytes[end..].rotate_right(len);
+        self.next_line += len;
+        self
+    }
+
+    /// Where the first line of that name, as we write it, ends.
+    fn end_of(&self, name: Name) -> Option<usize> {
+        let mut end = self.first_line;
+        self.bytes[self.first_line..self.next_line].split_inclusive(|octet| *octet == b'\n').find_map(
+            |line| {
+                end += line.len();
+                let value = line.strip_prefix(name.text().as_bytes())?.strip_prefix(b": ")?;
+                value.ends_with(b"\r\n").then_some(end - 2)
+            },
+        )
+    }
+
     /// One header field with any name.
     pub fn raw_header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.line(name.as_bytes(), |line| line.append_clean(value.as_ref()))
@@ -276,6 +300,21 @@ mod tests {
             .via("SIP/2.0/UDP first");
         let expected = "BYE sip:b@example.org SIP/2.0\r\nVia: SIP/2.0/UDP first\r\nVia: SIP/2.0/UDP second\r\n\
             Call-ID: c\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(text(built), expected);
+    }
+
+    #[test]
+    fn what_is_added_to_a_list_stands_on_its_line_behind_a_body_too() {
+        let built = Builder::request(&Method::Bye, "sip:b@example.org")
+            .more(Name::Supported, format_args!("timer"))
+            .header(Name::CallId, "c")
+            .more(Name::Supported, format_args!("100rel, x"))
+            .body("", "Supported: y\r\n")
+            .more(Name::Supported, format_args!("z"))
+            .header(Name::Server, "s")
+            .via("SIP/2.0/UDP h");
+        let expected = "BYE sip:b@example.org SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nSupported: timer, 100rel, x, z\r\n\
+            Call-ID: c\r\nContent-Length: 14\r\nServer: s\r\n\r\nSupported: y\r\n";
         assert_eq!(text(built), expected);
     }
 
