@@ -1,7 +1,8 @@
 //! The draft's figures as data (`figures.txt`), and flows and ladders held against them.
 //!
 //! Not compared, as `docs/calls.md` §3 says: 100, responses to CANCEL, ACK to what is no 2xx, several PER or PLC where one is
-//! drawn, the order of independent replies; and narrowing, which the draft does not know.
+//! drawn, the order of independent replies; and narrowing, which the draft does not know. In the flows of the figures A is
+//! outside, so that a rule outward is for SDP_A; PID_A is the first rule and PID_B the second.
 
 use crate::script::{Script, Step};
 
@@ -76,8 +77,19 @@ pub fn of_flow(text: &str) -> Result<Vec<String>, String> {
             Step::Sent { who: 'M', words } => drawn.middlebox(words),
             Step::Sent { who: who @ ('A' | 'B'), words } => drawn.sip(&format!("{who} >"), words),
             Step::Received(text) if text.starts_with("M < ") => {
-                let kind = text.split(' ').nth(2).unwrap_or_default();
-                drawn.lines.push(format!("M < {kind}"));
+                let words: Vec<&str> = text.split(' ').skip(2).collect();
+                let of = match words.as_slice() {
+                    ["PER", rest @ ..] => {
+                        if rest.contains(&"->") {
+                            "SDP_A"
+                        } else {
+                            "SDP_B"
+                        }
+                    }
+                    [_, rule, ..] => pid(rule),
+                    _ => "",
+                };
+                drawn.lines.push(format!("M < {} {of}", words.first().unwrap_or(&"")));
                 drawn.asked += 1;
             }
             Step::Received(text) => {
@@ -106,13 +118,29 @@ pub fn of_ladder(text: &str) -> Vec<String> {
     let mut drawn = Drawn::default();
     for (way, text) in arrows {
         match way.as_str() {
-            "M <" => drawn.lines.push(format!("M < {}", text.split('(').next().unwrap_or_default())),
-            "M >" if text.starts_with("ARE") => drawn.lines.push("M > ARE".into()),
+            "M <" => drawn.lines.push(format!("M < {}", named(&text))),
+            "M >" if text.starts_with("ARE") => drawn.lines.push(format!("M > {}", named(&text))),
             "M >" => drawn.lines.push(format!("M > {}", if text.contains(" NR") { "NR" } else { "PR" })),
-            _ => drawn.sip(&way, &text.replace("+SDP", " m=audio 1").replace("Reason", "{Reason: }")),
+            _ => {
+                drawn.sip(&way, &text.replace("+SDP", " m=audio 1").replace("Reason ", "{Reason: SIP;cause="))
+            }
         }
     }
     once(drawn.lines)
+}
+
+/// `PLC(PID_A,LT=0)` as `PLC PID_A`, and so what is left of PID_A when it has been narrowed.
+fn named(text: &str) -> String {
+    let (kind, rest) = text.split_once('(').unwrap_or((text, ""));
+    format!("{kind} {}", rest.split([',', ')']).next().unwrap_or_default().trim_end_matches('2'))
+}
+
+fn pid(number: &str) -> &'static str {
+    match number {
+        "1" => "PID_A",
+        "2" => "PID_B",
+        _ => "another rule",
+    }
 }
 
 /// Who says what to whom in a row of a ladder; nothing if it has no arrow, or one for media.
@@ -142,6 +170,8 @@ struct Drawn {
     asked: usize,
     /// B has refused, and gets an ACK for that.
     refused: bool,
+    /// The code that the first who is cut off was told.
+    code: Option<String>,
 }
 
 impl Drawn {
@@ -150,7 +180,9 @@ impl Drawn {
         match words.split(' ').next() {
             Some("ok") => self.lines.extend(std::iter::repeat_n("M > PR".to_owned(), answers)),
             Some("refuse") => self.lines.push("M > NR".into()),
-            Some("event") => self.lines.push("M > ARE".into()),
+            Some("event") => {
+                self.lines.push(format!("M > ARE {}", pid(words.split(' ').nth(1).unwrap_or_default())));
+            }
             _ => {}
         }
         self.asked = self.asked.saturating_sub(answers);
@@ -160,16 +192,24 @@ impl Drawn {
         let first = words.split(' ').next().unwrap_or_default();
         let port = words.split(" m=").nth(1).and_then(|media| media.split(' ').nth(1)).unwrap_or("0");
         let sdp = if port == "0" { "" } else { "+SDP" };
-        let reason = if words.contains("{Reason: ") { " Reason" } else { "" };
+        let cause = words.split("{Reason: SIP;cause=").nth(1).map(|cause| cause.chars().take(3).collect());
+        let reason = match cause {
+            Some(cause) if cause == *self.code.get_or_insert_with(|| String::clone(&cause)) => " Reason",
+            Some(_) => " Reason of another code",
+            None => "",
+        };
         let what = match first.parse::<u16>() {
             Ok(100) => return,
             Ok(200) if words.contains("CANCEL") => return,
-            // B's answer to CANCEL.
+            // What B says to the INVITE that was cancelled.
             Ok(487) if way == "B >" => {
                 self.refused = true;
-                return;
+                first.to_owned()
             }
-            Ok(300..) => "failure".to_owned(),
+            Ok(300..) => {
+                self.code = Some(first.to_owned());
+                "failure".to_owned()
+            }
             Ok(status) => format!("{status}{sdp}"),
             Err(_) if first == "ACK" && way == "B <" && std::mem::take(&mut self.refused) => return,
             Err(_) => format!("{first}{sdp}{reason}"),
@@ -223,7 +263,29 @@ mod tests {
                       \x20  0.000  |<--403 Forbidden------|                        |              |\n";
         let flow = "A > INVITE c=192.0.2.10 m=audio 20000\nA < 100\nM < PER x\nM < PER y\nM > ok\nM > refuse resources\nA < 500\n";
         let drawn = of_flow(flow).unwrap();
-        assert_eq!(of_ladder(ladder), ["A > INVITE+SDP", "M < PER", "M > NR", "A < failure"]);
-        assert_eq!(drawn, ["A > INVITE+SDP", "M < PER", "M > PR", "M > NR", "A < failure"]);
+        assert_eq!(of_ladder(ladder), ["A > INVITE+SDP", "M < PER SDP_A", "M > NR", "A < failure"]);
+        assert_eq!(drawn, ["A > INVITE+SDP", "M < PER SDP_B", "M > PR", "M > NR", "A < failure"]);
+    }
+
+    #[test]
+    fn a_reason_has_the_code_of_the_failure_and_rules_have_names() {
+        let text = |cause: u16| {
+            let reason = format!("{{Reason: SIP;cause={cause};text=\"x\"}}");
+            of_flow(&format!(
+                "M > event 2 0\nA < 403\nB < CANCEL {reason}\nB > 487\nB < ACK\nM < PLC 1 0\nM > ok\n"
+            ))
+            .unwrap()
+        };
+        let drawn = |reason: &str| {
+            lines(&format!(
+                "M > ARE PID_B / A < failure / B < CANCEL {reason} / B > 487 / M < PLC PID_A / M > PR"
+            ))
+        };
+        assert_eq!(text(403), drawn("Reason"));
+        assert_eq!(text(500), drawn("Reason of another code"));
+        let ladder = "   0.000  |                      |<++ARE(PID_B,LT=0)++++++|              |\n\
+                      \x20  0.000  |                      |---BYE Reason 403--------------------->|\n\
+                      \x20  0.000  |                      |+++PLC(PID_A,LT=0)+++++>|              |\n";
+        assert_eq!(of_ladder(ladder), ["M > ARE PID_B", "B < BYE Reason", "M < PLC PID_A"]);
     }
 }
