@@ -8,10 +8,7 @@
 //! The agent sees the rule numbers of the flow: the gatekeeper counts from one in each.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Instant;
 
@@ -21,6 +18,7 @@ use simco::middlebox;
 
 use flows::render;
 
+use crate::door::{Door, Wire};
 use crate::real::Real;
 
 /// A rule that was granted.
@@ -35,8 +33,8 @@ pub(crate) struct Rule {
 
 /// See the module.
 pub(crate) struct Gatekeeper {
-    listener: UnixListener,
-    agent: Option<(UnixStream, middlebox::Session)>,
+    door: Door,
+    agent: Option<(Box<dyn Wire>, middlebox::Session)>,
     real: Real,
     capabilities: Capabilities,
     granted: Lifetime,
@@ -53,15 +51,11 @@ pub(crate) struct Gatekeeper {
 }
 
 impl Gatekeeper {
-    /// Serves agents at one socket and is an agent at the other.
-    pub(crate) fn new(own: &Path, real: &Path) -> io::Result<Self> {
-        let listener = UnixListener::bind(own)?;
-        // The agent is another user.
-        fs::set_permissions(own, fs::Permissions::from_mode(0o777))?;
-        listener.set_nonblocking(true)?;
+    /// Serves agents at a door and is an agent at the real one's socket.
+    pub(crate) fn new(door: Door, real: &Path) -> io::Result<Self> {
         let real = Real::connect(real)?;
         Ok(Self {
-            listener,
+            door,
             agent: None,
             capabilities: real.capabilities,
             real,
@@ -90,9 +84,8 @@ impl Gatekeeper {
             any = true;
         }
         while self.is_up {
-            match self.listener.accept() {
-                Ok((stream, _)) => {
-                    stream.set_nonblocking(true)?;
+            match self.door.accept() {
+                Ok(stream) => {
                     let config = middlebox::Config::new(self.capabilities, middlebox::Admission::Admitted);
                     self.agent = Some((stream, middlebox::Session::new(self.now(), config)));
                     self.asked.clear();

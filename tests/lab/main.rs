@@ -10,6 +10,7 @@ mod conditions;
 mod crashes;
 mod demo;
 mod deny;
+mod door;
 mod faults;
 mod flows;
 mod gatekeeper;

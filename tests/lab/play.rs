@@ -1,12 +1,12 @@
 //! A flow on a real kernel. Beside it the same steps are played against the machine alone, as `tests/flows` does: what that
 //! says must have left must have left here as well, message by message and request by request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
-use flows::{Script, Step};
-use midcom::{Direction, Lifetime, Parity, Request, Tuple};
+use flows::{Script, Step, unanswered};
+use midcom::{Direction, Failure, Lifetime, Parity, Request, Tuple};
 use serde_json::Value;
 
 use crate::seat::{Names, Seat};
@@ -22,8 +22,10 @@ struct Play<'s, 'w> {
     names: Names,
     /// Calls by their number in the machine's run.
     calls: BTreeMap<u64, u64>,
-    /// The rules at the last look.
-    looked: Vec<String>,
+    /// The rules at the last look, at each middlebox.
+    looked: Vec<Vec<String>>,
+    /// Whose the open questions are, the oldest first.
+    order: VecDeque<usize>,
     /// A phone has refused something: when that is tried again is drawn by lot (RFC 3261 §14.1), in either run.
     by_lot: bool,
 }
@@ -45,7 +47,8 @@ pub(crate) fn play(stage: &mut Stage<'_>, script: &Script) -> io::Result<()> {
         show,
         names: Names::default(),
         calls: BTreeMap::new(),
-        looked: Vec::new(),
+        looked: vec![Vec::new(); 2],
+        order: VecDeque::new(),
         by_lot: false,
     };
     for (letter, target) in
@@ -53,10 +56,8 @@ pub(crate) fn play(stage: &mut Stage<'_>, script: &Script) -> io::Result<()> {
     {
         play.seat(letter)?.sit(letter, target, run)?;
     }
-    for (number, step) in
-        script.lines.iter().flat_map(|line| line.steps.iter().map(|step| (line.number, step)))
-    {
-        play.step(step).map_err(|error| io::Error::other(format!("line {number}: {error}")))?;
+    for (number, step) in unanswered::steps(script).map_err(io::Error::other)? {
+        play.step(&step).map_err(|error| io::Error::other(format!("line {number}: {error}")))?;
         if play.stage.is_over {
             // Its process is gone, and what the machine would still say with it.
             break;
@@ -193,19 +194,25 @@ impl Play<'_, '_> {
                 news += &format!("\n    {letter} got {}", flows::render::sip(&bytes, &self.show));
             }
         }
-        while let Some(text) = self.stage.middlebox.as_mut().and_then(|(_, gatekeeper)| gatekeeper.next()) {
-            news += &format!("\n    M got {text}");
+        for (_, gatekeeper) in &mut self.stage.middleboxes {
+            while let Some(text) = gatekeeper.next() {
+                news += &format!("\n    M got {text}");
+            }
         }
         news
     }
 
     fn asked(&mut self, wanted: &str) -> io::Result<()> {
         let until = Instant::now() + PATIENCE;
+        let (number, wanted) = wanted.strip_prefix("@2 ").map_or((0, wanted), |wanted| (1, wanted));
         loop {
             self.stage.listen()?;
-            let Some((_, gatekeeper)) = &mut self.stage.middlebox else { return Ok(()) };
+            let Some((_, gatekeeper)) = self.stage.middleboxes.get_mut(number) else { return Ok(()) };
             match gatekeeper.next() {
-                Some(got) if got == wanted => return Ok(()),
+                Some(got) if got == wanted => {
+                    self.order.push_back(number);
+                    return Ok(());
+                }
                 // What is asked without a session is asked of nobody.
                 None if !gatekeeper.is_up => return Ok(()),
                 Some(got) => return Err(io::Error::other(format!("M wanted {wanted}\n    got {got}"))),
@@ -218,24 +225,30 @@ impl Play<'_, '_> {
         }
     }
 
-    /// Waits until the real middlebox has the rules that were granted and no others, and the kernel what they need.
+    /// Waits until each real middlebox has the rules that were granted and no others, and its kernel what they need.
     fn look(&mut self) -> io::Result<()> {
-        let Some((middlebox, gatekeeper)) = &self.stage.middlebox else { return Ok(()) };
+        (0..self.stage.middleboxes.len()).try_for_each(|number| self.look_at(number))
+    }
+
+    fn look_at(&mut self, number: usize) -> io::Result<()> {
+        let (middlebox, gatekeeper) = &self.stage.middleboxes[number];
         let mut wanted: Vec<String> = gatekeeper.rules().values().map(|rule| rule.text.clone()).collect();
         wanted.sort_unstable();
-        if wanted == self.looked {
+        if wanted == self.looked[number] {
             return Ok(());
         }
         let until = Instant::now() + PATIENCE;
         loop {
             let report = middlebox.json(&["pinholes", "--kernel"])?;
-            let mut rules: Vec<String> = each(&report, "rules").map(rule).collect();
+            // What has no owner the agent says, of the middlebox on the other host.
+            let own = each(&report, "rules").filter(|line| line["owner"] != "");
+            let mut rules: Vec<String> = own.map(rule).collect();
             rules.sort_unstable();
             let open = wanted.iter().any(|rule| !rule.starts_with("reserved"));
             let same = each(&report, "missing").chain(each(&report, "foreign")).next().is_none()
                 && open == each(&report, "kernel").next().is_some();
             if rules == wanted && same {
-                self.looked = wanted;
+                self.looked[number] = wanted;
                 return Ok(());
             }
             if Instant::now() > until {
@@ -245,23 +258,24 @@ impl Play<'_, '_> {
     }
 
     fn middlebox(&mut self, words: &str) -> io::Result<()> {
-        let Some((middlebox, gatekeeper)) = &mut self.stage.middlebox else { return Ok(()) };
+        let Some((middlebox, gatekeeper)) = self.stage.middleboxes.first_mut() else { return Ok(()) };
         let number = |text: &str| text.parse::<u32>().map_err(io::Error::other);
         let refusal =
             |name: &str| flows::failure(name).ok_or_else(|| io::Error::other(format!("no refusal: {name}")));
         let at = |text: &str| number(text).map(|number| number as usize - 1);
         match words.split(' ').collect::<Vec<_>>().as_slice() {
-            ["ok"] => gatekeeper.answer(0, None),
-            ["ok", "all"] => (0..gatekeeper.open()).try_for_each(|_| gatekeeper.answer(0, None)),
-            ["ok", position] => gatekeeper.answer(at(position)?, None),
-            ["refuse", name] => gatekeeper.answer(0, Some(refusal(name)?)),
-            ["refuse", name, position] => gatekeeper.answer(at(position)?, Some(refusal(name)?)),
+            ["ok"] => self.answer(0, None),
+            ["ok", "all"] => (0..self.order.len()).try_for_each(|_| self.answer(0, None)),
+            ["ok", position] => self.answer(at(position)?, None),
+            ["refuse", name] => self.answer(0, Some(refusal(name)?)),
+            ["refuse", name, position] => self.answer(at(position)?, Some(refusal(name)?)),
             ["up"] => {
                 gatekeeper.up();
                 self.stage.come_back()
             }
             ["down"] => {
                 gatekeeper.down();
+                self.order.retain(|number| *number != 0);
                 Ok(())
             }
             ["event", prid, "0"] => match gatekeeper.rules().get(&number(prid)?) {
@@ -282,10 +296,22 @@ impl Play<'_, '_> {
         }
     }
 
+    /// Answers the question at this position among those of all middleboxes.
+    fn answer(&mut self, position: usize, refusal: Option<Failure>) -> io::Result<()> {
+        let number = self.order.remove(position);
+        let number = number.ok_or_else(|| io::Error::other("the middlebox was not asked so much"))?;
+        let before = self.order.iter().take(position).filter(|asked| **asked == number).count();
+        let (_, gatekeeper) = &mut self.stage.middleboxes[number];
+        // What the agent's session waits for no longer is refused, so that it is not owed for ever.
+        let refusal =
+            refusal.map(|failure| if failure == Failure::Timeout { Failure::NoResources } else { failure });
+        gatekeeper.answer(before, refusal)
+    }
+
     /// Waits until the real middlebox has said that it has taken a rule back.
     fn is_revoked(&mut self, prid: u32) -> io::Result<()> {
         let until = Instant::now() + PATIENCE;
-        while self.stage.middlebox.as_ref().is_some_and(|(_, keeper)| keeper.rules().contains_key(&prid)) {
+        while self.stage.middleboxes.first().is_some_and(|(_, keeper)| keeper.rules().contains_key(&prid)) {
             self.stage.listen()?;
             if Instant::now() > until {
                 return Err(io::Error::other("the middlebox says nothing of a revoked rule"));
@@ -330,10 +356,12 @@ impl Play<'_, '_> {
                 return Err(io::Error::other(format!("{letter} got {text}, which the flow does not say")));
             }
         }
-        match self.stage.middlebox.as_mut().and_then(|(_, gatekeeper)| gatekeeper.next()) {
-            Some(text) => Err(io::Error::other(format!("M got {text}, which the flow does not say"))),
-            None => Ok(()),
+        for (_, gatekeeper) in &mut self.stage.middleboxes {
+            if let Some(text) = gatekeeper.next() {
+                return Err(io::Error::other(format!("M got {text}, which the flow does not say")));
+            }
         }
+        Ok(())
     }
 }
 

@@ -3,13 +3,16 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use flows::kernel::{OWN, SECOND, SOCKET};
 use midcom::Capabilities;
+use netns::Host;
 use serde_json::Value;
 
 use crate::clock::Clock;
+use crate::door::Door;
 use crate::gatekeeper::Gatekeeper;
 use crate::seat::Seat;
 use crate::world::{Postern, World};
@@ -26,7 +29,8 @@ const REST: [u64; 12] = [1, 1, 1, 2, 33, 33, 70, 200, 300, 600, 3700, 1];
 /// See the module.
 pub(crate) struct Stage<'w> {
     pub(crate) agent: Postern<'w>,
-    pub(crate) middlebox: Option<(Postern<'w>, Gatekeeper)>,
+    /// None, one, or two in a row.
+    pub(crate) middleboxes: Vec<(Postern<'w>, Gatekeeper)>,
     pub(crate) clock: Clock,
     /// A and B outside and inside, C outside, D inside.
     pub(crate) outside: Seat,
@@ -41,34 +45,41 @@ pub(crate) struct Stage<'w> {
 }
 
 impl<'w> Stage<'w> {
-    /// Both halves with this configuration, and a gatekeeper that says this of itself.
-    pub(crate) fn new(world: &'w World, config: &str, capabilities: Capabilities) -> io::Result<Self> {
-        let [own, real] = ["own.sock", "real.sock"].map(|name| world.folder.join(name));
-        let with_socket = |path: &PathBuf| format!("{config}socket = {:?}\n", path.display().to_string());
+    /// Both halves with this configuration, and gatekeepers that say this of themselves. The second middlebox, if the
+    /// configuration has one, is on the host of the core.
+    pub(crate) fn new(
+        world: &'w World,
+        core: Option<&Host>,
+        config: &str,
+        capabilities: Capabilities,
+    ) -> io::Result<Self> {
+        let own = world.folder.join("own.sock");
         // Of the stage before, if a flow has ended badly on it.
-        for old in [&own, &real] {
-            let _ = fs::remove_file(old);
-        }
-        let _ = world.command(&world.firewall, "nft", &["delete", "table", "inet", "postern"]);
+        let _ = fs::remove_file(&own);
         let mut clock = Clock::new(&world.folder)?;
-        let middlebox = if config.contains("engine = \"none\"") {
-            None
-        } else {
-            let middlebox = world.half("middlebox", &with_socket(&real), |_| {})?;
-            middlebox.wait_for("the middlebox is there", || {
-                Ok(std::os::unix::net::UnixStream::connect(&real).is_ok())
-            })?;
-            let mut gatekeeper = Gatekeeper::new(&own, &real)?;
+        let mut middleboxes = Vec::new();
+        if !config.contains("engine = \"none\"") {
+            let (program, socket) = real(world, &world.firewall, "edge", "run", config)?;
+            middleboxes.push((program, Gatekeeper::new(Door::unix(&own)?, &socket)?));
+        }
+        if let Some(core) = core {
+            // Its outside is where the edge is, which no listener tells it.
+            let config = config.replace("[realm.outside]", "[realm.outside]\ninterfaces = [\"outside0\"]");
+            let (program, socket) = real(world, core, "core", "run-core", &config)?;
+            let door = Door::tcp(&world.firewall, SECOND)?;
+            middleboxes.push((program, Gatekeeper::new(door, &socket)?));
+        }
+        for (_, gatekeeper) in &mut middleboxes {
             gatekeeper.be(capabilities);
-            Some((middlebox, gatekeeper))
-        };
+        }
         clock.release()?;
-        let agent = world.half("agent", &with_socket(&own), |command| clock.give_to(command))?;
+        let config = config.replace(SOCKET, &own.display().to_string());
+        let agent = world.half("agent", &config, |command| clock.give_to(command))?;
         let seat = |host, address, border| Seat::new(host, address, border);
         let (outside, inside) = ("203.0.113.1:5060", "10.0.0.1:5060");
         let mut stage = Self {
             agent,
-            middlebox,
+            middleboxes,
             clock,
             outside: seat(&world.outside, "192.0.2.10:5060", outside)?,
             inside: seat(&world.inside, "10.0.0.5:5060", inside)?,
@@ -85,11 +96,17 @@ impl<'w> Stage<'w> {
 
     /// Waits until the agent is there and has its session; then its clock stands still.
     fn begin(&mut self) -> io::Result<()> {
-        let Self { agent, middlebox, .. } = self;
+        let Self { agent, middleboxes, .. } = self;
         agent.wait_for("the agent serves", || {
-            let Some((_, gatekeeper)) = middlebox else { return agent.json(&["status"]).map(|_| true) };
-            gatekeeper.poll()?;
-            Ok(gatekeeper.is_open() && gatekeeper.open() > 0)
+            if middleboxes.is_empty() {
+                return agent.json(&["status"]).map(|_| true);
+            }
+            let mut all = true;
+            for (_, gatekeeper) in middleboxes.iter_mut() {
+                gatekeeper.poll()?;
+                all &= gatekeeper.is_open() && gatekeeper.open() > 0;
+            }
+            Ok(all)
         })?;
         self.clock.stop()?;
         self.rest()
@@ -98,11 +115,11 @@ impl<'w> Stage<'w> {
     /// Lets everything of a flow come to its end, and finds that nothing is left.
     pub(crate) fn rest(&mut self) -> io::Result<()> {
         // An agent remembers of a session what its middlebox cannot do.
-        if let Some((_, gatekeeper)) = &mut self.middlebox {
+        for (_, gatekeeper) in &mut self.middleboxes {
             gatekeeper.down();
-            self.is_taken_in()?;
         }
-        if let Some((_, gatekeeper)) = &mut self.middlebox {
+        self.is_taken_in()?;
+        for (_, gatekeeper) in &mut self.middleboxes {
             gatekeeper.up();
         }
         self.come_back()?;
@@ -121,11 +138,12 @@ impl<'w> Stage<'w> {
         if each(&calls, "calls").next().is_some() {
             return Err(io::Error::other(format!("calls are left: {calls}")));
         }
-        let Some((middlebox, gatekeeper)) = &mut self.middlebox else { return Ok(()) };
-        if !gatekeeper.rules().is_empty() || middlebox.pinholes()? != (0, 0) {
-            return Err(io::Error::other(format!("rules are left: {:?}", gatekeeper.rules())));
+        for (middlebox, gatekeeper) in &mut self.middleboxes {
+            if !gatekeeper.rules().is_empty() || middlebox.pinholes()? != (0, 0) {
+                return Err(io::Error::other(format!("rules are left: {:?}", gatekeeper.rules())));
+            }
+            gatekeeper.begin();
         }
-        gatekeeper.begin();
         Ok(())
     }
 
@@ -134,12 +152,14 @@ impl<'w> Stage<'w> {
         loop {
             self.is_taken_in()?;
             self.listen()?;
-            let Some((_, gatekeeper)) = &mut self.middlebox else { return Ok(()) };
-            let open = gatekeeper.open();
-            for _ in 0..open {
-                gatekeeper.answer(0, None)?;
+            let mut any = false;
+            for (_, gatekeeper) in &mut self.middleboxes {
+                while gatekeeper.open() > 0 {
+                    gatekeeper.answer(0, None)?;
+                    any = true;
+                }
             }
-            if open == 0 {
+            if !any {
                 return Ok(());
             }
         }
@@ -147,10 +167,10 @@ impl<'w> Stage<'w> {
 
     /// Takes in what has arrived anywhere, or waits a moment.
     pub(crate) fn listen(&mut self) -> io::Result<()> {
-        let mut any = match &mut self.middlebox {
-            Some((_, gatekeeper)) => gatekeeper.poll()?,
-            None => false,
-        };
+        let mut any = false;
+        for (_, gatekeeper) in &mut self.middleboxes {
+            any |= gatekeeper.poll()?;
+        }
         for seat in [&mut self.outside, &mut self.inside, &mut self.second_outside, &mut self.second_inside] {
             any |= seat.listen()?;
         }
@@ -191,7 +211,7 @@ impl<'w> Stage<'w> {
             self.clock.advance(RECONNECT)?;
             self.is_taken_in()?;
             let seats = [&self.outside, &self.inside, &self.second_outside, &self.second_inside];
-            let asked = self.middlebox.as_ref().is_some_and(|(_, gatekeeper)| gatekeeper.open() > 0);
+            let asked = self.middleboxes.iter().any(|(_, gatekeeper)| gatekeeper.open() > 0);
             if asked || seats.iter().any(|seat| seat.has_news()) {
                 return Ok(());
             }
@@ -202,7 +222,7 @@ impl<'w> Stage<'w> {
     /// Lets the agent find its middlebox again, if that is up.
     pub(crate) fn come_back(&mut self) -> io::Result<()> {
         let until = Instant::now() + PATIENCE;
-        while self.middlebox.as_ref().is_some_and(|(_, gatekeeper)| !gatekeeper.is_open()) {
+        while self.middleboxes.iter().any(|(_, gatekeeper)| !gatekeeper.is_open()) {
             self.clock.advance(RECONNECT)?;
             self.is_taken_in()?;
             if Instant::now() > until {
@@ -218,6 +238,31 @@ impl Drop for Stage<'_> {
         // Its clock stands still: it would never be done with an orderly end.
         let _ = self.agent.child.kill();
     }
+}
+
+/// A real middlebox on a host, by its name and folder, and its socket.
+fn real<'w>(
+    world: &'w World,
+    host: &Host,
+    name: &str,
+    folder: &str,
+    config: &str,
+) -> io::Result<(Postern<'w>, std::path::PathBuf)> {
+    let socket = world.folder.join(format!("{name}.sock"));
+    // Of the stage before, if a flow has ended badly on it.
+    let _ = fs::remove_file(&socket);
+    let _ = world.command(host, "nft", &["delete", "table", "inet", "postern"]);
+    let (shared, _) = config.split_once(OWN).ok_or_else(|| io::Error::other("no middlebox"))?;
+    // Where there are several, the section is one of a list for the agent alone.
+    let config =
+        format!("{}{OWN}\nsocket = {:?}\n", shared.trim_end_matches('['), socket.display().to_string());
+    let program = world.half_on(host, ("middlebox", name), folder, &config, |_| {})?;
+    program.wait_for("the middlebox is there", || Ok(is_there(&socket)))?;
+    Ok((program, socket))
+}
+
+fn is_there(socket: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(socket).is_ok()
 }
 
 /// The entries of a list in what a command has printed.

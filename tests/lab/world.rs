@@ -202,19 +202,31 @@ impl World {
         config: &str,
         prepare: impl FnOnce(&mut Command),
     ) -> io::Result<Postern<'_>> {
+        self.half_on(&self.firewall, (name, name), "run", config, prepare)
+    }
+
+    /// The same on another host: a half by its command, and by a name; it has this folder below ours for itself.
+    pub(crate) fn half_on(
+        &self,
+        host: &Host,
+        (command, name): (&str, &str),
+        folder: &str,
+        config: &str,
+        prepare: impl FnOnce(&mut Command),
+    ) -> io::Result<Postern<'_>> {
         let file = self.folder.join(format!("{name}.toml"));
-        let folder = self.folder.join("run");
+        let folder = self.folder.join(folder);
         fs::write(
             &file,
             format!("run-dir = {:?}\nuser = \"nobody\"\n{config}", folder.display().to_string()),
         )?;
         let log = self.folder.join(format!("{name}.log"));
         let output = fs::File::create(&log)?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
-        command.args([name, "--config"]).arg(&file);
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        prepare(&mut command);
-        let child = self.firewall.spawn(&mut command)?;
+        let mut program = Command::new(env!("CARGO_BIN_EXE_postern"));
+        program.args([command, "--config"]).arg(&file);
+        program.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        prepare(&mut program);
+        let child = host.spawn(&mut program)?;
         Ok(Postern { world: self, child, file, log })
     }
 }

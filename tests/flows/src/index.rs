@@ -15,8 +15,10 @@ Each line is a text file below `tests/flows` that says who sends what and what m
 and [pinholes.md](pinholes.md) are those of the normative pages beside this one. Those with a K are played a second time by the lab, against
 the real program and a real kernel: each step a datagram or a SIMCO message, each answer and each question of the agent compared, and after each
 step every rule in the middlebox and its nftables table. The lab stands between agent and middlebox: what a flow grants the real middlebox
-grants, what it refuses the lab refuses; and the agent's clock goes when the flow says so. The others need what only the machine alone can show; the last
-section says what.
+grants, what it refuses the lab refuses; and the agent's clock goes when the flow says so. Two middleboxes are two firewalls in a row, each with its own
+kernel tables. Where a flow says that a request has no answer, the session is broken or the 4 s pass in which the agent's own session finds it out:
+`tests/flows/src/unanswered.rs`; a test holds that the phones hear the same. The others need what only the machine alone can show; the last section says
+what.
 ";
 
 /// The page, for the paths below `tests/flows` and the texts of all flows, in order.

@@ -25,6 +25,7 @@ pub mod proof;
 pub mod render;
 mod script;
 pub mod settings;
+pub mod unanswered;
 pub mod world;
 
 use std::fmt::Write;
