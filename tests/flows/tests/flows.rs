@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use flows::figures::Figure;
 use flows::proof::Facts;
+use flows::{Script, kernel, unanswered};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
@@ -17,11 +18,14 @@ fn main() -> ExitCode {
     let name = |file: &Path| file.strip_prefix(root).unwrap_or(file).display().to_string();
     let named: Vec<(String, PathBuf)> = files.into_iter().map(|file| (name(&file), file)).collect();
     let listed = named.clone();
-    let proving = named.clone();
+    let (proving, unanswering) = (named.clone(), named.clone());
     let mut trials = vec![
         Trial::test("docs/flows.md", move || check_index(&listed)),
         Trial::test("docs/calls-proof.md", move || check_proof(&proving)),
         Trial::test("the draft's figures", check_figures),
+        Trial::test("no answer comes to the same with a real session", move || {
+            check_unanswered(&unanswering)
+        }),
     ];
     trials.extend(named.into_iter().map(|(name, file)| Trial::test(name, move || check(&file))));
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -55,17 +59,42 @@ fn check_proof(flows: &[(String, PathBuf)]) -> Result<(), Failed> {
         }
         text
     };
-    let mut facts = Facts {
-        simulation: sources(&["tests/sim/src", "core/phone/src"]),
-        model: sources(&["tests/model/src"]) + &read("docs/model.md")?,
-        lab: sources(&["tests/lab"]),
-        ..Facts::default()
-    };
+    let mut facts = Facts { lab: sources(&["tests/lab"]), ..Facts::default() };
     for (name, file) in flows {
         facts.flows.insert(name.trim_end_matches(".flow").to_owned(), std::fs::read_to_string(file)?);
     }
     let page = flows::proof::page(&read("docs/calls.md")?, &read("tests/flows/rows.txt")?, &facts)?;
     compare("calls-proof.md", &page)
+}
+
+/// Where a flow says that a request has no answer, the phones hear the same when a session finds that out.
+fn check_unanswered(flows: &[(String, PathBuf)]) -> Result<(), Failed> {
+    let mut other = 0;
+    for (name, file) in flows {
+        let script = Script::parse(&std::fs::read_to_string(file)?)?;
+        if kernel::obstacle(name, &script).is_some() {
+            continue;
+        }
+        let written: Vec<_> = script
+            .lines
+            .iter()
+            .flat_map(|line| line.steps.iter().map(|step| (line.number, step.clone())))
+            .collect();
+        let steps = unanswered::steps(&script).map_err(|error| format!("{name}: {error}"))?;
+        if steps == written {
+            continue;
+        }
+        other += 1;
+        let (wanted, got) = (unanswered::told(&script, &written)?, unanswered::told(&script, &steps)?);
+        if wanted != got {
+            return Err(format!("{name}\nwanted {wanted:#?}\ngot {got:#?}").into());
+        }
+    }
+    if other < 16 {
+        Err(format!("only {other} flows have a request without an answer").into())
+    } else {
+        Ok(())
+    }
 }
 
 /// The golden flow of each figure says what the figure draws.

@@ -7,6 +7,7 @@ pub mod flow;
 pub mod message;
 pub mod middlebox;
 pub mod monitor;
+pub mod order;
 pub mod phone;
 pub mod picture;
 pub mod scenario;

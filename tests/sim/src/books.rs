@@ -28,6 +28,8 @@ pub(crate) struct Books {
     pub(crate) rings: BTreeMap<usize, crate::ghosts::Ring>,
     /// INVITEs that went to several phones, by their branch.
     pub(crate) forks: BTreeMap<String, crate::switch::Fork>,
+    /// What has come about.
+    pub(crate) reader: crate::occasions::Reader,
     /// Call-IDs of the callers.
     pub(crate) call_ids: BTreeMap<usize, String>,
 }

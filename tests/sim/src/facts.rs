@@ -5,6 +5,7 @@ use b2bua::{CallId, Cause, Event, Sip};
 use midcom::{MiddleboxId, Prid, Request};
 use sip::message::Method;
 
+use crate::books::Books;
 use crate::log::{Lane, Way};
 use crate::model::{Incarnation, SETTLE};
 use crate::queue::Seat;
@@ -12,6 +13,8 @@ use crate::world::World;
 
 impl World {
     pub(crate) fn agent_says(&mut self, event: Event) {
+        let Books { arriving, reader, .. } = &mut self.books;
+        reader.hears(self.agent.life, &event, arriving.as_ref().map(|(_, bytes)| &**bytes));
         match event {
             Event::Started { call: id, .. } => self.begins(id),
             Event::Ending { call: id, cause, .. } => self.is_ending(id, cause),

@@ -59,6 +59,11 @@ impl World {
             return;
         }
         self.tally.waited += 1;
+        let precondition = |end, branch| self.plan.calls[call].phone(end, branch).0.extensions.precondition;
+        if let Some(wanted) = precondition(End::Callee, branch) {
+            let is_callers = precondition(End::Caller, 0).is_some();
+            self.books.reader.rings(wanted.of, is_callers);
+        }
         let view = &self.model.views[call];
         let is_calm = !view.disturbed && self.model.storms == 0 && self.model.is_lasting(self.now);
         // What it was told before another phone had the call it may hear afterwards; what it hears next is CANCEL.

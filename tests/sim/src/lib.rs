@@ -17,6 +17,7 @@ mod manners;
 mod mishaps;
 mod model;
 mod observe;
+mod occasions;
 mod phones;
 mod plan;
 mod queue;
@@ -30,6 +31,7 @@ use std::fmt;
 
 pub use log::{Lane, Line, Log, Way};
 pub use mishaps::Fault;
+pub use occasions::{NAMES, Occasions};
 pub use plan::{Choice, End, House, Link, Offer, Party, Plan, Sabotage, Script, place};
 pub use tally::Tally;
 pub use world::Violation;
@@ -45,6 +47,8 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// What was seen.
     pub tally: Tally,
+    /// What came about.
+    pub occasions: Occasions,
 }
 
 /// Runs a plan to its end.

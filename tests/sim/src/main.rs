@@ -7,7 +7,7 @@ mod wanted;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 
-use sim::{Outcome, Plan, Tally};
+use sim::{Occasions, Outcome, Plan, Tally};
 
 use many::{Part, Sum};
 use wanted::{USAGE, Wanted};
@@ -18,8 +18,8 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let sum = many::run(&wanted, |seed| one(&wanted, seed), |report| print!("{report}"));
-    let Sum { tally, seeds, failed } = &sum;
-    println!("{tally}");
+    let Sum { tally, occasions, seeds, failed } = &sum;
+    println!("{tally}\nwhat of docs/calls.md came about, and how often:\n{occasions}");
     match seeds {
         Some((first, last)) => println!("seeds {first} to {last}: {failed} failed"),
         None => println!("no seed was run"),
@@ -32,12 +32,14 @@ fn one(wanted: &Wanted, seed: u64) -> Part {
     let plan = || Plan::new(seed, wanted.calls, &wanted.choice);
     let judged = catch_unwind(|| if wanted.log { sim::run(plan()) } else { sim::judge(plan()) });
     let Ok(outcome) = judged else {
-        return Part { tally: Tally::default(), is_good: false, report: format!("seed {seed} panics\n") };
+        let (tally, occasions) = (Tally::default(), Occasions::default());
+        return Part { tally, occasions, is_good: false, report: format!("seed {seed} panics\n") };
     };
     let is_good = outcome.is_good();
     let is_told = !is_good && !wanted.go_on && !wanted.log;
     let outcome = if is_told { sim::run(plan()) } else { outcome };
-    Part { tally: outcome.tally, is_good, report: report(wanted, seed, &outcome) }
+    let report = report(wanted, seed, &outcome);
+    Part { tally: outcome.tally, occasions: outcome.occasions, is_good, report }
 }
 
 fn report(wanted: &Wanted, seed: u64, outcome: &Outcome) -> String {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use sim::Tally;
+use sim::{Occasions, Tally};
 
 use crate::wanted::Wanted;
 
@@ -14,6 +14,7 @@ use crate::wanted::Wanted;
 #[derive(Debug, Default)]
 pub(crate) struct Sum {
     pub(crate) tally: Tally,
+    pub(crate) occasions: Occasions,
     /// The first and the last that were run; all between were.
     pub(crate) seeds: Option<(u64, u64)>,
     pub(crate) failed: u64,
@@ -23,6 +24,7 @@ pub(crate) struct Sum {
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) tally: Tally,
+    pub(crate) occasions: Occasions,
     pub(crate) is_good: bool,
     /// What is worth saying about it.
     pub(crate) report: String,
@@ -48,6 +50,7 @@ impl Line {
             let first = self.sum.seeds.map_or(seed, |(first, _)| first);
             self.sum.seeds = Some((first, seed));
             self.sum.tally.add(&part.tally);
+            self.sum.occasions.add(&part.occasions);
             self.sum.failed += u64::from(!part.is_good);
             say(&part.report);
             self.next += 1;
@@ -98,6 +101,7 @@ mod tests {
         wanted.go_on = go_on;
         let one = |seed: u64| Part {
             tally: Tally { runs: 1, ..Tally::default() },
+            occasions: Occasions::default(),
             is_good: !seed.is_multiple_of(10),
             report: format!("{seed} "),
         };

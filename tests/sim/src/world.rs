@@ -166,7 +166,9 @@ impl World {
         }
         self.tally.runs = 1;
         self.tally.simulated_s = self.now.since(Instant::ZERO).as_secs();
-        crate::Outcome { plan: self.plan, log: self.log, violations: self.violations, tally: self.tally }
+        let occasions = self.books.reader.told(&self.tally);
+        let Self { plan, log, violations, tally, .. } = self;
+        crate::Outcome { plan, log, violations, tally, occasions }
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -382,6 +384,7 @@ impl World {
             return;
         }
         self.log.mix(&bytes);
+        self.books.reader.arrives(self.agent.life, &bytes);
         let (call, name) = (self.handsets[seat].seat.call, self.name(seat));
         let way = Way { from: self.lane(seat), to: Lane::Agent, is_lost: false };
         self.arrow(call, way, format_args!("{name} -> agent {}", wire::Headline(&bytes)));

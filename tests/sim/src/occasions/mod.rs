@@ -1,0 +1,255 @@
+//! Which situations of `docs/calls.md` a run has brought about, counted by name: by what the agent says of its calls, and by
+//! the datagrams that reach it. `tests/flows/rows.txt` says which of them shows which row; a test runs seeds until each was there.
+
+mod course;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use b2bua::{CallId, Event};
+use midcom::FailureClass;
+use sdp::precondition::Type;
+
+use crate::queue::Life;
+use crate::tally::Tally;
+use course::Course;
+
+/// Everything that is counted.
+pub const NAMES: &[&str] = &[
+    "200 again while it is held",
+    "3xx",
+    "491 from a peer",
+    "481 in a dialog",
+    "ACK missing",
+    "BYE from both sides",
+    "BYE unanswered",
+    "BYE while a rule is asked for",
+    "BUNDLE",
+    "CANCEL after the answer",
+    "CANCEL before a 1xx",
+    "CANCEL while INVITE is held",
+    "CANCEL while the 200 is held",
+    "CANCEL without effect",
+    "ICE",
+    "INVITE again while it is held",
+    "PER answered late",
+    "PER unanswered",
+    "PID_A after the answer, caller inside",
+    "PID_A after the answer, caller outside",
+    "PID_A before the answer, caller inside",
+    "PID_A before the answer, caller outside",
+    "PID_B, caller inside",
+    "PID_B, caller outside",
+    "PRACK from one side only",
+    "PRACK through both legs",
+    "TCP stream",
+    "answer in 200",
+    "answer in a reliable 18x",
+    "answer in PRACK",
+    "callee cannot: 420",
+    "early media",
+    "failure behind a held 18x",
+    "fax",
+    "firewall failure: unreachable",
+    "firewall failure: technical",
+    "firewall failure: temporary policy",
+    "firewall failure: static policy",
+    "first rule refused",
+    "good case",
+    "hold",
+    "late 18x",
+    "lines nobody knows",
+    "moves between 18x and 200",
+    "offer in 200",
+    "offerless re-INVITE",
+    "our 488",
+    "our 491",
+    "our 580",
+    "re-INVITE",
+    "session refreshed",
+    "reserved",
+    "revoked",
+    "rings behind fw",
+    "rings behind qos",
+    "rings behind what the caller asked for",
+    "rings behind what we put in",
+    "rule changed during set-up",
+    "rule extended",
+    "second rule refused",
+    "session lost",
+    "session lost during set-up",
+    "several phones ring",
+    "silence ends a call",
+    "stranger's request",
+    "UPDATE with an offer",
+    "video",
+    "200 behind a held 18x",
+];
+
+/// How often each was there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Occasions(BTreeMap<&'static str, u64>);
+
+impl Occasions {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        for (name, count) in &other.0 {
+            *self.0.entry(name).or_default() += count;
+        }
+    }
+
+    /// How often one was there.
+    #[must_use]
+    pub fn count(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn note(&mut self, name: &'static str, count: u64) {
+        debug_assert!(NAMES.contains(&name), "{name} is no occasion");
+        if count > 0 {
+            *self.0.entry(name).or_default() += count;
+        }
+    }
+}
+
+impl fmt::Display for Occasions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        NAMES.iter().try_for_each(|name| writeln!(f, "{:>10}  {name}", self.count(name)))
+    }
+}
+
+/// Reads what happens.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    occasions: Occasions,
+    courses: BTreeMap<(Life, CallId), Course>,
+    /// INVITEs and answers that were taken up, by what they say.
+    taken: BTreeMap<u64, (Life, CallId)>,
+}
+
+impl Reader {
+    /// A phone rings behind a precondition of this type.
+    pub(crate) fn rings(&mut self, of: Type<'_>, is_callers: bool) {
+        let name = match of {
+            Type::Other(_) => return,
+            Type::Fw => "rings behind fw",
+            Type::Qos => "rings behind qos",
+        };
+        let whose = match is_callers {
+            true => "rings behind what the caller asked for",
+            false => "rings behind what we put in",
+        };
+        [name, whose].into_iter().for_each(|name| self.occasions.note(name, 1));
+    }
+
+    /// A datagram of a phone arrives at the agent.
+    pub(crate) fn arrives(&mut self, life: Life, bytes: &[u8]) {
+        let Some(mark) = mark(bytes) else { return };
+        let course = self.taken.get(&mark).filter(|at| at.0 == life).and_then(|at| self.courses.get(at));
+        match course {
+            Some(course) if bytes.starts_with(b"INVITE ") && course.holds_invite() => {
+                self.occasions.note("INVITE again while it is held", 1);
+            }
+            Some(course) if bytes.starts_with(b"SIP/2.0 200") && course.holds_answer() => {
+                self.occasions.note("200 again while it is held", 1);
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// The agent says something; `bytes` are the datagram that it is about, if it is about one.
+    pub(crate) fn hears(&mut self, life: Life, event: &Event, bytes: Option<&[u8]>) {
+        match (event, bytes.and_then(mark)) {
+            (Event::Started { call, .. }, _) => {
+                self.courses.insert((life, *call), Course::default());
+            }
+            (Event::MiddleboxDown(_), _) => self.loses(life),
+            (Event::Ended { call }, _) => {
+                if let Some(course) = self.courses.remove(&(life, *call)) {
+                    course.ended().for_each(|name| self.occasions.note(name, 1));
+                }
+            }
+            (Event::Received { call, .. }, Some(mark)) => {
+                self.taken.insert(mark, (life, *call));
+            }
+            (Event::Answered { result: Err(failure), .. }, _) => {
+                self.occasions.note(class(failure.class()), 1);
+            }
+            _ => {}
+        }
+        let course = of(event).and_then(|call| self.courses.get_mut(&(life, call)));
+        if let Some(course) = course {
+            course.hears(event, bytes.unwrap_or_default());
+            course.said.drain(..).for_each(|name| self.occasions.note(name, 1));
+        }
+    }
+
+    /// Everything, with what is counted elsewhere already.
+    pub(crate) fn told(self, tally: &Tally) -> Occasions {
+        let mut occasions = self.occasions;
+        for (name, count) in [
+            ("silence ends a call", tally.expired),
+            ("session refreshed", tally.refreshed),
+            ("stranger's request", tally.forged),
+            ("several phones ring", tally.forked),
+        ] {
+            occasions.note(name, count);
+        }
+        occasions
+    }
+
+    fn loses(&mut self, life: Life) {
+        let living = self.courses.iter().filter(|((of, _), _)| *of == life).map(|(_, course)| course);
+        let (all, early) = living
+            .fold((0, 0), |(all, early), course| (all + 1, early + u64::from(course.is_being_set_up())));
+        self.occasions.note("session lost", all);
+        self.occasions.note("session lost during set-up", early);
+    }
+}
+
+/// The call that an event is about, if it is about what its course shows.
+fn of(event: &Event) -> Option<CallId> {
+    match event {
+        Event::Received { call, .. }
+        | Event::Sent { call, .. }
+        | Event::Held { call, .. }
+        | Event::Asked { call, .. }
+        | Event::Answered { call, .. }
+        | Event::RuleChanged { call, .. }
+        | Event::Established { call }
+        | Event::Ending { call, .. } => Some(*call),
+        Event::Started { .. }
+        | Event::Called { .. }
+        | Event::NotFound { .. }
+        | Event::Ended { .. }
+        | Event::StaysWide { .. }
+        | Event::StreamLost { .. }
+        | Event::GhostRing { .. }
+        | Event::GhostRingPrevented { .. }
+        | Event::AnsweredAlone { .. }
+        | Event::OrphanClosed { .. }
+        | Event::MiddleboxUp(_)
+        | Event::MiddleboxDown(_)
+        | Event::CannotCount(_) => None,
+    }
+}
+
+fn class(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Unreachable => "firewall failure: unreachable",
+        FailureClass::Technical => "firewall failure: technical",
+        FailureClass::TemporaryPolicy => "firewall failure: temporary policy",
+        FailureClass::StaticPolicy => "firewall failure: static policy",
+    }
+}
+
+/// What tells one INVITE or answer from another; of nothing else is kept what it says.
+fn mark(bytes: &[u8]) -> Option<u64> {
+    if !bytes.starts_with(b"INVITE ") && !bytes.starts_with(b"SIP/2.0 200") {
+        return None;
+    }
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    Some(hasher.finish())
+}
