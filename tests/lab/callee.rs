@@ -1,4 +1,4 @@
-//! A phone by hand: takes one call, is busy to all others.
+//! A phone by hand: takes one call, or as many as it has media ports, and is busy to all others.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +11,10 @@ use netns::Host;
 use crate::raw::{Wire, header, sdp};
 use crate::world::{INSIDE, World};
 
-/// The inside phone: takes one call, is busy to all others, and remembers what it was asked.
+/// A phone that takes calls, is busy to all others, and remembers what it was asked.
 pub(crate) struct Callee {
     asked: Arc<Mutex<Vec<String>>>,
+    offer: Arc<Mutex<Option<String>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -25,15 +26,30 @@ impl Callee {
     }
 
     /// The same on another host, with media somewhere else than SIP.
-    pub(crate) fn at(host: &Host, address: &str, media: (&'static str, u16)) -> io::Result<Self> {
+    pub(crate) fn at(host: &Host, address: &str, (media, port): (&'static str, u16)) -> io::Result<Self> {
+        Self::of_calls(host, address, media, vec![port])
+    }
+
+    /// Takes one call for each of these ports, in their order.
+    pub(crate) fn of_calls(
+        host: &Host,
+        address: &str,
+        media: &'static str,
+        ports: Vec<u16>,
+    ) -> io::Result<Self> {
         let wire = Wire::bind(host, address)?;
         wire.socket.set_read_timeout(Some(Duration::from_millis(50)))?;
-        let (asked, stop) = (Arc::default(), Arc::new(AtomicBool::new(false)));
+        let (asked, offer, stop) = (Arc::default(), Arc::default(), Arc::new(AtomicBool::new(false)));
         let thread = thread::spawn({
-            let (asked, stop) = (Arc::clone(&asked), Arc::clone(&stop));
-            move || serve(&wire, media, &asked, &stop)
+            let (asked, offer, stop) = (Arc::clone(&asked), Arc::clone(&offer), Arc::clone(&stop));
+            move || serve(&wire, (media, ports), (&asked, &offer), &stop)
         });
-        Ok(Self { asked, stop, thread: Some(thread) })
+        Ok(Self { asked, offer, stop, thread: Some(thread) })
+    }
+
+    /// The INVITE that it has answered last.
+    pub(crate) fn offer(&self) -> Option<String> {
+        self.offer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Methods of the requests so far, ACK left out, retransmissions once.
@@ -51,9 +67,14 @@ impl Drop for Callee {
     }
 }
 
-fn serve(wire: &Wire, media: (&str, u16), asked: &Mutex<Vec<String>>, stop: &AtomicBool) {
+fn serve(
+    wire: &Wire,
+    (media, ports): (&str, Vec<u16>),
+    (asked, offer): (&Mutex<Vec<String>>, &Mutex<Option<String>>),
+    stop: &AtomicBool,
+) {
     let mut buffer = vec![0; 65_535];
-    let (mut busy, mut branches) = (false, Vec::new());
+    let (mut ports, mut branches) = (ports.into_iter(), Vec::new());
     while !stop.load(Ordering::Relaxed) {
         let Ok((length, remote)) = wire.socket.recv_from(&mut buffer) else { continue };
         let request = String::from_utf8_lossy(&buffer[..length]).into_owned();
@@ -67,17 +88,22 @@ fn serve(wire: &Wire, media: (&str, u16), asked: &Mutex<Vec<String>>, stop: &Ato
         }
         branches.push((method.clone(), branch));
         let response = match method.as_str() {
-            "INVITE" if busy => answer(wire, &request, "486 Busy Here", ""),
-            "INVITE" => answer(wire, &request, "200 OK", &sdp(media.0, media.1)),
+            "INVITE" => match ports.next() {
+                Some(port) => {
+                    *offer.lock().unwrap_or_else(PoisonError::into_inner) = Some(request.clone());
+                    answer(wire, &request, "200 OK", &sdp(media, port))
+                }
+                None => answer(wire, &request, "486 Busy Here", ""),
+            },
             _ => answer(wire, &request, "200 OK", ""),
         };
-        busy |= method == "INVITE";
         asked.lock().unwrap_or_else(PoisonError::into_inner).push(method);
         let _ = wire.socket.send_to(response.as_bytes(), remote);
     }
 }
 
-fn answer(wire: &Wire, request: &str, status: &str, body: &str) -> String {
+/// An answer to a request, as text.
+pub(crate) fn answer(wire: &Wire, request: &str, status: &str, body: &str) -> String {
     let mut text = format!("SIP/2.0 {status}\r\n");
     for line in request.split("\r\n").take_while(|line| !line.is_empty()) {
         if ["Via: ", "From: ", "Call-ID: ", "CSeq: ", "Record-Route: "]

@@ -3,20 +3,22 @@
 //! The agent is on another host, so that the call goes on while the core firewall is away.
 
 use std::fs;
-use std::io;
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use nix::mount::{MsFlags, mount, umount};
 
 use crate::row::{AGENT_AT_CORE, AGENT_AT_EDGE, CORE, EDGE, Half, Row, Talk};
 use crate::witness::expect;
-use crate::world::{Named, Outcome, signal};
+use crate::world::{Named, Outcome, Program, signal};
 
 pub(crate) fn trials() -> Vec<Named> {
     vec![
         ("journal::rules_survive_the_machine_with_their_identifiers", reboot),
         ("journal::a_damaged_journal_is_put_aside_and_agents_are_waited_for", damaged),
         ("journal::a_full_disk_lets_nothing_be_made_and_everything_end", full),
+        ("journal::what_has_ended_on_a_disk_gone_read_only_does_not_come_back", read_only),
     ]
 }
 
@@ -121,6 +123,59 @@ fn damaged() -> Outcome {
     talk.hang_up()?;
     scene.core.wait_rules(0)?;
     Ok(())
+}
+
+/// From one moment on the file can be neither written nor taken away. What ends then is in it for ever.
+fn read_only() -> Outcome {
+    let row = Row::new()?;
+    let scene = Scene::new(&row, "")?;
+    let talk = Talk::start(&row)?;
+    talk.goes_on(&scene.agent)?;
+    scene.core.wait_rules(2)?;
+    let before = fs::read(&scene.file)?;
+    let protected = protect(&row, scene.core.program.id(), &scene.file)?;
+    talk.hang_up()?;
+    scene.core.wait_rules(0)?;
+    expect(fs::read(&scene.file)?, before, "what the file says")?;
+    let Scene { row, core, agent, file, .. } = scene;
+    let log = core.log();
+    expect(log.contains("the journal cannot be taken away either"), true, &log)?;
+    // Nobody is there to close again what would come back.
+    drop(agent);
+    signal(core.program.id(), "KILL")?;
+    drop((core, protected));
+    let core = row.core(&keys(&file))?;
+    expect(core.rules()?, 0, "rules that ended")?;
+    let kernel = core.json(&["pinholes", "--kernel"])?;
+    expect(kernel["kernel"].as_array().map(Vec::len), Some(0), &format!("elements in {kernel}"))?;
+    expect(core.log().contains("is not true any more"), true, &core.log())?;
+    core.json(&["deny", "10.0.40.99"])?;
+    let there = identifiers(&core)?;
+    signal(core.program.id(), "KILL")?;
+    drop(core);
+    expect(identifiers(&row.core(&keys(&file))?)?, there, "it is written and read again")?;
+    Ok(())
+}
+
+/// Every system call of a process that touches its journal fails from now on, as on a file system that is read-only.
+fn protect(row: &Row, process: u32, file: &Path) -> io::Result<Program> {
+    let path = |file: &Path| file.display().to_string();
+    let (file, beside) = (path(file), path(&file.with_extension("new")));
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o", "/dev/null", "-p", &process.to_string(), "-P", &file, "-P", &beside]);
+    command.args(["-e", "trace=all", "-e", "inject=all:error=EROFS"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = row.core.spawn(&mut command)?;
+    let mut said = BufReader::new(child.stderr.take().ok_or_else(|| io::Error::other("no stderr"))?);
+    let mut line = String::new();
+    while !line.contains("attached") {
+        if said.read_line(&mut line)? == 0 {
+            return Err(io::Error::other(format!("strace: {line}")));
+        }
+    }
+    // Read to its end, so that strace never has to wait for us.
+    std::thread::spawn(move || said.read_to_end(&mut Vec::new()));
+    Ok(Program::of(child))
 }
 
 fn full() -> Outcome {

@@ -4,6 +4,7 @@
 
 mod agents;
 mod baresip;
+mod bridge;
 mod callee;
 mod clock;
 mod conditions;
@@ -14,6 +15,7 @@ mod door;
 mod faults;
 mod flows;
 mod gatekeeper;
+mod hairpin;
 mod hostile_host;
 mod hostile_sdp;
 mod hostile_simco;
@@ -25,6 +27,7 @@ mod local;
 mod meddlers;
 mod media;
 mod nat;
+mod natted;
 mod neighbours;
 mod observer;
 mod phone;
@@ -92,7 +95,9 @@ fn main() {
     trials.extend(neighbours::trials());
     trials.extend(crashes::trials());
     trials.extend(local::trials());
+    trials.extend(bridge::trials());
     trials.extend(nat::trials());
+    trials.extend(hairpin::trials());
     trials.extend(hostile_host::trials());
     trials.extend(demo::trials());
     let trials = trials.into_iter().map(|(name, run)| Trial::test(name, run)).collect();

@@ -1,106 +1,189 @@
 //! Phones behind a NAT: the other side sees the firewall's address and nothing else, in descriptions and in packets.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::net::UdpSocket;
 
-use netns::again;
-
-use crate::callee::Callee;
-use crate::raw::{Request, Wire, bind, header, sdp, status};
+use crate::hostile_host::run;
+use crate::natted::{Call, with_nat};
 use crate::witness::expect;
-use crate::world::{BORDER_OUTSIDE, CONFIG, INSIDE, Named, OUTSIDE, Outcome, World};
+use crate::world::{CONFIG, Named, Outcome, Postern, World, signal};
 
 pub(crate) fn trials() -> Vec<Named> {
-    vec![("nat::a_call_from_outside", from_outside)]
+    vec![
+        ("nat::a_call_from_outside", from_outside),
+        ("nat::a_call_from_inside", from_inside),
+        ("nat::a_restart_of_the_middlebox_keeps_the_outside_port", killed),
+        ("nat::a_restart_of_the_machine_keeps_the_outside_port", machine),
+        ("nat::check_tells_who_else_uses_outside_ports", check),
+    ]
 }
-
-const NEAR: u16 = 22_000;
-const FAR: u16 = 20_000;
 
 fn from_outside() -> Outcome {
     let world = World::new()?;
-    let nat = format!("[middlebox]\nnat-addresses = [\"{BORDER_OUTSIDE}\"]\nnat-ports = \"40000-40099\"\n");
-    let postern = world.postern(&format!("{CONFIG}\n{nat}"))?;
-    world.nft("insert rule inet filter forward udp dport 9 accept")?;
-    let _callee = Callee::start(&world, NEAR)?;
-    let near = bind(&world.inside, &format!("{INSIDE}:{NEAR}"))?;
-    let far = bind(&world.outside, &format!("{OUTSIDE}:{FAR}"))?;
-    let caller = Wire::open(&world.outside, OUTSIDE)?;
-    let invite = Request::new("INVITE", caller.local).sdp(sdp(OUTSIDE, FAR));
-    let response = caller.ask(&invite)?;
-    expect(status(&response), 200, &response)?;
-    expect(response.contains(INSIDE), false, &response)?;
-    let seen = outside_place(&response).ok_or("no outside place in the answer")?;
-    expect((seen.ip().to_string(), seen.port() % 2), (BORDER_OUTSIDE.to_owned(), 0), &response)?;
-    let to_tag = header(&response, "To").split_once(";tag=").map_or("", |(_, tag)| tag);
-    let to_tag = format!(";tag={to_tag}");
-    let in_call = |method, cseq| Request {
-        method,
-        cseq,
-        to_tag: to_tag.clone(),
-        lines: String::new(),
-        body: String::new(),
-        ..invite.clone()
-    };
-    let ack = Request { id: format!("{}ack", invite.id), ..in_call("ACK", 1) };
-    caller.send(ack.text().replace(&format!("tag={}ack", invite.id), &format!("tag={}", invite.id)))?;
-    postern.wait_for("both directions are open", || Ok(postern.pinholes()?.0 == 2))?;
-    let ends = Ends { world: &world, near: &near, far: &far, seen };
-    expect(ends.exchange()?, (10, 10), "packets in the call")?;
-    expect(status(&caller.ask(&in_call("BYE", 2))?), 200, "status of the answer to BYE")?;
-    postern.wait_for("no pinhole is left", || Ok(postern.pinholes()? == (0, 0)))?;
-    expect(ends.exchange()?, (0, 0), "packets after the call")?;
+    let postern = with_nat(&world, CONFIG, "")?;
+    let call = Call::from_outside(&world, &postern)?;
+    expect(call.exchange()?, (10, 10), "packets in the call")?;
+    call.hang_up()?;
+    expect(call.exchange()?, (0, 0), "packets after the call")?;
     Ok(())
 }
 
-/// Where the answer says that media goes.
-fn outside_place(response: &str) -> Option<SocketAddr> {
-    let line = |start: &str| response.split("\r\n").find_map(|line| line.strip_prefix(start));
-    let port = line("m=audio ")?.split(' ').next()?;
-    format!("{}:{port}", line("c=IN IP4 ")?).parse().ok()
+fn from_inside() -> Outcome {
+    let world = World::new()?;
+    let postern = with_nat(&world, CONFIG, "")?;
+    let call = Call::from_inside(&world, &postern)?;
+    expect(call.exchange()?, (10, 10), "packets in the call")?;
+    call.hang_up()?;
+    expect(call.exchange()?, (0, 0), "packets after the call")?;
+    Ok(())
 }
 
-struct Ends<'w> {
-    world: &'w World,
-    near: &'w UdpSocket,
-    far: &'w UdpSocket,
-    seen: SocketAddr,
+/// The identifiers of the rules.
+fn identifiers(postern: &Postern<'_>) -> io::Result<Vec<String>> {
+    let pinholes = postern.json(&["pinholes"])?;
+    let rules = pinholes["rules"].as_array().ok_or_else(|| io::Error::other(pinholes.to_string()))?;
+    Ok(rules.iter().map(|rule| rule["pid"].to_string()).collect())
 }
 
-impl Ends<'_> {
-    /// How many of ten packets come to the phone inside, sent to the outside place, and how many to the phone outside, which
-    /// must come from there. What was sent behind them tells when they have had their time.
-    fn exchange(&self) -> io::Result<(usize, usize)> {
-        let bells = [
-            bind(&self.world.inside, &format!("{INSIDE}:9"))?,
-            bind(&self.world.outside, &format!("{OUTSIDE}:9"))?,
-        ];
-        let far = self.far.local_addr()?;
-        let inward = ten((self.far, self.seen), (self.near, far), (&bells[0], &bells[1]))?;
-        let outward = ten((self.near, far), (self.far, self.seen), (&bells[1], &bells[0]))?;
-        Ok((inward, outward))
-    }
+fn journaled(world: &World) -> io::Result<Postern<'_>> {
+    let journal = world.folder.join("rules").display().to_string();
+    with_nat(world, CONFIG, &format!("journal = {journal:?}\n"))
 }
 
-fn ten(
-    (from, to): (&UdpSocket, SocketAddr),
-    (receiver, seen_from): (&UdpSocket, SocketAddr),
-    (bell, ringer): (&UdpSocket, &UdpSocket),
-) -> io::Result<usize> {
-    for _ in 0..10 {
-        from.send_to(b"media", to)?;
+/// After a restart of the middlebox half: the same rules, the same outside place, and nobody new gets it.
+fn goes_on(postern: &Postern<'_>, call: &Call<'_>, before: &[String]) -> io::Result<()> {
+    postern.wait_for("the agent has its session again", || postern.is_up())?;
+    expect(identifiers(postern)?.as_slice(), before, "the same rules")?;
+    expect(call.exchange()?, (10, 10), "packets after the restart")?;
+    // Whoever comes next gets another place.
+    let next = call.beside()?;
+    expect(next.seen.port() == call.seen.port(), false, "the place of the next call")?;
+    expect(next.exchange()?, (10, 10), "packets of the next call")?;
+    expect(call.exchange()?, (10, 10), "packets beside it")?;
+    next.hang_up()?;
+    call.hang_up()?;
+    expect(postern.pinholes()?, (0, 0), "pinholes at the end")?;
+    expect(call.exchange()?, (0, 0), "packets after the call")
+}
+
+fn killed() -> Outcome {
+    let world = World::new()?;
+    let postern = journaled(&world)?;
+    let call = Call::from_outside(&world, &postern)?;
+    let before = identifiers(&postern)?;
+    expect(before.len(), 2, "rules")?;
+    let old = postern.half("middlebox")?;
+    signal(old, "KILL")?;
+    postern.wait_for("another middlebox half is there", || Ok(postern.half("middlebox")? != old))?;
+    postern.wait_for("it answers", || Ok(postern.json(&["pinholes"]).is_ok()))?;
+    goes_on(&postern, &call, &before)?;
+    Ok(())
+}
+
+/// What a start of the machine leaves of our table is nothing; the phones have not heard of it.
+fn machine() -> Outcome {
+    let world = World::new()?;
+    let postern = journaled(&world)?;
+    let call = Call::from_outside(&world, &postern)?;
+    let before = identifiers(&postern)?;
+    let (run, old) = (postern.child.id(), postern.half("middlebox")?);
+    signal(run, "STOP")?;
+    signal(old, "KILL")?;
+    postern.wait_for("the table has no owner", || Ok(world.nft("delete table inet postern").is_ok()))?;
+    signal(run, "CONT")?;
+    postern.wait_for("another middlebox half is there", || Ok(postern.half("middlebox")? != old))?;
+    postern.wait_for("it answers", || Ok(postern.json(&["pinholes"]).is_ok()))?;
+    goes_on(&postern, &call, &before)?;
+    Ok(())
+}
+
+/// What `check` says of outside ports.
+fn told(postern: &Postern<'_>, world: &World) -> io::Result<Vec<String>> {
+    let file = postern.file.display().to_string();
+    let (_, said) = run(&world.firewall, &[], &["check", "-j", &file])?;
+    let mut values = serde_json::Deserializer::from_str(&said).into_iter::<serde_json::Value>();
+    let findings = values.next().and_then(Result::ok).ok_or_else(|| io::Error::other(said.clone()))?;
+    let findings = findings.as_array().cloned().unwrap_or_default();
+    let of_ports = |finding: &serde_json::Value| {
+        let text = finding["text"].as_str()?;
+        let grade = finding["grade"].as_str()?;
+        (text.contains("outside port") && !text.contains("SIP")).then(|| format!("{grade}: {text}"))
+    };
+    Ok(findings.iter().filter_map(of_ports).collect())
+}
+
+fn check() -> Outcome {
+    let world = World::new()?;
+    let postern = with_nat(&world, CONFIG, "")?;
+    let sysctl = |key: &str, value: &str| {
+        world.firewall.run(|| std::fs::write(format!("/proc/sys/net/ipv4/{key}"), value))
+    };
+    sysctl("ip_local_port_range", "50000 60000")?;
+    expect(
+        told(&postern, &world)?,
+        vec!["ok: nobody else here uses outside ports 40000-40099".into()],
+        "alone",
+    )?;
+    sysctl("ip_local_port_range", "40090 60000")?;
+    let range = told(&postern, &world)?;
+    expect(
+        range.len() == 1 && range[0].starts_with("warning: 10 of the outside ports"),
+        true,
+        &range.concat(),
+    )?;
+    sysctl("ip_local_reserved_ports", "40000-40099")?;
+    let service = world.firewall.run(|| UdpSocket::bind("0.0.0.0:40050"))?;
+    let socket = told(&postern, &world)?;
+    expect(socket.len() == 1 && socket[0].contains("UDP socket 0.0.0.0:40050"), true, &socket.concat())?;
+    drop(service);
+    masquerades(&world, &postern)?;
+    iptables(&world, &postern)
+}
+
+/// Those of the administrator that keep away from our ports, or give others than ours, are not told.
+fn masquerades(world: &World, postern: &Postern<'_>) -> Outcome {
+    world.nft(
+        "table ip nat {
+           chain post {
+             type nat hook postrouting priority srcnat
+             oifname third0 meta l4proto { tcp, udp } masquerade to :1024-39999
+             oifname third0 meta l4proto tcp masquerade to :40000-40010
+             oifname third0 ip saddr 10.0.40.0/24 snat to 192.0.2.1
+           }
+         }",
+    )?;
+    expect(told(postern, world)?.len(), 1, "findings")?;
+    expect(told(postern, world)?[0].starts_with("ok"), true, "nobody takes ours")?;
+    for (rule, words) in [
+        ("masquerade", "to any port"),
+        ("meta l4proto udp masquerade to :40099-41000", "to ports 40099-41000"),
+        ("udp sport 5000 snat to 198.51.100.1:39000-40000", "to ports 39000-40000"),
+        ("snat to 198.51.100.1", "to any port"),
+    ] {
+        world.nft("flush chain ip nat post")?;
+        world.nft(&format!("add rule ip nat post oifname outside0 {rule}"))?;
+        let found = told(postern, world)?;
+        expect(found.len() == 1 && found[0].contains(words), true, &format!("{rule}: {found:?}"))?;
     }
-    bell.set_read_timeout(Some(Duration::from_secs(10)))?;
-    ringer.send_to(b"bell", bell.local_addr()?)?;
-    again(|| bell.recv(&mut [0; 8]))?;
-    receiver.set_nonblocking(true)?;
-    let mut count = 0;
-    while let Ok((_, sender)) = receiver.recv_from(&mut [0; 8]) {
-        if sender != seen_from {
-            return Err(io::Error::other(format!("a packet says it comes from {sender}, not {seen_from}")));
-        }
-        count += 1;
+    world.nft("delete table ip nat")?;
+    Ok(())
+}
+
+fn iptables(world: &World, postern: &Postern<'_>) -> Outcome {
+    for (rule, count) in [
+        ("-o outside0 -j MASQUERADE", 1),
+        ("-o outside0 -p udp -j MASQUERADE --to-ports 1024-39999", 0),
+        ("-o outside0 -p udp -j MASQUERADE --to-ports 40000-65535", 1),
+        ("-o outside0 -p udp -j SNAT --to-source 198.51.100.1:1024-40000", 1),
+        ("-o outside0 -p udp -j SNAT --to-source 198.51.100.2", 0),
+    ] {
+        world.command(&world.firewall, "iptables-nft", &["-t", "nat", "-F"])?;
+        let words: Vec<&str> =
+            ["-t", "nat", "-A", "POSTROUTING"].into_iter().chain(rule.split(' ')).collect();
+        world.command(&world.firewall, "iptables-nft", &words)?;
+        let found = told(postern, world)?;
+        let warned = found.iter().filter(|text| text.starts_with("warning")).count();
+        expect(warned, count, &format!("{rule}: {found:?}"))?;
     }
-    Ok(count)
+    Ok(())
 }

@@ -85,6 +85,11 @@ impl Permit {
     pub fn key(&self) -> Key {
         self.0
     }
+
+    /// What two permits allow together: see [`Key::hairpin`].
+    pub(crate) fn hairpin(realms: &Realms, outward: &Self, inward: &Self) -> Option<Self> {
+        Key::hairpin(realms, &outward.0, &inward.0).map(Self)
+    }
 }
 
 /// Decides what agents may open.
@@ -153,6 +158,13 @@ impl Authority {
     ) -> Result<Vec<Permit>, Failure> {
         self.allows(agent, opening)?;
         permits(tuples::translated_keys(&self.realms, opening, outside)?)
+    }
+
+    /// The permit for what leaves by one permit and comes in by another at once: see [`Key::hairpin`]. `None` if the one
+    /// does not lead to the other.
+    #[must_use]
+    pub fn hairpin(&self, outward: &Permit, inward: &Permit) -> Option<Permit> {
+        Permit::hairpin(&self.realms, outward, inward)
     }
 
     /// Whether an agent may open this at all.

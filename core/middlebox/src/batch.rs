@@ -204,7 +204,14 @@ impl Middlebox {
     /// True if an operation for one of the rule's entries failed.
     fn hit(&self, prid: Prid, failed: &BTreeSet<Key>) -> bool {
         !failed.is_empty()
-            && self.table.rule(prid).is_some_and(|rule| rule.keys().any(|key| failed.contains(&key)))
+            && self.table.rule(prid).is_some_and(|rule| {
+                rule.keys().any(|key| self.with_hairpins(key).any(|key| failed.contains(&key)))
+            })
+    }
+
+    /// A key of a rule, and what it makes together with those of others.
+    pub(crate) fn with_hairpins(&self, key: Key) -> impl Iterator<Item = Key> + use<> {
+        std::iter::once(key).chain(self.elements.hairpins_of(&key))
     }
 
     fn enabled(
@@ -295,7 +302,8 @@ impl Middlebox {
         out: &mut Outbox<Output>,
     ) {
         let Some(rule) = self.table.rule(prid) else { return };
-        let open = rule.keys().any(|key| failed.contains(&key) && self.still_open(&key, now));
+        let keys = rule.keys().flat_map(|key| self.with_hairpins(key));
+        let open = keys.into_iter().any(|key| failed.contains(&key) && self.still_open(&key, now));
         if let (true, Some(origin)) = (open, origin) {
             // The agent is told the truth and can try again; until then the rule is there, as the hole is.
             let deadline = rule.deadline;

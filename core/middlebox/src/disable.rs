@@ -96,7 +96,8 @@ impl Middlebox {
         let ended: Vec<Prid> = self.barred(&barrier).map(|(prid, _)| prid).collect();
         let mut keys: Vec<Key> = Vec::new();
         for prid in &ended {
-            keys.extend(self.table.rule(*prid).into_iter().flat_map(Rule::keys));
+            let ended = self.table.rule(*prid).into_iter().flat_map(Rule::keys);
+            keys.extend(ended.flat_map(|key| self.with_hairpins(key)));
             self.begin_end(*prid, None, EndCause::Disabled);
         }
         // Nobody owns the rest of what is there, so nobody is told.

@@ -13,6 +13,9 @@ use smallvec::SmallVec;
 
 use crate::authority::Permit;
 use crate::entry::{Key, Operation};
+use crate::hairpin::Hairpins;
+use crate::nat::Nat;
+use crate::realm::Realms;
 
 #[derive(Debug, Clone, Default)]
 struct Element {
@@ -28,6 +31,8 @@ pub(crate) struct Elements {
     elements: Map<Key, Element>,
     /// What is translated, by the same key without: two of them cannot be there at a time.
     translated: BTreeMap<Key, Key>,
+    /// What two of them make together: needed while both are, by nobody of its own.
+    hairpins: Hairpins,
     /// Found at start and not yet needed by a rule; left alone until their grace ends.
     orphans: BTreeSet<Key>,
     /// What may differ from what is wanted.
@@ -44,10 +49,10 @@ pub(crate) struct Step {
 }
 
 impl Elements {
-    pub(crate) fn new(rng: &mut Rng) -> Self {
+    pub(crate) fn new(rng: &mut Rng, nat: Nat, realms: Realms) -> Self {
         let elements = Map::with_hasher(Seeded::new(rng));
-        let translated = BTreeMap::new();
-        Self { elements, translated, orphans: BTreeSet::new(), touched: BTreeSet::new() }
+        let (translated, hairpins) = (BTreeMap::new(), Hairpins::new(nat, realms));
+        Self { elements, translated, hairpins, orphans: BTreeSet::new(), touched: BTreeSet::new() }
     }
 
     /// How many entries the engine should hold now.
@@ -71,9 +76,21 @@ impl Elements {
         keys
     }
 
-    /// The rules that need a key.
+    /// The rules that need a key; of what two keys make, those of both.
     pub(crate) fn users(&self, key: &Key) -> impl Iterator<Item = Prid> + '_ {
-        self.elements.get(key).into_iter().flat_map(|element| element.users.iter().map(|(prid, _)| *prid))
+        let both = move |(one, other): &&(Key, Key)| {
+            [one, other].iter().all(|key| self.elements.get(*key).is_some_and(|e| !e.users.is_empty()))
+        };
+        let pairs = self.hairpins.pairs(key).into_iter().flatten();
+        let made_of = pairs.filter(both).flat_map(|(one, other)| [*one, *other]);
+        let keys = made_of.chain([*key]);
+        let elements = keys.filter_map(move |key| self.elements.get(&key));
+        elements.flat_map(|element| element.users.iter().map(|(prid, _)| *prid))
+    }
+
+    /// What a key makes together with others.
+    pub(crate) fn hairpins_of(&self, key: &Key) -> Vec<Key> {
+        self.hairpins.of(key)
     }
 
     /// True if a rule needs the same element for packets that become something else.
@@ -97,6 +114,11 @@ impl Elements {
         }
         self.touched.insert(key);
         self.take_the_place_of_others(&key);
+        for turned in self.hairpins.join(&key, &self.translated) {
+            self.elements.entry(turned).or_default();
+            self.orphans.remove(&turned);
+            self.touched.insert(turned);
+        }
         self.orphans.remove(&key)
     }
 
@@ -116,6 +138,7 @@ impl Elements {
 
     fn remove(&mut self, key: &Key) {
         self.elements.remove(key);
+        self.hairpins.forget(key);
         if key.translation().is_some() && self.translated.get(&key.plain()) == Some(key) {
             self.translated.remove(&key.plain());
         }
@@ -126,6 +149,7 @@ impl Elements {
         if let Some(element) = self.elements.get_mut(&key) {
             element.users.retain(|(user, _)| *user != prid);
             self.touched.insert(key);
+            self.touched.extend(self.hairpins.of(&key));
         }
     }
 
@@ -133,12 +157,13 @@ impl Elements {
     pub(crate) fn adopt(&mut self, key: Key, until: Instant) {
         let element = self.elements.entry(key).or_default();
         element.installed = Some(until);
-        if key.translation().is_some() {
+        if key.translation().is_some() && key.turned_source().is_none() {
             self.translated.entry(key.plain()).or_insert(key);
         }
-        match element.users.is_empty() {
-            true => self.orphans.insert(key),
-            false => self.touched.insert(key),
+        let needed = self.users(&key).next().is_some();
+        match needed {
+            false => self.orphans.insert(key),
+            true => self.touched.insert(key),
         };
     }
 
@@ -155,7 +180,7 @@ impl Elements {
         element.installed = None;
         self.touched.insert(key);
         self.orphans.remove(&key);
-        !element.users.is_empty()
+        self.users(&key).next().is_some()
     }
 
     /// The grace of the orphans is over; says how many there were.
@@ -191,7 +216,7 @@ impl Elements {
     pub(crate) fn done(&mut self, key: Key, target: Option<Instant>) {
         if let Some(element) = self.elements.get_mut(&key) {
             element.installed = target;
-            if element.installed.is_none() && element.users.is_empty() {
+            if element.installed.is_none() && self.users(&key).next().is_none() {
                 self.remove(&key);
             }
         }
@@ -205,28 +230,48 @@ impl Elements {
             if self.orphans.contains(&key) {
                 continue;
             }
-            let Some(element) = self.elements.get(&key) else { continue };
-            match step(key, element, now, &permit) {
+            let Some(installed) = self.elements.get(&key).map(|element| element.installed) else { continue };
+            let wanted = self.wanted(&key, now, &permit);
+            match step(key, installed, now, wanted) {
                 Some(step) => steps.push(step),
-                None if element.users.is_empty() && element.installed.is_none() => self.remove(&key),
+                None if installed.is_none() && self.users(&key).next().is_none() => self.remove(&key),
                 None => {}
             }
         }
         steps
     }
+
+    /// Until when a key is wanted, and the proof that it may be.
+    fn wanted(
+        &self,
+        key: &Key,
+        now: Instant,
+        permit: &impl Fn(Prid, Key) -> Option<Permit>,
+    ) -> Option<(Permit, Instant)> {
+        let by_rules = |key: &Key| -> Option<(Permit, Instant)> {
+            // The latest deadline counts; one that has passed is none.
+            let users = self.elements.get(key)?.users.iter();
+            let (prid, deadline) = users.max_by_key(|(_, deadline)| *deadline)?;
+            (*deadline > now).then(|| Some((permit(*prid, *key)?, *deadline)))?
+        };
+        if key.turned_source().is_none() {
+            return by_rules(key);
+        }
+        let together = |(one, other): &(Key, Key)| {
+            let ((outward, first), (inward, second)) = (by_rules(one)?, by_rules(other)?);
+            Some((self.hairpins.permit(&outward, &inward)?, first.min(second)))
+        };
+        self.hairpins.pairs(key)?.iter().filter_map(together).max_by_key(|(_, deadline)| *deadline)
+    }
 }
 
 fn step(
     key: Key,
-    element: &Element,
+    installed: Option<Instant>,
     now: Instant,
-    permit: impl Fn(Prid, Key) -> Option<Permit>,
+    wanted: Option<(Permit, Instant)>,
 ) -> Option<Step> {
-    // The latest deadline counts; one that has passed is none.
-    let last =
-        element.users.iter().max_by_key(|(_, deadline)| *deadline).filter(|(_, deadline)| *deadline > now);
-    let wanted = last.and_then(|(prid, deadline)| Some((permit(*prid, key)?, *deadline)));
-    match (wanted, element.installed) {
+    match (wanted, installed) {
         (None, None) => None,
         (None, Some(_)) => Some(Step { operation: Operation::Remove { key }, target: None }),
         (Some((_, deadline)), Some(until)) if deadline == until => None,

@@ -188,6 +188,8 @@ pub struct Key {
     ports: PortBlock,
     /// Last, so that keys of one element are neighbours in every order.
     translation: Option<Translation>,
+    /// What becomes of the source too, where the destination is written: see [`Key::hairpin`].
+    turned: Option<Translation>,
 }
 
 impl Key {
@@ -200,8 +202,9 @@ impl Key {
             Source::Host(_) | Source::Network(_) => true,
         };
         let same_version = source.is_v4() == destination.is_ipv4();
-        let translation = None;
-        (exact_fits && same_version).then_some(Self { transport, source, destination, ports, translation })
+        let (translation, turned) = (None, None);
+        let key = Self { transport, source, destination, ports, translation, turned };
+        (exact_fits && same_version).then_some(key)
     }
 
     /// The same for packets that are rewritten; `None` if the address is of another IP version, its port is 0, the key
@@ -220,21 +223,61 @@ impl Key {
         (source_fits && fits).then_some(Self { translation: Some(translation), ..self })
     }
 
-    /// What is written into the packets, if anything is.
+    /// The same for packets of which both ends are rewritten: one port of one host inside sends to an outside place, which
+    /// is another host inside, and is seen by it as its own outside place. `None` as for each end by itself.
+    #[must_use]
+    pub fn turned(self, destination: (IpAddr, u16), source: (IpAddr, u16)) -> Option<Self> {
+        let of = |end, (address, port)| Translation { end, address, port };
+        let turned = self.translated(of(End::Source, source))?.translation;
+        Some(Self { turned, ..self.translated(of(End::Destination, destination))? })
+    }
+
+    /// What leaves by one key and comes in by another at once; `None` if the one does not lead to the other.
+    #[must_use]
+    pub fn hairpin(realms: &Realms, outward: &Self, inward: &Self) -> Option<Self> {
+        let (seen, reached) = (outward.translation?, inward.translation?);
+        let fits = (seen.end, reached.end) == (End::Source, End::Destination)
+            && outward.turned.is_none()
+            && inward.turned.is_none()
+            && outward.transport == inward.transport
+            && inward.admits(realms, (seen.address, seen.port), (outward.destination, outward.ports.first));
+        let key = fits.then(|| outward.plain())?;
+        key.turned((reached.address, reached.port), (seen.address, seen.port))
+    }
+
+    /// What is written into the packets, if anything is; where both ends are, over the destination.
     #[must_use]
     pub fn translation(&self) -> Option<Translation> {
         self.translation
     }
 
+    /// What is written over the source, where the destination is written too.
+    #[must_use]
+    pub fn turned_source(&self) -> Option<Translation> {
+        self.turned
+    }
+
+    /// Source and destination between the gate and the rewriting of the source, where both ends are rewritten.
+    #[must_use]
+    pub fn behind_routing(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let (Some(_), Some(reached), Source::Exact { address, port }) =
+            (self.turned, self.translation, self.source)
+        else {
+            return None;
+        };
+        Some((SocketAddr::new(address, port), SocketAddr::new(reached.address, reached.port)))
+    }
+
     /// The key of the same element without a translation.
     #[must_use]
     pub fn plain(&self) -> Self {
-        Self { translation: None, ..*self }
+        Self { translation: None, turned: None, ..*self }
     }
 
     /// Source and destination of an admitted packet behind the gate.
     #[must_use]
     pub fn rewrite(&self, source: SocketAddr, destination: SocketAddr) -> (SocketAddr, SocketAddr) {
+        let source = self.turned.map_or(source, |turned| SocketAddr::new(turned.address, turned.port));
         match self.translation {
             None => (source, destination),
             Some(Translation { end: End::Source, address, port }) => {
@@ -280,7 +323,8 @@ impl Key {
 }
 
 /// `udp 198.51.100.9:* -> 10.0.40.7:4000-4001`; with translation `udp 198.51.100.9:* -> 203.0.113.1:30000 = 10.0.40.7:4000`
-/// and `udp 10.0.40.7:4000 -> 198.51.100.9:5000 as 203.0.113.1:30000`.
+/// and `udp 10.0.40.7:4000 -> 198.51.100.9:5000 as 203.0.113.1:30000`; with both
+/// `udp 10.0.40.7:4000 -> 203.0.113.1:30002 = 10.0.40.8:5000 as 203.0.113.1:30000`.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} -> ", self.transport.protocol(), self.source)?;
@@ -296,6 +340,10 @@ impl fmt::Display for Key {
             Some(Translation { end: End::Destination, address, port }) => {
                 write!(f, " = {}", SocketAddr::new(address, port))
             }
+        }?;
+        match self.turned {
+            None => Ok(()),
+            Some(Translation { address, port, .. }) => write!(f, " as {}", SocketAddr::new(address, port)),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! agent was told is gone. What it knows beyond that nobody was told; the owner finds it in its list.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use machine::{Instant, Outbox};
 use midcom::{Direction, Gid, Parity, Prid, Protocol, Tuple};
@@ -12,6 +13,7 @@ use midcom::{Direction, Gid, Parity, Prid, Protocol, Tuple};
 use crate::authority::{AgentId, Opening};
 use crate::event::Event;
 use crate::middlebox::{Middlebox, Output};
+use crate::nat::Outside;
 use crate::rule::{Action, Barrier, Phase, Rule};
 
 /// What a stored rule does.
@@ -23,6 +25,8 @@ pub enum StoredAction {
         protocol: Protocol,
         /// How many ports.
         ports: u16,
+        /// A2, where addresses are translated.
+        outside: Option<StoredOutside>,
     },
     /// Packets pass.
     Enable {
@@ -34,6 +38,8 @@ pub enum StoredAction {
         internal: Tuple,
         /// A3.
         external: Tuple,
+        /// A2, where addresses are translated.
+        outside: Option<StoredOutside>,
     },
     /// No pinhole is opened.
     Disable {
@@ -41,6 +47,31 @@ pub enum StoredAction {
         internal: Tuple,
         /// A3.
         external: Tuple,
+    },
+}
+
+/// A2 as it is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredOutside {
+    /// Its address, and the lowest port.
+    pub at: SocketAddr,
+    /// Whose the ports are.
+    pub lease: StoredLease,
+}
+
+/// Whose outside ports are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredLease {
+    /// The rule's alone.
+    Own,
+    /// Of all rules of its owner that came to them by the same endpoint inside.
+    Shared {
+        /// The lowest port of that endpoint.
+        port: u16,
+        /// Which of its outside places: that of this group.
+        group: Gid,
+        /// How many ports it has.
+        range: u16,
     },
 }
 
@@ -99,7 +130,7 @@ impl Middlebox {
             return;
         }
         let change = |prid: Prid| match self.table.rule(prid).filter(|rule| !rule.ending) {
-            Some(rule) => Change::Put(stored(prid, rule)),
+            Some(rule) => Change::Put(self.stored_rule(prid, rule)),
             None => Change::Forget(prid),
         };
         let changes = changed.into_iter().map(change).collect();
@@ -109,64 +140,97 @@ impl Middlebox {
     /// Everything that should be written down.
     pub fn stored(&self) -> impl Iterator<Item = StoredRule> + '_ {
         let there = self.table.iter().filter(|(_, rule)| !rule.ending);
-        there.map(|(prid, rule)| stored(prid, rule))
+        there.map(|(prid, rule)| self.stored_rule(prid, rule))
     }
 
     /// What was written down before a restart becomes rules again, as far as the policy of today allows it and their
     /// lifetime is not over. The engine is compared with them next.
+    ///
+    /// Disable rules come first: a crash may have cut off that the rules were ended which one of them has met.
     pub(crate) fn restore(&mut self, now: Instant, rules: &[StoredRule], out: &mut Outbox<Output>) {
+        let denies = |stored: &&StoredRule| matches!(stored.action, StoredAction::Disable { .. });
+        let others = rules.iter().filter(|stored| !denies(stored));
         let mut restored = 0;
-        for stored in rules {
+        for stored in rules.iter().filter(denies).chain(others) {
             self.journal.mark(stored.prid);
-            let Some(action) = self.action_of(stored).filter(|_| stored.deadline > now) else { continue };
-            let StoredRule { prid, group, owner, deadline, .. } = *stored;
-            let phase = Phase::Live;
-            let rule = Rule { group, owner, action, since: now, deadline, phase, timer: None, ending: false };
-            if !self.table.insert_as(prid, rule) {
-                continue;
-            }
-            let left = self.table.rule(prid).map_or(midcom::Lifetime::END, |rule| rule.remaining(now));
-            self.start_timer(prid, left);
-            self.need(prid);
-            restored += 1;
+            restored += usize::from(stored.deadline > now && self.restore_one(now, stored).is_some());
         }
         out.push(Output::Event(Event::RulesRestored { rules: restored, dropped: rules.len() - restored }));
     }
 
+    fn restore_one(&mut self, now: Instant, stored: &StoredRule) -> Option<()> {
+        let StoredRule { prid, group, owner, deadline, .. } = *stored;
+        if !self.table.has_place(prid, group, owner) {
+            return None;
+        }
+        let action = self.action_of(now, stored)?;
+        let phase = Phase::Live;
+        let rule = Rule { group, owner, action, since: now, deadline, phase, timer: None, ending: false };
+        let left = rule.remaining(now);
+        self.table.insert_as(prid, rule);
+        self.start_timer(prid, left);
+        self.need(prid);
+        Some(())
+    }
+
     /// What a stored rule does, if it may still do it.
-    fn action_of(&self, stored: &StoredRule) -> Option<Action> {
-        Some(match stored.action {
-            StoredAction::Reserve { protocol, ports } => {
-                self.authority.agent(stored.owner)?;
-                Action::Reserve { protocol, ports, outside: None }
+    fn action_of(&mut self, now: Instant, stored: &StoredRule) -> Option<Action> {
+        let owner = stored.owner;
+        match stored.action {
+            StoredAction::Reserve { protocol, ports, outside } => {
+                self.authority.agent(owner)?;
+                let outside = match outside {
+                    // A0 is not known yet: only how many ports it will have.
+                    Some(outside) => {
+                        let inside = Tuple::host(outside.at, protocol, ports);
+                        Some(self.translator.take_again(owner, &inside, &outside)?)
+                    }
+                    None => None,
+                };
+                Some(Action::Reserve { protocol, ports, outside })
             }
-            StoredAction::Enable { parity, direction, internal, external } => {
+            StoredAction::Enable { parity, direction, internal, external, outside } => {
                 let opening = Opening { direction, internal, external };
-                let permits = self.authority.permit(stored.owner, &opening).ok()?.into_boxed_slice();
-                Action::Enable { parity, opening, outside: None, permits }
+                self.table.unbarred(&opening).ok()?;
+                // A rule of before addresses were translated, or after, is not one of now.
+                if self.is_translated(&opening).ok()? != outside.is_some() {
+                    return None;
+                }
+                let outside = match outside {
+                    Some(outside) => Some(self.translator.take_again(owner, &internal, &outside)?),
+                    None => None,
+                };
+                match self.permits(owner, &opening, outside.as_ref()) {
+                    Ok(permits) => Some(Action::Enable { parity, opening, outside, permits }),
+                    Err(_) => {
+                        outside.into_iter().for_each(|outside| self.translator.release(now, outside));
+                        None
+                    }
+                }
             }
             StoredAction::Disable { internal, external } => {
                 let barrier = Barrier { internal, external };
-                self.may_disable(stored.owner).ok()?;
+                self.may_disable(owner).ok()?;
                 self.authority.allows_barrier(&barrier).ok()?;
-                Action::Disable(barrier)
+                Some(Action::Disable(barrier))
             }
-        })
+        }
     }
-}
 
-fn stored(prid: Prid, rule: &Rule) -> StoredRule {
-    let action = match &rule.action {
-        Action::Reserve { protocol, ports, .. } => {
-            StoredAction::Reserve { protocol: *protocol, ports: *ports }
-        }
-        Action::Enable { parity, opening, .. } => {
-            let Opening { direction, internal, external } = *opening;
-            StoredAction::Enable { parity: *parity, direction, internal, external }
-        }
-        Action::Disable(Barrier { internal, external }) => {
-            StoredAction::Disable { internal: *internal, external: *external }
-        }
-    };
-    StoredRule { prid, group: rule.group, owner: rule.owner, action, deadline: rule.deadline }
+    fn stored_rule(&self, prid: Prid, rule: &Rule) -> StoredRule {
+        let a2 = |outside: &Option<Outside>| outside.as_ref().map(|outside| self.translator.stored(outside));
+        let action = match &rule.action {
+            Action::Reserve { protocol, ports, outside } => {
+                StoredAction::Reserve { protocol: *protocol, ports: *ports, outside: a2(outside) }
+            }
+            Action::Enable { parity, opening, outside, .. } => {
+                let Opening { direction, internal, external } = *opening;
+                StoredAction::Enable { parity: *parity, direction, internal, external, outside: a2(outside) }
+            }
+            Action::Disable(Barrier { internal, external }) => {
+                StoredAction::Disable { internal: *internal, external: *external }
+            }
+        };
+        StoredRule { prid, group: rule.group, owner: rule.owner, action, deadline: rule.deadline }
+    }
 }

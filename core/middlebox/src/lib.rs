@@ -15,6 +15,7 @@ mod elements;
 pub mod engine;
 pub mod entry;
 pub mod event;
+mod hairpin;
 mod journal;
 pub mod limits;
 pub mod memory;
@@ -40,7 +41,7 @@ pub use entry::{
     Counter, End, EngineFailure, Entry, Key, Operation, PortBlock, Source, Translation, Transport,
 };
 pub use event::{EndCause, Event};
-pub use journal::{Change, StoredAction, StoredRule};
+pub use journal::{Change, StoredAction, StoredLease, StoredOutside, StoredRule};
 pub use middlebox::{BatchId, Config, Input, Middlebox, Output, RequestKind, SessionId};
 pub use nat::{Nat, NatError};
 pub use queries::{RuleAction, RuleInfo, Status, Tally};

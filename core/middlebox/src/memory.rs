@@ -12,7 +12,7 @@ use midcom::Network;
 use crate::engine::{Drift, Engine};
 use crate::entry::{Counter, EngineFailure, Entry, Key, Operation, PortBlock, Source, Transport};
 use crate::nat::Nat;
-use crate::realm::{Realms, ReversePath};
+use crate::realm::{Realms, ReversePath, Side};
 
 /// A packet as it reaches the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,6 +196,9 @@ impl Memory {
     fn find(&self, transport: Transport, source: SocketAddr, destination: SocketAddr) -> Option<Key> {
         let exact = Source::Exact { address: source.ip(), port: source.port() };
         let network = self.realms.zone_of(source.ip()).map(|zone| Source::Network(zone.network));
+        let turns = transport == Transport::Udp
+            && self.nat.owns(destination.ip(), destination.port())
+            && self.realms.side_of(source.ip()) == Some(Side::Inside);
         let one = PortBlock::one(destination.port());
         let pair = PortBlock::pair(destination.port() & 0xfffe);
         [Some(exact), Some(Source::Host(source.ip())), network]
@@ -203,13 +206,15 @@ impl Memory {
             .flatten()
             .flat_map(|source| [one, pair].into_iter().flatten().map(move |ports| (source, ports)))
             .filter_map(|(source, ports)| Key::new(transport, source, destination.ip(), ports))
-            .find_map(|key| self.held(&key))
+            .find_map(|key| self.held(&key, turns))
     }
 
-    /// The entry of a key's element, translated or not: those of one element are neighbours.
-    fn held(&self, plain: &Key) -> Option<Key> {
+    /// The entry of a key's element, translated or not: those of one element are neighbours. What goes from the inside to
+    /// an outside port turns round or goes nowhere; nothing else does.
+    fn held(&self, plain: &Key, turns: bool) -> Option<Key> {
         let neighbours = self.slots.range(plain..).take_while(|(key, _)| key.plain() == *plain);
-        neighbours.filter(|(_, slot)| slot.ends > self.now).map(|(key, _)| *key).next()
+        let mut live = neighbours.filter(|(_, slot)| slot.ends > self.now).map(|(key, _)| *key);
+        live.find(|key| key.turned_source().is_some() == turns)
     }
 
     /// True if the packet came in where its source lives.

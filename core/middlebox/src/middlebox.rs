@@ -296,12 +296,13 @@ impl Middlebox {
     /// A middlebox without rules. The seed makes identifiers and hash tables unguessable.
     #[must_use]
     pub fn new(config: Config, mut rng: Rng) -> Self {
+        let elements = Elements::new(&mut rng, config.nat.clone(), config.realms.clone());
         Self {
             authority: Authority::new(config.realms, config.policy, config.tcp),
             orphan_grace: config.orphan_grace,
             sessions: BTreeMap::new(),
             table: Table::new(&mut rng),
-            elements: Elements::new(&mut rng),
+            elements,
             translator: Translator::new(config.nat),
             queue: VecDeque::new(),
             flight: Flight::Idle,

@@ -14,7 +14,8 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::authority::AgentId;
-use crate::entry::{End, Key, Source};
+use crate::entry::{End, Key, Source, Translation};
+use crate::journal::{StoredLease, StoredOutside};
 use crate::limits;
 use crate::pool::{Block, Pool};
 
@@ -96,7 +97,7 @@ impl Nat {
     }
 }
 
-type Blocks = SmallVec<[Block; 1]>;
+pub(crate) type Blocks = SmallVec<[Block; 1]>;
 
 /// Where an inside endpoint's ports begin, and whose they are. Ordered so that what may contain a port is just before.
 type Place = (AgentId, Protocol, IpAddr, u16);
@@ -286,9 +287,67 @@ impl Translator {
         Some(Outside { tuple, lease: Lease::Shared(*place, binding.group) })
     }
 
+    /// A2 as it is written down.
+    pub(crate) fn stored(&self, outside: &Outside) -> StoredOutside {
+        let at = |tuple: &Tuple| SocketAddr::new(tuple.address(), tuple.port);
+        let lease = match outside.lease {
+            Lease::Own(_) => StoredLease::Own,
+            Lease::Shared(place, group) => {
+                let mut bindings = self.bindings.get(&place).into_iter().flatten();
+                match bindings.find(|binding| binding.group == group) {
+                    Some(binding) => StoredLease::Shared { port: place.3, group, range: binding.range },
+                    None => StoredLease::Own,
+                }
+            }
+        };
+        StoredOutside { at: at(&outside.tuple), lease }
+    }
+
+    /// What was written down is taken again: the same address and the same ports, or nothing. `inside` is A0, of a
+    /// reservation the ports that it has.
+    pub(crate) fn take_again(
+        &mut self,
+        agent: AgentId,
+        inside: &Tuple,
+        stored: &StoredOutside,
+    ) -> Option<Outside> {
+        let network = Network::from(stored.at.ip());
+        let tuple = Tuple { network, port: stored.at.port(), ..*inside };
+        let StoredLease::Shared { port, group, range } = stored.lease else {
+            let blocks = self.pool.take_run(stored.at, inside.range)?;
+            return Some(Outside { tuple, lease: Lease::Own(blocks) });
+        };
+        let offset = inside.port.checked_sub(port)?;
+        let outside = SocketAddr::new(stored.at.ip(), stored.at.port().checked_sub(offset)?);
+        if u32::from(offset) + u32::from(inside.range) > u32::from(range) {
+            return None;
+        }
+        let place = (agent, inside.protocol, inside.address(), port);
+        let others = self.bindings.entry(place).or_default();
+        match others.iter_mut().find(|binding| binding.group == group) {
+            Some(binding) if binding.outside == outside && binding.range == range => binding.users += 1,
+            Some(_) => return None,
+            None => match self.pool.take_run(outside, range) {
+                Some(blocks) => others.push(Binding { group, range, outside, blocks, users: 1 }),
+                None => {
+                    if others.is_empty() {
+                        self.bindings.remove(&place);
+                    }
+                    return None;
+                }
+            },
+        }
+        Some(Outside { tuple, lease: Lease::Shared(place, group) })
+    }
+
     /// An entry was found at start: its A2 is nobody else's until its agent is back.
     pub(crate) fn adopt(&mut self, key: &Key) {
-        let Some(translation) = key.translation() else { return };
+        for translation in [key.translation(), key.turned_source()].into_iter().flatten() {
+            self.adopt_one(key, translation);
+        }
+    }
+
+    fn adopt_one(&mut self, key: &Key, translation: Translation) {
         let transport = key.transport().protocol();
         let inside_and_outside = match (translation.end, key.source()) {
             (End::Destination, _) => Some((

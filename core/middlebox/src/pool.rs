@@ -4,13 +4,13 @@
 //! the pool, whatever has been taken before. A pair is the least, so that RTP finds its even port.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use machine::Instant;
 use midcom::{Failure, PortParity};
 
 use crate::limits;
-use crate::nat::Nat;
+use crate::nat::{Blocks, Nat};
 
 /// Blocks have 2^1 to 2^7 ports: 64, and one more below an odd one.
 const SMALLEST: u8 = 1;
@@ -88,6 +88,28 @@ impl Pool {
         Some(Block { shelf, first, order: SMALLEST })
     }
 
+    /// Takes the pairs around a run of ports, if they are all free: what a rule had before a restart.
+    pub(crate) fn take_run(&mut self, at: SocketAddr, count: u16) -> Option<Blocks> {
+        let last = u32::from(at.port()) + u32::from(count.checked_sub(1)?);
+        let pairs = u32::from(at.port() & 0xfffe)..=last;
+        let mut blocks = Blocks::new();
+        for port in pairs.step_by(2) {
+            match u16::try_from(port).ok().and_then(|port| self.take_at(at.ip(), port)) {
+                Some(block) => blocks.push(block),
+                None => {
+                    // Nobody has sent to them since.
+                    blocks.into_iter().for_each(|block| self.free(block));
+                    return None;
+                }
+            }
+        }
+        Some(blocks)
+    }
+
+    fn free(&mut self, block: Block) {
+        self.shelves[block.shelf].free(block.first, block.order);
+    }
+
     /// Gives a block back. Whoever still sends to it shall not reach its next user, so it rests.
     pub(crate) fn give_back(&mut self, now: Instant, block: Block) {
         self.resting.push_back((now + limits::PORT_REST, block));
@@ -96,7 +118,7 @@ impl Pool {
     fn wake(&mut self, now: Instant) {
         while let Some((_, block)) = self.resting.front().copied().filter(|(at, _)| *at <= now) {
             self.resting.pop_front();
-            self.shelves[block.shelf].free(block.first, block.order);
+            self.free(block);
         }
     }
 }

@@ -390,7 +390,7 @@ impl Middlebox {
         self.policy(agent)?;
         let keys = |prid: &Prid| -> Option<(Prid, Vec<Key>)> {
             let rule = self.known(*prid).ok().filter(|rule| self.accesses(agent, rule.owner))?;
-            Some((*prid, rule.keys().collect()))
+            Some((*prid, rule.keys().flat_map(|key| self.with_hairpins(key)).collect()))
         };
         let rules = prids.iter().filter_map(keys).collect();
         Ok(Output::Count { session, tid, rules })

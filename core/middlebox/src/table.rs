@@ -140,12 +140,14 @@ impl Table {
         prid
     }
 
-    /// Adds a rule under the identifier it had. False if there is one already, or if its group is somebody else's.
-    pub(crate) fn insert_as(&mut self, prid: Prid, rule: Rule) -> bool {
-        let others = self.groups.get(&rule.group).is_some_and(|group| group.owner != rule.owner);
-        if self.rules.contains_key(&prid) || others {
-            return false;
-        }
+    /// True if a rule can have this identifier again: there is none with it, and its group is nobody else's.
+    pub(crate) fn has_place(&self, prid: Prid, group: Gid, owner: AgentId) -> bool {
+        let others = self.groups.get(&group).is_some_and(|group| group.owner != owner);
+        !self.rules.contains_key(&prid) && !others
+    }
+
+    /// Adds a rule under the identifier it had, where [`Table::has_place`] for it.
+    pub(crate) fn insert_as(&mut self, prid: Prid, rule: Rule) {
         //= RFC 5189 §2.3.3: a group begins with its first rule and has one owner.
         let group = self.groups.entry(rule.group).or_insert(Group { owner: rule.owner, members: 0 });
         group.members += 1;
@@ -154,7 +156,6 @@ impl Table {
             self.barriers.insert(prid, barrier);
         }
         self.rules.insert(prid, rule);
-        true
     }
 
     /// Takes a rule out.

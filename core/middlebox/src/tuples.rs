@@ -135,7 +135,7 @@ pub(crate) fn keys(realms: &Realms, opening: &Opening) -> Result<Vec<Key>, Failu
 }
 
 /// Checks what translation cannot do: send from a port that is not known, and anything but UDP. What leads to an outside
-/// address of ours would have to come back in; that way is not built.
+/// address of ours comes back in where it leads to an outside port, and nowhere else: other ports are no phone's.
 ///
 /// # Errors
 /// [`Failure::WildcardNotSupported`], [`Failure::ProtocolNotSupported`], [`Failure::IllegalAddress`].
@@ -147,7 +147,10 @@ pub(crate) fn check_translated(nat: &Nat, opening: &Opening) -> Result<(), Failu
     if internal.wildcards_address() || internal.wildcards_port() {
         return Err(Failure::WildcardNotSupported);
     }
-    match !external.wildcards_address() && nat.addresses.contains(&external.address()) {
+    let own = !external.wildcards_address() && nat.addresses.contains(&external.address());
+    let anybodys = external.wildcards_port()
+        || [external.port, external.last_port()].iter().all(|port| nat.ports.contains(port));
+    match own && !anybodys {
         true => Err(Failure::IllegalAddress),
         false => Ok(()),
     }

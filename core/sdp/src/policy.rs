@@ -17,6 +17,9 @@ pub struct MediaPolicy {
     pub ports: RangeInclusive<u16>,
     /// Addresses of the firewall and of this host, all interfaces: nothing may lead there.
     pub own_addresses: Vec<IpAddr>,
+    /// What a NAT of ours shows to this realm: media to such a place comes back in to whoever it stands for, so it is
+    /// refused for no other reason.
+    pub outside_places: Vec<(IpAddr, RangeInclusive<u16>)>,
     /// Most flows in one description.
     pub flows_max: u16,
 }
@@ -46,6 +49,14 @@ impl MediaPolicy {
     }
 
     fn admit(&self, flow: &MediaFlow) -> Result<(), Why> {
+        let comes_back = |address: IpAddr, port: u16| {
+            let mut places = self.outside_places.iter();
+            places.any(|(outside, ports)| *outside == address && ports.contains(&port))
+        };
+        let rtcp_comes_back = flow.rtcp.is_none_or(|rtcp| comes_back(rtcp.address, rtcp.port));
+        if comes_back(flow.address, flow.rtp) && rtcp_comes_back {
+            return Ok(());
+        }
         self.admit_address(flow.address)?;
         // Who opens the connection receives on no port of its own; many write 9 (discard).
         if flow.setup == Setup::Active {

@@ -117,7 +117,8 @@ fn rtcp_line(rtcp: SocketAddr) -> String {
     format!("a=rtcp:{} IN {family} {}", rtcp.port(), rtcp.ip())
 }
 
-/// Shows the usual address in `c=` lines that show another; "nowhere" stays.
+/// Shows the usual address in `c=` lines that show another; "nowhere" stays. RTCP of a stream that receives nothing, or of
+/// the whole session (RFC 3605 §2.1 knows it of streams only), goes to no place that the other side could reach.
 fn addresses<'s, 'a>(
     session: &'s Session<'a>,
     patch: Patch<'s, 'a>,
@@ -134,6 +135,9 @@ fn addresses<'s, 'a>(
             && address
                 .map_or(true, |address| !address.is_unspecified() && address.is_ipv4() == usual.is_ipv4())
     };
+    let begin = stream.map_or(Some(0), |stream| session.stream_position(stream)).unwrap_or(0);
+    let rtcp = lines.clone().enumerate().filter(|(_, line)| line.attribute("rtcp").is_some());
+    let patch = rtcp.fold(patch, |patch, (offset, _)| patch.remove(begin + offset));
     if lines.clone().any(shows) { patch.address(stream, usual) } else { patch }
 }
 
@@ -177,6 +181,12 @@ mod tests {
         assert!(!text(off).contains("10.0.40"), "{}", text(off));
         let held = "m=audio 4000 RTP/AVP 0\r\nc=IN IP4 0.0.0.0\r\n";
         assert!(text(held).ends_with("m=audio 4000 RTP/AVP 0\r\nc=IN IP4 0.0.0.0\r\n"), "{}", text(held));
+        let rtcp = "a=rtcp:4001 IN IP4 10.0.40.9\r\n";
+        let named = format!(
+            "{rtcp}m=audio 0 RTP/AVP 0\r\n{rtcp}a=sendrecv\r\nm=video 4000 RTP/AVP 31\r\nc=IN IP4 0.0.0.0\r\n{rtcp}"
+        );
+        let hold = "m=audio 0 RTP/AVP 0\r\na=sendrecv\r\nm=video 4000 RTP/AVP 31\r\nc=IN IP4 0.0.0.0\r\n";
+        assert_eq!(text(&named), format!("{HEAD}{hold}"));
     }
 
     #[test]

@@ -21,6 +21,7 @@ fn change(number: u32) -> Change {
             direction: Direction::Inbound,
             internal: tuple(number / 8_000, port),
             external: tuple(1, 0),
+            outside: None,
         },
         deadline: machine::Instant::ZERO + Duration::from_secs(600),
     })

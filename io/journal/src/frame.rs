@@ -1,15 +1,24 @@
 //! One frame: that a rule is there, with everything about it, or that it is gone.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 use midcom::{Direction, Gid, Parity, Prid, Protocol, Tuple};
-use middlebox::{AgentId, Change, StoredAction, StoredRule};
+use middlebox::{AgentId, Change, StoredAction, StoredLease, StoredOutside, StoredRule};
 
 use crate::clock::Wall;
 
 const PUT: u8 = 1;
 const FORGET: u8 = 2;
+/// What a rule does. Those with an outside address came later; a file without them reads as ever.
+const RESERVE: u8 = 0;
+const ENABLE: u8 = 1;
+const DISABLE: u8 = 2;
+const RESERVE_OUTSIDE: u8 = 3;
+const ENABLE_OUTSIDE: u8 = 4;
+/// Whose outside ports are.
+const OWN: u8 = 0;
+const SHARED: u8 = 1;
 /// Length, its complement (a length that is wrong must not look like a frame that a crash has cut off), checksum.
 const HEAD: usize = 8;
 /// The longest payload is far below this.
@@ -122,11 +131,12 @@ impl Frame {
 
 fn write_action(action: &StoredAction, to: &mut Vec<u8>) {
     match action {
-        StoredAction::Reserve { protocol, ports } => {
-            to.extend([0, protocol.number()]);
+        StoredAction::Reserve { protocol, ports, outside } => {
+            to.extend([if outside.is_some() { RESERVE_OUTSIDE } else { RESERVE }, protocol.number()]);
             to.extend(ports.to_be_bytes());
+            outside.iter().for_each(|outside| write_outside(outside, to));
         }
-        StoredAction::Enable { parity, direction, internal, external } => {
+        StoredAction::Enable { parity, direction, internal, external, outside } => {
             let parity = match parity {
                 Parity::Any => 0,
                 Parity::Same => 3,
@@ -136,12 +146,13 @@ fn write_action(action: &StoredAction, to: &mut Vec<u8>) {
                 Direction::Outbound => 2,
                 Direction::Bidirectional => 3,
             };
-            to.extend([1, parity, direction]);
+            to.extend([if outside.is_some() { ENABLE_OUTSIDE } else { ENABLE }, parity, direction]);
             write_tuple(internal, to);
             write_tuple(external, to);
+            outside.iter().for_each(|outside| write_outside(outside, to));
         }
         StoredAction::Disable { internal, external } => {
-            to.push(2);
+            to.push(DISABLE);
             write_tuple(internal, to);
             write_tuple(external, to);
         }
@@ -152,7 +163,25 @@ fn write_tuple(tuple: &Tuple, to: &mut Vec<u8>) {
     to.extend([tuple.protocol.number(), tuple.network.prefix_len()]);
     to.extend(tuple.port.to_be_bytes());
     to.extend(tuple.range.to_be_bytes());
-    match tuple.network.addr() {
+    write_address(tuple.network.addr(), to);
+}
+
+fn write_outside(outside: &StoredOutside, to: &mut Vec<u8>) {
+    write_address(outside.at.ip(), to);
+    to.extend(outside.at.port().to_be_bytes());
+    match outside.lease {
+        StoredLease::Own => to.push(OWN),
+        StoredLease::Shared { port, group, range } => {
+            to.push(SHARED);
+            to.extend(port.to_be_bytes());
+            to.extend(group.0.to_be_bytes());
+            to.extend(range.to_be_bytes());
+        }
+    }
+}
+
+fn write_address(address: IpAddr, to: &mut Vec<u8>) {
+    match address {
         IpAddr::V4(address) => {
             to.push(4);
             to.extend(address.octets());
@@ -206,8 +235,12 @@ impl Reader<'_> {
 
     fn action(&mut self) -> Option<StoredAction> {
         Some(match self.octet()? {
-            0 => StoredAction::Reserve { protocol: Protocol::from_number(self.octet()?), ports: self.u16()? },
-            1 => StoredAction::Enable {
+            kind @ (RESERVE | RESERVE_OUTSIDE) => StoredAction::Reserve {
+                protocol: Protocol::from_number(self.octet()?),
+                ports: self.u16()?,
+                outside: self.outside_if(kind == RESERVE_OUTSIDE)?,
+            },
+            kind @ (ENABLE | ENABLE_OUTSIDE) => StoredAction::Enable {
                 parity: match self.octet()? {
                     0 => Parity::Any,
                     3 => Parity::Same,
@@ -221,8 +254,9 @@ impl Reader<'_> {
                 },
                 internal: self.tuple()?,
                 external: self.tuple()?,
+                outside: self.outside_if(kind == ENABLE_OUTSIDE)?,
             },
-            2 => StoredAction::Disable { internal: self.tuple()?, external: self.tuple()? },
+            DISABLE => StoredAction::Disable { internal: self.tuple()?, external: self.tuple()? },
             _ => return None,
         })
     }
@@ -230,12 +264,29 @@ impl Reader<'_> {
     fn tuple(&mut self) -> Option<Tuple> {
         let (protocol, prefix) = (Protocol::from_number(self.octet()?), self.octet()?);
         let (port, range) = (self.u16()?, self.u16()?);
-        let address: IpAddr = match self.octet()? {
+        Some(Tuple { network: IpNet::new(self.address()?, prefix).ok()?, protocol, port, range })
+    }
+
+    fn address(&mut self) -> Option<IpAddr> {
+        Some(match self.octet()? {
             4 => Ipv4Addr::from(self.take::<4>()?).into(),
             6 => Ipv6Addr::from(self.take::<16>()?).into(),
             _ => return None,
+        })
+    }
+
+    /// The inner `None`: there is none to be read.
+    fn outside_if(&mut self, there: bool) -> Option<Option<StoredOutside>> {
+        if !there {
+            return Some(None);
+        }
+        let at = SocketAddr::new(self.address()?, self.u16()?);
+        let lease = match self.octet()? {
+            OWN => StoredLease::Own,
+            SHARED => StoredLease::Shared { port: self.u16()?, group: Gid(self.u32()?), range: self.u16()? },
+            _ => return None,
         };
-        Some(Tuple { network: IpNet::new(address, prefix).ok()?, protocol, port, range })
+        Some(Some(StoredOutside { at, lease }))
     }
 }
 

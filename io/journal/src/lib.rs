@@ -67,8 +67,7 @@ impl Journal {
             Text::Missing => Found::Nothing,
             Text::Rules(frames) => Found::Rules(frames.iter().filter_map(|frame| frame.rule(wall)).collect()),
             Text::Unreadable(why) => {
-                let aside = path.with_extension(format!("unreadable-{}", wall.now_ms()));
-                fs::rename(path, &aside)?;
+                let aside = Self::put_aside(path, wall)?.ok_or(io::ErrorKind::NotFound)?;
                 Found::Unreadable { aside, why }
             }
         };
@@ -100,12 +99,33 @@ impl Journal {
         Ok(())
     }
 
-    /// Takes the file away, so that a start does not read what is no longer so. Always possible, on a full disk too;
-    /// [`Journal::rewrite`] makes it again.
-    pub fn discard(&self) {
-        // If even that fails, the file system is gone and there is nothing that a start could read.
-        let _ = fs::remove_file(&self.path);
+    /// Makes the file worthless, so that a start does not read what is no longer so: it is emptied and taken away.
+    /// Possible on a full disk too; [`Journal::rewrite`] makes it again.
+    ///
+    /// # Errors
+    /// If neither can be done, as on a file system that is read-only by now: then the file still says what it said.
+    pub fn discard(&self) -> io::Result<()> {
+        let emptied = self.file.set_len(0).and_then(|()| self.file.sync_data());
         let _ = fs::remove_file(self.path.with_extension("new"));
+        match fs::remove_file(&self.path) {
+            Ok(()) => emptied.or_else(|_| sync_folder(&self.path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => sync_folder(&self.path),
+            Err(_) => emptied,
+        }
+    }
+
+    /// Puts a file aside that is known not to say what is so, and says where it is then, if there was one. To be called
+    /// before [`Journal::open`].
+    ///
+    /// # Errors
+    /// If it cannot be renamed.
+    pub fn put_aside(path: &Path, wall: &Wall) -> io::Result<Option<PathBuf>> {
+        let aside = path.with_extension(format!("unreadable-{}", wall.now_ms()));
+        match fs::rename(path, &aside) {
+            Ok(()) => Ok(Some(aside)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// True if most of the file is about rules that are no more.
@@ -184,11 +204,14 @@ fn write_anew(path: &Path, rules: impl Iterator<Item = StoredRule>, wall: &Wall)
     let mut file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
-    }
+    sync_folder(path)?;
     let end = file.stream_position()?;
     Ok((file, end))
+}
+
+/// Names come and go with their folder.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use machine::{Instant, Rng};
 use midcom::{Direction, Gid, Parity, Prid, Protocol, Tuple};
-use middlebox::{AgentId, Change, StoredAction, StoredRule};
+use middlebox::{AgentId, Change, StoredAction, StoredLease, StoredOutside, StoredRule};
 
 use crate::{Found, Journal, Wall};
 
@@ -49,14 +49,33 @@ fn tuple(network: &str, port: u16, range: u16) -> Tuple {
 fn rule(number: u32, action: u32) -> StoredRule {
     let (internal, external) = (tuple("10.0.40.7/32", 20_000, 2), tuple("198.51.100.0/24", 0, 2));
     let (v6, any) = (tuple("fd00::7/128", 9, 1), tuple("::/0", 0, 1));
-    let action = match action % 4 {
-        0 => StoredAction::Reserve { protocol: Protocol::Udp, ports: u16::MAX },
-        1 => StoredAction::Enable { parity: Parity::Same, direction: Direction::Inbound, internal, external },
+    let shared = StoredLease::Shared { port: 19_998, group: Gid(u32::MAX), range: 64 };
+    let own = StoredLease::Own;
+    let outside = |at: &str, lease| Some(StoredOutside { at: at.parse().unwrap(), lease });
+    let protocol = Protocol::Udp;
+    let action = match action % 6 {
+        0 => StoredAction::Reserve { protocol, ports: u16::MAX, outside: None },
+        1 => StoredAction::Enable {
+            parity: Parity::Same,
+            direction: Direction::Inbound,
+            internal,
+            external,
+            outside: None,
+        },
         2 => StoredAction::Enable {
             parity: Parity::Any,
             direction: Direction::Bidirectional,
             internal: v6,
             external: any,
+            outside: outside("[2001:db8::1]:65535", own),
+        },
+        3 => StoredAction::Reserve { protocol, ports: 2, outside: outside("203.0.113.1:40000", own) },
+        4 => StoredAction::Enable {
+            parity: Parity::Any,
+            direction: Direction::Outbound,
+            internal,
+            external,
+            outside: outside("203.0.113.1:40002", shared),
         },
         _ => StoredAction::Disable { internal, external },
     };
@@ -212,4 +231,34 @@ fn what_cannot_be_opened_is_an_error() {
     let folder = Folder::new();
     assert!(Journal::open(&folder.0.join("none/rules"), &wall()).is_err());
     assert!(Journal::open(&folder.0, &wall()).is_err());
+}
+
+#[test]
+fn what_is_discarded_is_not_read_again() {
+    let folder = Folder::new();
+    let (mut journal, _) = open(&folder);
+    journal.append(&[Change::Put(rule(1, 1))], &wall()).unwrap();
+    journal.discard().unwrap();
+    assert!(!folder.file().exists());
+    // Once more, and with nothing there to be taken away.
+    journal.discard().unwrap();
+    journal.rewrite([rule(5, 5)].into_iter(), &wall()).unwrap();
+    // The name cannot be taken away: another file is mounted there, or the folder is protected. Emptied it is.
+    let held = folder.0.join("held");
+    fs::hard_link(folder.file(), &held).unwrap();
+    journal.discard().unwrap();
+    fs::rename(&held, folder.file()).unwrap();
+    assert_eq!(open(&folder).1, []);
+}
+
+#[test]
+fn what_is_known_to_be_wrong_is_put_aside_before_it_is_read() {
+    let folder = Folder::new();
+    assert_eq!(Journal::put_aside(&folder.file(), &wall()).unwrap(), None);
+    let (mut journal, _) = open(&folder);
+    journal.append(&[Change::Put(rule(1, 1))], &wall()).unwrap();
+    drop(journal);
+    let aside = Journal::put_aside(&folder.file(), &wall()).unwrap().unwrap();
+    assert!(aside.exists());
+    assert!(matches!(Journal::open(&folder.file(), &wall()).unwrap().1, Found::Nothing));
 }

@@ -28,6 +28,7 @@ fn policy() -> MediaPolicy {
         networks: vec!["10.0.0.0/24".parse().expect("a network")],
         ports: 16384..=32767,
         own_addresses: vec![[10, 0, 0, 1].into()],
+        outside_places: Vec::new(),
         flows_max: 16,
     }
 }

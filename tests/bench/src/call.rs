@@ -224,6 +224,7 @@ fn config() -> Config {
                 networks: network.parse().into_iter().collect(),
                 ports: 16_384..=32_767,
                 own_addresses: Vec::new(),
+                outside_places: Vec::new(),
                 flows_max: 16,
             },
             source: ledger::SourcePolicy::Realm,

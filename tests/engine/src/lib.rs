@@ -125,6 +125,7 @@ pub const NAT_CASES: &[Case] = &[
         name: "closing a translated call stops both phones while they keep sending",
         run: nat::close_a_call,
     },
+    Case { name: "what leads from inside to an outside place turns round", run: nat::turns_round },
     Case { name: "a translated entry lives as long as it is told, and counts", run: nat::lifetimes },
     Case { name: "translated entries are listed as they are", run: nat::lists },
     Case { name: "a flow can get another outside port", run: nat::another_port },

@@ -159,6 +159,60 @@ pub(crate) fn close_a_call(bench: &mut dyn Bench) {
     }
 }
 
+/// One phone inside sends to the outside place of another: what leaves by one rule and comes in by another turns round. Two
+/// rules alone are not enough, and nothing is shown of an inside address.
+pub(crate) fn turns_round(bench: &mut dyn Bench) {
+    for version in VERSIONS {
+        let outward = rule(version, From::Port(INSIDE_OTHER, MEDIA + 10), (GATEWAY, PORT), 2);
+        let turned = |sender: u16, port: u16, media: u16| Shot {
+            arrives: (GATEWAY.at(version, sender), INSIDE.at(version, media)),
+            ..udp(version, (INSIDE_OTHER, MEDIA + 10 + sender - PORT - 2), (GATEWAY, port))
+        };
+        let shots = [0, 1].map(|offset| turned(PORT + 2 + offset, PORT + offset, MEDIA + offset));
+        for source in [From::Port(GATEWAY, PORT + 2), From::Anything(GATEWAY), From::Everybody(GATEWAY)] {
+            let inward = rule(version, source, (INSIDE, MEDIA), 2);
+            open(bench, outward, PORT + 2, LONG);
+            open(bench, inward, PORT, LONG);
+            shots.into_iter().for_each(|shot| is_stopped(bench, shot));
+            let both = outward.permits_behind(PORT + 2).into_iter().zip(inward.permits_behind(PORT));
+            let permits: Vec<_> = both
+                .map(|(leaves, comes)| crate::authority().hairpin(&leaves, &comes).expect("it leads there"))
+                .collect();
+            let lifetime = LONG;
+            let add = |permit: &Permit| Operation::Add { permit: permit.clone(), lifetime };
+            all_succeed(bench, &permits.iter().map(add).collect::<Vec<_>>());
+            shots.into_iter().for_each(|shot| passes(bench, shot));
+            is_stopped(bench, turned(PORT + 2, PORT + 1, MEDIA + 1));
+            is_stopped(bench, turned(PORT + 4, PORT, MEDIA));
+            is_stopped(bench, turned(PORT + 2, PORT + 4, MEDIA + 4));
+            let back = udp(version, (INSIDE, MEDIA), (GATEWAY, PORT + 2));
+            is_stopped(bench, Shot { arrives: (back.source, INSIDE_OTHER.at(version, MEDIA + 10)), ..back });
+            let turned_keys: Vec<Key> = permits.iter().map(Permit::key).collect();
+            let mut expected = [keys(outward, PORT + 2), keys(inward, PORT), turned_keys.clone()].concat();
+            expected.sort();
+            let entries = bench.engine().entries().expect("the engine can be asked");
+            assert_eq!(entries.iter().map(|entry| entry.key).collect::<Vec<_>>(), expected);
+            assert_eq!(bench.engine().verify(&expected), Ok(Drift::default()));
+            let counters = bench.engine().counters(&turned_keys);
+            assert!(
+                counters.iter().all(|found| found.is_some_and(|counter| counter.packets == 10)),
+                "{counters:?}"
+            );
+            let extend = |permit: &Permit| Operation::Extend { permit: permit.clone(), lifetime };
+            all_succeed(bench, &permits.iter().map(extend).collect::<Vec<_>>());
+            shots.into_iter().for_each(|shot| passes(bench, shot));
+            all_succeed(
+                bench,
+                &turned_keys.iter().map(|key| Operation::Remove { key: *key }).collect::<Vec<_>>(),
+            );
+            shots.into_iter().for_each(|shot| is_stopped(bench, shot));
+            close(bench, outward, PORT + 2);
+            close(bench, inward, PORT);
+            assert_eq!(bench.engine().entries().map(|entries| entries.len()), Ok(0));
+        }
+    }
+}
+
 pub(crate) fn lifetimes(bench: &mut dyn Bench) {
     for version in VERSIONS {
         for rule in [inbound(version), outbound(version)] {

@@ -295,6 +295,7 @@ impl<'s> Settings<'s> {
             networks: networks.map_err(|_| format!("no networks: {list}"))?,
             ports: 16_384..=32_767,
             own_addresses: own.into_iter().flatten().collect(),
+            outside_places: Vec::new(),
             flows_max: 16,
         };
         let early_media = self.value("early-media", "yes") == "yes";

@@ -187,6 +187,7 @@ fn policy() -> MediaPolicy {
         networks: parse(&["10.0.0.0/24", "2001:db8:40::/64"]),
         ports: 16384..=32767,
         own_addresses: vec![[10, 0, 0, 1].into()],
+        outside_places: Vec::new(),
         flows_max: 8,
     }
 }

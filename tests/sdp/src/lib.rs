@@ -99,6 +99,7 @@ fn policy() -> MediaPolicy {
         networks: parse(&["10.0.0.0/24", "2001:db8:40::/64"]),
         ports: 16384..=32767,
         own_addresses: ["10.0.0.1", "2001:db8:40::1"].iter().filter_map(|own| own.parse().ok()).collect(),
+        outside_places: Vec::new(),
         flows_max: 8,
     }
 }

@@ -163,6 +163,7 @@ fn config(house: &House) -> Config {
                 networks: vec![gate::network(house, outside)],
                 ports: gate::PORTS,
                 own_addresses: [true, false].map(|side| place::agent(house.v6, side).ip()).to_vec(),
+                outside_places: Vec::new(),
                 flows_max: 8,
             },
             source: house.sources[usize::from(!outside)],

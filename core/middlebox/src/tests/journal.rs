@@ -162,3 +162,25 @@ fn while_nothing_can_be_written_nothing_is_made_and_everything_can_end() {
     world.input(Input::Writable(true));
     world.enable(A1, inbound(20002));
 }
+
+/// A disable rule ends others; a crash has cut off that it did, or the file was mended by hand.
+#[test]
+fn a_disable_rule_that_is_written_down_is_obeyed_by_what_is_beside_it() {
+    let mut world = world();
+    let (met, _) = world.enable(A1, inbound(20000));
+    let (other, _) = world.enable(A1, inbound(20002));
+    let before: Vec<_> = world.journal.values().copied().collect();
+    let denial = disable(udp("10.0.40.7/32", 20000, 2), udp("0.0.0.0/0", 0, 2), 60);
+    let Ok(Reply::Disabled { prid: denied, .. }) = world.ask(G1, denial) else { panic!() };
+    let denial = world.journal[&denied];
+    for rules in [[before.as_slice(), &[denial]].concat(), [&[denial], before.as_slice()].concat()] {
+        let mut fresh = World::journaled();
+        fresh.input(Input::Restored { rules });
+        fresh.run();
+        assert!(!fresh.passes(FAR, "10.0.40.7:20000"), "it is forbidden");
+        assert!(fresh.passes(FAR, "10.0.40.7:20002"));
+        let there: Vec<_> = fresh.middlebox.rules(fresh.now).map(|rule| rule.prid).collect();
+        assert!(there.contains(&denied) && there.contains(&other) && !there.contains(&met), "{there:?}");
+        assert!(!fresh.journal.contains_key(&met), "the file forgets it too");
+    }
+}

@@ -91,6 +91,7 @@ pub(super) struct World {
     pub(super) journal: BTreeMap<Prid, StoredRule>,
     /// Everything that left, in order.
     pub(super) log: Vec<Output>,
+    nat: Nat,
     tid: u32,
 }
 
@@ -121,7 +122,11 @@ impl World {
 
     /// Somebody writes down what it says; nobody has a session.
     pub(super) fn journaled() -> Self {
-        Self::with(Config { journal: true, orphan_grace: Duration::ZERO, ..config() })
+        Self::journaled_behind(Nat::default())
+    }
+
+    pub(super) fn journaled_behind(nat: Nat) -> Self {
+        Self::with(Config { nat, journal: true, orphan_grace: Duration::ZERO, ..config() })
     }
 
     pub(super) fn open(&mut self) {
@@ -132,7 +137,7 @@ impl World {
 
     /// A new process finds what this one has left: a journal and, unless the machine was restarted, the engine.
     pub(super) fn restarted(mut self, engine_lost: bool) -> Self {
-        let mut fresh = Self::journaled();
+        let mut fresh = Self::journaled_behind(self.nat.clone());
         std::mem::swap(&mut fresh.engine, &mut self.engine);
         if engine_lost {
             fresh.engine.flush();
@@ -147,8 +152,10 @@ impl World {
     }
 
     fn with(config: Config) -> Self {
-        let engine = engine().with_nat(config.nat.clone());
+        let nat = config.nat.clone();
+        let engine = engine().with_nat(nat.clone());
         Self {
+            nat,
             now: Instant::ZERO,
             middlebox: Middlebox::new(config, Rng::from_number(7)),
             engine,

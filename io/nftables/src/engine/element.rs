@@ -12,7 +12,7 @@ use crate::ruleset::{Family, Part, SetId, Translated};
 const KEY_MAX: usize = 44;
 
 /// A key's octets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Octets {
     bytes: [u8; KEY_MAX],
     length: usize,
@@ -63,13 +63,13 @@ pub(super) fn set_of(key: &Key) -> SetId {
 /// All sets that have an element of an entry.
 pub(super) fn sets_of(key: &Key) -> impl Iterator<Item = SetId> + use<> {
     let family = Family::of(key.destination());
-    let others = match key.translation().map(|translation| translation.end) {
-        None => [None, None],
-        Some(End::Destination) => [Some(SetId::Translation(inward(key.source(), family), Part::Port)), None],
-        Some(End::Source) => [Part::Address, Part::Port]
-            .map(|part| Some(SetId::Translation(Translated::OutExact(family), part))),
-    };
-    std::iter::once(set_of(key)).chain(others.into_iter().flatten())
+    let ends = [key.translation(), key.turned_source()].map(|one| one.map(|translation| translation.end));
+    let port_in = ends.contains(&Some(End::Destination)).then(|| inward(key.source(), family));
+    let out = ends.contains(&Some(End::Source)).then_some(Translated::OutExact(family));
+    let port_in = port_in.map(|of| SetId::Translation(of, Part::Port));
+    let out =
+        out.into_iter().flat_map(|of| [Part::Address, Part::Port].map(|part| SetId::Translation(of, part)));
+    std::iter::once(set_of(key)).chain(port_in).chain(out)
 }
 
 fn inward(source: Source, family: Family) -> Translated {
@@ -82,7 +82,10 @@ fn inward(source: Source, family: Family) -> Translated {
 
 /// What an entry's element in a map says.
 fn data(set: SetId, key: &Key) -> Option<Octets> {
-    let (SetId::Translation(_, part), Some(translation)) = (set, key.translation()) else { return None };
+    let SetId::Translation(of, part) = set else { return None };
+    let mut translations = [key.translation(), key.turned_source()].into_iter().flatten();
+    let translation =
+        translations.find(|translation| of.admits() == (translation.end == End::Destination))?;
     let mut octets = Octets { bytes: [0; KEY_MAX], length: 0 };
     match part {
         Part::Address => octets.address(translation.address),
@@ -101,8 +104,13 @@ pub(super) fn port_of(data: &[u8]) -> Option<u16> {
     port(data.get(..2)?)
 }
 
-/// The element's key, in the order of [`SetId::fields`].
-pub(super) fn octets(key: &Key) -> Octets {
+/// The element's key, in the order of [`SetId::fields`]. Behind routing packets go where the gate has sent them.
+pub(super) fn octets(set: SetId, key: &Key) -> Octets {
+    let outward = matches!(set, SetId::Translation(of, _) if !of.admits());
+    let (destination, port) = match key.behind_routing().filter(|_| outward) {
+        Some((_, destination)) => (destination.ip(), destination.port()),
+        None => (key.destination(), key.ports().first()),
+    };
     let mut octets = Octets { bytes: [0; KEY_MAX], length: 0 };
     octets.push(&[key.transport().protocol().number()]);
     match key.source() {
@@ -113,8 +121,8 @@ pub(super) fn octets(key: &Key) -> Octets {
         Source::Host(address) => octets.address(address),
         Source::Network(_) => {}
     }
-    octets.address(key.destination());
-    octets.push(&key.ports().first().to_be_bytes());
+    octets.address(destination);
+    octets.push(&port.to_be_bytes());
     octets
 }
 
@@ -171,7 +179,7 @@ pub(super) enum Life {
 /// Writes one element of a list.
 pub(super) fn write(list: &mut Writer, set: SetId, key: &Key, life: Life) {
     list.nest(uapi::LIST_ELEM, |element| {
-        element.nest(uapi::ELEM_KEY, |data| data.bytes(uapi::DATA_VALUE, octets(key).as_slice()));
+        element.nest(uapi::ELEM_KEY, |data| data.bytes(uapi::DATA_VALUE, octets(set, key).as_slice()));
         let said = set.data().zip(data(set, key)).filter(|_| !matches!(life, Life::Named));
         if let Some((field, said)) = said {
             element.nest(uapi::ELEM_DATA, |data| data.bytes(uapi::DATA_VALUE, said.cut(field.octets())));
@@ -244,7 +252,7 @@ mod tests {
             ] {
                 for transport in [Transport::Udp, Transport::Tcp] {
                     let key = Key::new(transport, source, near, ports).unwrap();
-                    let octets = octets(&key);
+                    let octets = octets(set_of(&key), &key);
                     let fields: usize = set_of(&key).fields().iter().map(|field| field.width()).sum();
                     assert_eq!(octets.as_slice().len(), fields);
                     assert_eq!(key_of(set_of(&key), octets.as_slice()), Some(key));
@@ -272,13 +280,36 @@ mod tests {
             assert_eq!(sets[0], set_of(&key));
             assert_eq!(sets.iter().filter(|set| set.counts()).count(), 1, "each packet is counted once");
             for set in sets {
-                assert_eq!(key_of(set, octets(&key).as_slice()), Some(key.plain()));
+                assert_eq!(key_of(set, octets(set, &key).as_slice()), Some(key.plain()));
                 let said = set.data().zip(data(set, &key)).map(|(f, said)| said.cut(f.octets()).to_vec());
                 match set {
                     SetId::Translation(_, Part::Address) => assert_eq!(said, Some(vec![203, 0, 113, 1])),
                     SetId::Translation(_, Part::Port) => assert_eq!(said, Some(vec![0x75, 0x31])),
                     SetId::Exact(_) | SetId::Host(..) | SetId::Network(..) => assert_eq!(said, None),
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_turns_round_has_its_source_written_where_it_goes() {
+        let (near, other) = (IpAddr::from([10, 0, 40, 7]), IpAddr::from([10, 0, 40, 8]));
+        let gate = IpAddr::from([203, 0, 113, 1]);
+        let exact = Source::Exact { address: near, port: 4000 };
+        let key = Key::new(Transport::Udp, exact, gate, PortBlock::one(30002).unwrap()).unwrap();
+        let key = key.turned((other, 5000), (gate, 30000)).unwrap();
+        let sets: Vec<_> = sets_of(&key).collect();
+        assert_eq!((sets.len(), sets[0]), (4, set_of(&key)));
+        for set in sets {
+            let SetId::Translation(of, part) = set else { panic!("nothing else admits it") };
+            let found = key_of(set, octets(set, &key).as_slice()).unwrap();
+            let (to, said) =
+                if of.admits() { ((gate, 30002), (other, 5000)) } else { ((other, 5000), (gate, 30000)) };
+            assert_eq!((found.source(), found.destination(), found.ports().first()), (exact, to.0, to.1));
+            let data = data(set, &key).unwrap();
+            match part {
+                Part::Address => assert_eq!(address_of(data.cut(4)), Some(said.0)),
+                Part::Port => assert_eq!(port_of(data.cut(2)), Some(said.1)),
             }
         }
     }

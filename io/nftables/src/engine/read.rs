@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
-use middlebox::{Counter, End, Entry, Key, Translation};
+use middlebox::{Counter, End, Entry, Key, PortBlock, Translation};
 
 use super::TABLE;
 use super::element::{self, Life};
@@ -15,7 +15,7 @@ use crate::ruleset::{OPEN, OWN_UDP_PACKETS, Part, SetId, Translated, UDP_PACKETS
 const KEYS_PER_QUESTION: usize = 100;
 
 /// Elements of one entry.
-const ELEMENTS_MAX: usize = 3;
+const ELEMENTS_MAX: usize = 4;
 
 /// How often a dump is begun again when somebody changes the tables meanwhile.
 const DUMPS_MAX: usize = 20;
@@ -148,12 +148,16 @@ pub(super) fn entries(socket: &mut Socket, sets: &BTreeMap<String, SetId>) -> io
     entries.sort_by_key(|entry: &Entry| entry.key);
     let all: BTreeSet<Translated> = maps.keys().map(|(translated, _)| *translated).collect();
     let (admitting, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|of| of.admits());
+    let mut turned = BTreeMap::new();
     for translated in others.into_iter().chain(admitting) {
         let take = |part| maps.remove(&(translated, part)).unwrap_or_default();
         let [addresses, ports] = [Part::Address, Part::Port].map(take);
         match translated.admits() {
-            true => entries.extend(joined(addresses, &ports, End::Destination)),
-            false => translate_sources(&mut entries, addresses, &ports),
+            true => {
+                let joined = joined(addresses, &ports, End::Destination).into_iter();
+                entries.extend(joined.map(|entry| turn(entry, &turned)));
+            }
+            false => turned.extend(translate_sources(&mut entries, addresses, &ports)),
         }
     }
     entries.sort_by_key(|entry| entry.key);
@@ -187,14 +191,34 @@ fn joined(addresses: Elements, ports: &Elements, end: End) -> Vec<Entry> {
     both.collect()
 }
 
-/// What is admitted by a set and rewritten by the maps is one entry.
-fn translate_sources(entries: &mut [Entry], addresses: Elements, ports: &Elements) {
+/// What is admitted by a set and rewritten by the maps is one entry. Gives what no set admits: the second half of packets
+/// that turn round, by what the gate has made of them.
+fn translate_sources(
+    entries: &mut [Entry],
+    addresses: Elements,
+    ports: &Elements,
+) -> BTreeMap<Key, Translation> {
+    let mut others = BTreeMap::new();
     for translated in joined(addresses, ports, End::Source) {
         let plain = translated.key.plain();
-        if let Ok(position) = entries.binary_search_by_key(&plain, |entry| entry.key) {
-            entries[position].key = translated.key;
+        match entries.binary_search_by_key(&plain, |entry| entry.key) {
+            Ok(position) => entries[position].key = translated.key,
+            Err(_) => others.extend(translated.key.translation().map(|source| (plain, source))),
         }
     }
+    others
+}
+
+/// An entry that comes in, whose source is written too where one of these goes on with it.
+fn turn(entry: Entry, others: &BTreeMap<Key, Translation>) -> Entry {
+    let key = entry.key;
+    let turned = key.translation().and_then(|reached| {
+        let ports = PortBlock::one(reached.port)?;
+        let behind = Key::new(key.transport(), key.source(), reached.address, ports)?;
+        let source = others.get(&behind)?;
+        key.plain().turned((reached.address, reached.port), (source.address, source.port))
+    });
+    Entry { key: turned.unwrap_or(key), ..entry }
 }
 
 fn elements(socket: &mut Socket, name: &str, set: SetId) -> io::Result<Elements> {

@@ -14,8 +14,8 @@ use crate::ruleset::SetId;
 /// More than any element takes in a batch, in bytes, its fall-backs included.
 const ELEMENT_MAX: usize = 320;
 
-/// Steps of one operation: three elements, each of which may be replaced.
-const STEPS_MAX: usize = 6;
+/// Steps of one operation: four elements, each of which may be replaced.
+const STEPS_MAX: usize = 8;
 
 /// What is to become of one element.
 #[derive(Debug, Clone, Copy)]
@@ -145,7 +145,8 @@ fn remove(batch: &mut Batch, features: Features, steps: &[Step]) {
         return write(batch, uapi::DESTROYSETELEM, steps, |_| Life::Named);
     }
     let mut named = BTreeSet::new();
-    let once: Vec<Step> = steps.iter().filter(|step| named.insert(step.key.plain())).copied().collect();
+    let once: Vec<Step> =
+        steps.iter().filter(|step| named.insert(element::octets(step.set, &step.key))).copied().collect();
     write(batch, uapi::NEWSETELEM, &once, |_| Life::Placed);
     write(batch, uapi::DELSETELEM, &once, |_| Life::Named);
 }

@@ -5,6 +5,7 @@ mod expressions;
 mod notes;
 mod remedy;
 mod rules;
+mod sources;
 mod walk;
 mod xt;
 
@@ -25,6 +26,7 @@ use walk::Walk;
 
 pub use notes::Note;
 pub use remedy::{Keeper, Managed};
+pub use sources::{SourceTranslation, source_translations};
 pub use walk::Passage;
 
 /// Routing rules: the attributes that name marks.

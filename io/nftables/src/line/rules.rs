@@ -62,15 +62,15 @@ fn base(attributes: &Attributes<'_>) -> Option<Base> {
 }
 
 /// A message kept for later: another question may be asked while it is read.
-struct Kept(Vec<u8>);
+pub(super) struct Kept(Vec<u8>);
 
 impl Kept {
-    fn received(&self) -> Received<'_> {
+    pub(super) fn received(&self) -> Received<'_> {
         Received { kind: 0, flags: 0, sequence: 0, payload: &self.0 }
     }
 }
 
-fn dump(socket: &mut Socket, kind: u8) -> io::Result<Vec<Kept>> {
+pub(super) fn dump(socket: &mut Socket, kind: u8) -> io::Result<Vec<Kept>> {
     for _ in 0..DUMPS_MAX {
         let question = Message::nftables(kind, uapi::NLM_F_DUMP, 0, socket.next_sequence());
         let mut kept = Vec::new();

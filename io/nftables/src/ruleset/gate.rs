@@ -178,11 +178,11 @@ fn interfaces_name(realm: usize) -> String {
     format!("interfaces_{realm}")
 }
 
-fn media_name(realm: usize, family: Family) -> String {
+pub(super) fn media_name(realm: usize, family: Family) -> String {
     format!("media_{realm}_{}", family.digit())
 }
 
-fn families_of(realm: &Realm) -> Vec<Family> {
+pub(super) fn families_of(realm: &Realm) -> Vec<Family> {
     let has = |family: &Family| realm.networks.iter().any(|net| Family::of(net.addr()) == *family);
     Family::BOTH.into_iter().filter(has).collect()
 }
@@ -226,7 +226,7 @@ fn chains(config: &GateConfig) -> Vec<Chain> {
         chains.push(packets(OWN_UDP_PACKETS, "own_senders", managed));
     }
     chains.extend(bases(config));
-    chains.extend(nat::outward_chain(config));
+    chains.extend(nat::behind_routing(config));
     chains
 }
 

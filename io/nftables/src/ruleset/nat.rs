@@ -6,7 +6,7 @@
 use ipnet::IpNet;
 use middlebox::{Side, Zone};
 
-use super::gate::{SetId, zone_name};
+use super::gate::{SetId, families_of, media_name, zone_name};
 use super::intervals::{Interval, disjoint};
 use super::statement::{End, Family, Field, Rewrite, Statement, Verdict};
 use super::table::{Chain, Hook, Set, SetKind};
@@ -15,6 +15,10 @@ use crate::netlink::uapi;
 
 /// Where source addresses are translated, in nft's words "srcnat".
 const SOURCE_NAT: i32 = 100;
+/// Where others have translated.
+const BEHIND_NAT: i32 = 300;
+/// Everything but "untracked".
+const TRACKED: u32 = uapi::CT_INVALID | uapi::CT_ESTABLISHED | uapi::CT_RELATED | uapi::CT_NEW;
 const UDP: u8 = 17;
 
 /// Which packets are rewritten, and how.
@@ -162,14 +166,18 @@ pub(super) fn sets(config: &GateConfig) -> Vec<Set> {
     sets
 }
 
-/// In the chain of an outside zone: what is for an outside address is looked for in the maps.
+/// In the chain of a zone: what is for an outside address is looked for in the maps. What comes from the inside turns round.
 pub(super) fn inward(config: &GateConfig, zone: &Zone) -> Option<Vec<Statement>> {
     let family = Family::of(zone.network.addr());
-    (zone.side == Side::Outside && translates(config, family)).then(|| {
-        vec![
-            Statement::AddressIn(family, End::Destination, outside_name(family)),
-            Statement::Then(Verdict::Jump(inward_name(zone.network))),
-        ]
+    let to_us = Statement::AddressIn(family, End::Destination, outside_name(family));
+    translates(config, family).then(|| match zone.side {
+        Side::Outside => vec![to_us, Statement::Then(Verdict::Jump(inward_name(zone.network)))],
+        Side::Inside => vec![
+            Statement::Protocol(UDP),
+            Statement::Ports(End::Destination, config.nat.ports.clone()),
+            to_us,
+            Statement::Then(Verdict::Goto(hairpin_name(family))),
+        ],
     })
 }
 
@@ -177,21 +185,29 @@ fn inward_name(network: IpNet) -> String {
     format!("in_from_{}", zone_name(network))
 }
 
-/// The three key classes of each outside zone, for packets to outside addresses.
+fn hairpin_name(family: Family) -> String {
+    format!("hairpin{}", family.digit())
+}
+
+/// The three key classes of each outside zone, for packets to outside addresses; and the one of what turns round.
 pub(super) fn inward_chains(config: &GateConfig) -> Vec<Chain> {
+    let open = Verdict::Goto("open".into());
+    let chain = |name, family, classes: &[Translated]| {
+        let before = [Statement::Family(family), Statement::Protocol(UDP)];
+        let rules = classes.iter().flat_map(|class| class.rules(&before, &open)).collect();
+        Chain::inner(name, rules)
+    };
+    let turns = |family| chain(hairpin_name(family), family, &[Translated::InExact(family)]);
+    let comes = |zone: &Zone| {
+        let family = Family::of(zone.network.addr());
+        let classes =
+            [Translated::InExact(family), Translated::InHost(family), Translated::InNetwork(zone.network)];
+        chain(inward_name(zone.network), family, &classes)
+    };
     let zones = config.realms.zones().iter();
     let outside = zones
         .filter(|zone| zone.side == Side::Outside && translates(config, Family::of(zone.network.addr())));
-    let chain = |zone: &Zone| {
-        let family = Family::of(zone.network.addr());
-        let before = [Statement::Family(family), Statement::Protocol(UDP)];
-        let classes =
-            [Translated::InExact(family), Translated::InHost(family), Translated::InNetwork(zone.network)];
-        let open = Verdict::Goto("open".into());
-        let rules = classes.into_iter().flat_map(|class| class.rules(&before, &open)).collect();
-        Chain::inner(inward_name(zone.network), rules)
-    };
-    outside.map(chain).collect()
+    families(config).map(turns).chain(outside.map(comes)).collect()
 }
 
 /// What is for an outside port and matches no entry: without this a service of this host, or a connection that somebody
@@ -209,27 +225,58 @@ pub(super) fn closed(config: &GateConfig) -> Vec<Vec<Statement>> {
 }
 
 /// Behind routing: what the gate has opened leaves with an outside address, or not at all.
-pub(super) fn outward_chain(config: &GateConfig) -> Option<Chain> {
+///
+/// What is ours is known here by the entry, and by who sends from which port: whoever has changed the mark behind the
+/// gate, it is translated or dropped all the same.
+fn outward_chain(config: &GateConfig) -> Chain {
     let mut rules = Vec::new();
     for family in families(config) {
-        let opened = || {
-            vec![
-                Statement::TrackedAs(uapi::CT_UNTRACKED),
-                Statement::Marked(config.mark),
-                Statement::Family(family),
-            ]
-        };
-        let before: Vec<_> = opened().into_iter().chain([Statement::Protocol(UDP)]).collect();
-        rules.extend(Translated::OutExact(family).rules(&before, &Verdict::Accept));
+        let untracked = || vec![Statement::TrackedAs(uapi::CT_UNTRACKED), Statement::Family(family)];
+        let udp = || [untracked(), vec![Statement::Protocol(UDP)]].concat();
+        rules.extend(Translated::OutExact(family).rules(&udp(), &Verdict::Accept));
         // No address of the inside is shown to the other side, whatever has become of the maps.
-        let mut rest = opened();
-        rest.extend([
-            Statement::AddressIn(family, End::Source, inside_name(family)),
-            Statement::Counter,
-            Statement::Then(Verdict::Drop),
-        ]);
-        rules.push(rest);
+        let shown = |before: Vec<Statement>, set: String| {
+            let rest = [
+                Statement::AddressIn(family, End::Source, set),
+                Statement::Counter,
+                Statement::Then(Verdict::Drop),
+            ];
+            [before, rest.to_vec()].concat()
+        };
+        for (position, realm) in config.realms.realms().iter().enumerate() {
+            if realm.side == Side::Inside && families_of(realm).contains(&family) {
+                let media = [udp(), vec![Statement::Ports(End::Source, realm.ports.clone())]].concat();
+                rules.push(shown(media, media_name(position, family)));
+            }
+        }
+        let marked = [untracked(), vec![Statement::Marked(config.mark)]].concat();
+        rules.push(shown(marked, inside_name(family)));
     }
     let hook = Hook { number: uapi::POST_ROUTING, priority: SOURCE_NAT, drop: false };
-    (!rules.is_empty()).then(|| Chain { name: "postrouting".into(), hook: Some(hook), rules })
+    Chain { name: "postrouting".into(), hook: Some(hook), rules }
+}
+
+/// Behind every translation: an outside port is nobody else's on the way out either. What connection tracking knows is
+/// never ours.
+fn exclusive_chain(config: &GateConfig) -> Chain {
+    let rule = |family| {
+        vec![
+            Statement::TrackedAs(TRACKED),
+            Statement::Protocol(UDP),
+            Statement::Ports(End::Source, config.nat.ports.clone()),
+            Statement::AddressIn(family, End::Source, outside_name(family)),
+            Statement::Counter,
+            Statement::Then(Verdict::Drop),
+        ]
+    };
+    let hook = Hook { number: uapi::POST_ROUTING, priority: BEHIND_NAT, drop: false };
+    Chain { name: "exclusive".into(), hook: Some(hook), rules: families(config).map(rule).collect() }
+}
+
+/// The chains behind routing, where anything is translated.
+pub(super) fn behind_routing(config: &GateConfig) -> Vec<Chain> {
+    match families(config).next() {
+        Some(_) => vec![outward_chain(config), exclusive_chain(config)],
+        None => Vec::new(),
+    }
 }

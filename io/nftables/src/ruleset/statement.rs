@@ -237,8 +237,10 @@ fn protocol(number: u8) -> String {
 
 fn tracked(states: u32) -> String {
     let names = [
+        (uapi::CT_INVALID, "invalid"),
         (uapi::CT_ESTABLISHED, "established"),
         (uapi::CT_RELATED, "related"),
+        (uapi::CT_NEW, "new"),
         (uapi::CT_UNTRACKED, "untracked"),
     ];
     let set: Vec<_> = names.iter().filter(|(bit, _)| states & bit != 0).map(|(_, name)| *name).collect();

@@ -4,6 +4,7 @@ mod around;
 mod host;
 mod line;
 mod plan;
+mod pool;
 mod routes;
 mod tls;
 
@@ -96,6 +97,7 @@ fn look(config: &Config, file: &Path, findings: &mut Vec<Finding>) {
     routes::look(config, findings);
     host::look(config, findings);
     tls::look(config, file, findings);
+    pool::look(config, findings);
     if config.middleboxes.iter().any(|middlebox| middlebox.engine == Engine::Nftables) {
         return line::look(config, findings);
     }

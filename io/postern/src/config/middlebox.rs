@@ -231,7 +231,7 @@ static NAT_PORTS: Key<Ports> = Key {
     kind: Ports { min: 1024 },
     absent: Absent::Literal("\"16384-32767\""),
     text: "The ports of `nat-addresses`. They are nobody else's: what comes to them and belongs to no call is dropped, so the \
-           administrator's masquerade and this host's own services must use others (`postern check` does not look for that yet). A call with \
+           administrator's masquerade and this host's own services must use others (`postern check` looks for them). A call with \
            audio takes a pair; one that was used rests for 32 s.",
 };
 
@@ -338,7 +338,7 @@ impl Middlebox {
             internal,
             ports,
             deny: table.value(&DENY, problems),
-            journal: journal(&table, &nat, problems),
+            journal: table.given(&JOURNAL, problems),
             never_deny: table.value(&NEVER_DENY, problems),
             time_zone: table.given(&TIME_ZONE, problems),
             rules_max,
@@ -474,19 +474,6 @@ fn ports(
         );
     }
     ports
-}
-
-/// Where rules are written down; not yet where addresses are translated.
-fn journal(table: &Table<'_, '_>, nat: &Nat, problems: &mut Problems) -> Option<PathBuf> {
-    let journal = table.given(&JOURNAL, problems)?;
-    if !nat.is_empty() {
-        problems.push(
-            table.place(&JOURNAL),
-            "the journal does not keep outside addresses yet",
-            "rules of a middlebox with `nat-addresses` do not survive a restart",
-        );
-    }
-    Some(journal)
 }
 
 /// The outside addresses with their ports.

@@ -33,7 +33,9 @@ impl Kernel {
             Nft::open_limited(config, limit).map_err(io::Error::other)
         })?;
         let kernel = Self { network, engine: Some(engine), limit };
-        kernel.nft(&format!("insert rule inet filter forward udp dport {SENTINEL} accept"))?;
+        for chain in ["forward", "input"] {
+            kernel.nft(&format!("insert rule inet filter {chain} udp dport {SENTINEL} accept"))?;
+        }
         Ok(kernel)
     }
 

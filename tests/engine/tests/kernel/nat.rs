@@ -31,6 +31,8 @@ pub(crate) fn promises() -> Vec<Trial> {
         Trial::test("an administrator's masquerade works beside the outside ports", masquerade),
         Trial::test("no service of the gate hears what is for an outside port", services),
         Trial::test("without its translation nothing leaves", no_leak),
+        Trial::test("a mark that somebody clears shows no inside address", no_leak_without_mark),
+        Trial::test("nobody else sends from an outside port", exclusive),
         Trial::test("a middlebox that dies leaves translated calls to its successor", adoption),
         Trial::test("nft reads our text with translation, and its own listing of it", text_is_truth),
         Trial::test("a packet proves the line through translation, or its absence", proves_the_line),
@@ -205,6 +207,50 @@ fn no_leak() -> Result<(), Failed> {
             assert!(kernel.engine().apply(&operations).iter().all(Result::is_ok));
             assert_eq!(kernel.send(outward, 10), 10);
             close(&mut kernel, v4);
+        }
+    }
+    Ok(())
+}
+
+/// Somebody clears the mark behind the gate, and the firewall lets everything out of the inside: what has an entry is
+/// translated all the same, and nothing goes untranslated.
+fn no_leak_without_mark() -> Result<(), Failed> {
+    let mut kernel = Kernel::with(config(), Features { owner: false, ..Features::ALL })?;
+    kernel.nft(
+        "table inet meddler { chain pre { type filter hook prerouting priority -200; meta mark set 0; }; }
+         insert rule inet filter forward iifname inside0 accept",
+    )?;
+    for (v4, digit) in [(true, 4), (false, 6)] {
+        open(&mut kernel, v4);
+        let [_, outward] = call(v4);
+        let untranslated = Shot { arrives: (outward.source, outward.destination), ..outward };
+        assert_eq!(kernel.send(outward, 10), 10);
+        for map in ["address", "port"] {
+            kernel.nft(&format!("flush map inet postern out_exact{digit}_{map}"))?;
+        }
+        assert_eq!(kernel.send(untranslated, 10), 0);
+    }
+    Ok(())
+}
+
+/// A masquerade that may take any port keeps the sender's where it can, also one of ours: that packet goes nowhere.
+fn exclusive() -> Result<(), Failed> {
+    let mut kernel = new()?;
+    kernel.nft(
+        "table inet nat { chain post { type nat hook postrouting priority srcnat;
+           iifname inside0 oifname outside0 masquerade; }; }",
+    )?;
+    for v4 in [true, false] {
+        open(&mut kernel, v4);
+        let asks = |port| {
+            let (client, server) = (at(INSIDE, v4, port), at(OUTSIDE, v4, 53));
+            shot(Place::Inside, client, server, (at(GATEWAY, v4, port), server))
+        };
+        assert_eq!(kernel.send(asks(5353), 10), 10, "the masquerade works");
+        assert_eq!(kernel.send(asks(PORT), 10), 0, "from the outside port of a call");
+        assert_eq!(kernel.send(asks(PORT + 7), 10), 0, "from one that is free");
+        for shot in call(v4) {
+            assert_eq!(kernel.send(shot, 10), 10);
         }
     }
     Ok(())

@@ -130,13 +130,26 @@ impl Network {
             (false, Place::Third) => (&self.third, THIRD),
         };
         let honest: IpAddr = if shot.destination.is_ipv4() { itself.v4.into() } else { itself.v6.into() };
+        let mut buffer = [0; 8];
+        // What turns round at the firewall comes back to where it was sent: the bell goes the same way.
+        let turns = !lies && place_of(arrival.ip()) == shot.from;
+        let rung = if turns { gateway(honest) } else { arrival.ip() };
+        let door = turns.then(|| self.firewall.run(|| UdpSocket::bind((rung, SENTINEL)))).transpose()?;
         sender.run(|| {
             on_one_processor()?;
             fire(id)?;
-            let ringer = UdpSocket::bind((honest, SENTINEL))?;
-            ringer.send_to(&id, (arrival.ip(), SENTINEL)).map(drop)
+            let port = if turns { 0 } else { SENTINEL };
+            let ringer = UdpSocket::bind((honest, port))?;
+            ringer.send_to(&id, (rung, SENTINEL)).map(drop)
         })?;
-        let mut buffer = [0; 8];
+        if let Some(door) = door {
+            door.set_read_timeout(Some(PATIENCE))?;
+            while buffer != id {
+                again(|| door.recv(&mut buffer))?;
+            }
+            door.send_to(&id, (arrival.ip(), SENTINEL))?;
+            buffer = [0; 8];
+        }
         while buffer != id {
             again(|| bell.recv(&mut buffer))?;
         }

@@ -379,8 +379,8 @@ fn config(settings: u8, features: u8) -> Config {
     };
     let realm = |name: &str, networks: &[&str], own: [u8; 4]| {
         let networks = networks.iter().filter_map(|network| network.parse().ok()).collect();
-        let own_addresses = vec![own.into()];
-        let media = sdp::MediaPolicy { networks, ports: 16_384..=32_767, own_addresses, flows_max: 16 };
+        let (own_addresses, outside_places, ports) = (vec![own.into()], Vec::new(), 16_384..=32_767);
+        let media = sdp::MediaPolicy { networks, ports, own_addresses, outside_places, flows_max: 16 };
         let pinholes = ledger::Realm { media, source, early_media: settings & 32 == 0 };
         let precondition = match features >> 3 & 3 {
             1 if name == "inside" => Some(config::PreconditionType::Fw),

@@ -36,6 +36,7 @@ fn realm(networks: &[&str], source: SourcePolicy) -> Arc<Realm> {
         networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
         ports: 16384..=32767,
         own_addresses: vec![],
+        outside_places: Vec::new(),
         flows_max: 8,
     };
     Arc::new(Realm { media, source, early_media: true })

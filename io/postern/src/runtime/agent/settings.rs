@@ -1,6 +1,7 @@
 //! The configuration in the B2BUA's terms.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ const SHUTDOWN: Duration = Duration::from_millis(3_800);
 pub(crate) fn b2bua(config: &Config) -> to::Config {
     let own = own_addresses();
     to::Config {
-        realms: config.realms.iter().map(|from| realm(config, from, &own)).collect(),
+        realms: config.realms.iter().enumerate().map(|from| realm(config, from, &own)).collect(),
         listeners: listeners(config)
             .map(|(position, listen)| to::Listener {
                 realm: id(position),
@@ -64,7 +65,7 @@ pub(crate) fn listeners(config: &Config) -> impl Iterator<Item = (usize, Listen)
         .flat_map(|(position, realm)| realm.listen.iter().map(move |(listen, _)| (position, *listen)))
 }
 
-fn realm(config: &Config, from: &Realm, own: &[IpAddr]) -> to::Realm {
+fn realm(config: &Config, (position, from): (usize, &Realm), own: &[IpAddr]) -> to::Realm {
     let everybody: [ipnet::IpNet; 2] = [ipnet::Ipv4Net::default().into(), ipnet::Ipv6Net::default().into()];
     let networks = if from.media.is_empty() { everybody.to_vec() } else { from.media.clone() };
     let source = match from.source {
@@ -77,10 +78,21 @@ fn realm(config: &Config, from: &Realm, own: &[IpAddr]) -> to::Realm {
         networks,
         ports: from.media_ports.clone(),
         own_addresses: own.iter().copied().filter(|own| !local(*own)).collect(),
+        outside_places: outside_places(config, position),
         flows_max: u16::try_from(config.limits.streams).unwrap_or(u16::MAX),
     };
     let pinholes = ledger::Realm { media, source, early_media: from.early_media };
     to::Realm { name: from.name.clone(), pinholes: Arc::new(pinholes), policy: realm_policy(from) }
+}
+
+/// What this host's NAT shows to a realm. What another host's shows is not known here, and no address of this host.
+fn outside_places(config: &Config, realm: usize) -> Vec<(IpAddr, RangeInclusive<u16>)> {
+    let sees = config.middleboxes.iter().filter(|middlebox| middlebox.outside.contains(&realm));
+    let places = |nat: &middlebox::Nat| {
+        let ports = nat.ports.clone();
+        nat.addresses.iter().map(move |address| (*address, ports.clone())).collect::<Vec<_>>()
+    };
+    sees.flat_map(|middlebox| places(&middlebox.nat)).collect()
 }
 
 fn realm_policy(from: &Realm) -> to::RealmPolicy {

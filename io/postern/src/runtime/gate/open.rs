@@ -106,7 +106,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     let mut chronicle = Chronicle::default();
     chronicle.learn(&policy);
     let clock = Clock::start();
-    let (disk, past) = Disk::open(config.middlebox.journal.as_deref(), clock.now())?;
+    let (disk, past) = Disk::open(config.middlebox.journal.as_deref(), &config.run_dir, clock.now())?;
     // A journal says what should be there; without one the agents do.
     let (restored, grace) = match past {
         Past::Rules(rules) => (Some(Input::Restored { rules }), Duration::ZERO),
