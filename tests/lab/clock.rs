@@ -28,7 +28,7 @@ impl Clock {
         let mut compile = Command::new("cc");
         compile.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source);
         text(compile.output().map_err(|error| io::Error::other(format!("cc: {error}")))?)?;
-        fs::write(&name, 0_i64.to_ne_bytes())?;
+        fs::write(&name, [0; 16])?;
         let file = fs::File::options().write(true).open(&name)?;
         Ok(Self { file, name, library, now: Duration::ZERO })
     }
@@ -55,6 +55,11 @@ impl Clock {
     pub(crate) fn advance(&mut self, by: Duration) -> io::Result<()> {
         self.now += by;
         self.write()
+    }
+
+    /// Sets the clock on the wall ahead, or back.
+    pub(crate) fn set_wall(&self, seconds: i64) -> io::Result<()> {
+        self.file.write_all_at(&(seconds * 1_000_000_000).to_ne_bytes(), 8)
     }
 
     fn write(&self) -> io::Result<()> {

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use nix::mount::{MsFlags, mount, umount};
 
+use crate::clock::Clock;
 use crate::row::{AGENT_AT_CORE, AGENT_AT_EDGE, CORE, EDGE, Half, Row, Talk};
 use crate::witness::expect;
 use crate::world::{Named, Outcome, Program, signal};
@@ -19,6 +20,7 @@ pub(crate) fn trials() -> Vec<Named> {
         ("journal::a_damaged_journal_is_put_aside_and_agents_are_waited_for", damaged),
         ("journal::a_full_disk_lets_nothing_be_made_and_everything_end", full),
         ("journal::what_has_ended_on_a_disk_gone_read_only_does_not_come_back", read_only),
+        ("journal::a_clock_that_is_set_ends_no_rule", clock_set),
     ]
 }
 
@@ -176,6 +178,32 @@ fn protect(row: &Row, process: u32, file: &Path) -> io::Result<Program> {
     // Read to its end, so that strace never has to wait for us.
     std::thread::spawn(move || said.read_to_end(&mut Vec::new()));
     Ok(Program::of(child))
+}
+
+/// Somebody sets the clock of the core's host more than a year ahead, two years back, and right again: rules live as
+/// long as they were to live, on disk too.
+fn clock_set() -> Outcome {
+    const YEAR: i64 = 365 * 86_400;
+    let mut row = Row::new()?;
+    row.clock = Some(Clock::new(&row.world.folder)?);
+    let mut scene = Scene::new(&row, "")?;
+    let talk = Talk::start(&row)?;
+    scene.core.wait_rules(2)?;
+    let before = identifiers(&scene.core)?;
+    for (times, by) in [YEAR, -YEAR, 0].into_iter().enumerate() {
+        row.clock.as_ref().map_or(Ok(()), |clock| clock.set_wall(by))?;
+        let noticed = || scene.core.log().matches("the clock was set").count() > times;
+        scene.core.wait_for("it is noticed", || Ok(noticed()))?;
+        talk.goes_on(&scene.agent)?;
+        expect(identifiers(&scene.core)?, before.clone(), "the same rules")?;
+        scene = scene.core_restarts(|_| Ok(()))?;
+        scene.agent.wait_up(&["edge", "core"])?;
+        expect(identifiers(&scene.core)?, before.clone(), "the same rules after a restart")?;
+    }
+    expect(talk.media.tally().lost, Vec::new(), "packets lost")?;
+    talk.hang_up()?;
+    scene.core.wait_rules(0)?;
+    Ok(())
 }
 
 fn full() -> Outcome {

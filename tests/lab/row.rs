@@ -17,6 +17,7 @@ use netns::Host;
 use serde_json::Value;
 
 use crate::callee::Callee;
+use crate::clock::Clock;
 use crate::media::{Media, RTP_INSIDE, RTP_OUTSIDE};
 use crate::raw::{Request, Wire, header, sdp, status};
 use crate::witness::expect;
@@ -71,6 +72,8 @@ pub(crate) struct Row {
     /// Its firewall is the edge, its third host the agent's.
     pub(crate) world: World,
     pub(crate) core: Host,
+    /// The clock of the core's middlebox, if it is not the kernel's.
+    pub(crate) clock: Option<Clock>,
 }
 
 impl Row {
@@ -116,7 +119,7 @@ impl Row {
             let words: Vec<&str> = ["route", "add"].into_iter().chain(route.split(' ')).collect();
             world.command(host, "ip", &words)?;
         }
-        let row = Self { world, core };
+        let row = Self { world, core, clock: None };
         for host in [&row.world.firewall, &row.core] {
             host.forward()?;
             let file = row.world.folder.join("firewall.nft");
@@ -156,14 +159,12 @@ impl Row {
         let realms = REALMS.replace("OUTSIDE", outside);
         fs::write(&file, format!("run-dir = {run_dir:?}\nuser = \"nobody\"\n{realms}\n{sections}"))?;
         let output = fs::OpenOptions::new().create(true).append(true).open(&log)?;
-        let child = host.spawn(
-            Command::new(env!("CARGO_BIN_EXE_postern"))
-                .args([command, "--config"])
-                .arg(&file)
-                .stdin(Stdio::null())
-                .stdout(output.try_clone()?)
-                .stderr(output),
-        )?;
+        let mut program = Command::new(env!("CARGO_BIN_EXE_postern"));
+        program.args([command, "--config"]).arg(&file).stdin(Stdio::null());
+        if let Some(clock) = self.clock.as_ref().filter(|_| name == "core") {
+            clock.give_to(&mut program);
+        }
+        let child = host.spawn(program.stdout(output.try_clone()?).stderr(output))?;
         let half = Half { host, program: Program::of(child), file, log };
         half.wait_for("the half answers", || {
             half.json(&["status"]).map(|status| !status[command].is_null())
