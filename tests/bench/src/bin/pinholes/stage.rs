@@ -37,6 +37,11 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new() -> io::Result<Self> {
+        Self::with("")
+    }
+
+    /// With more lines of `[middlebox]`; `FOLDER` in them is a folder of this run.
+    pub(crate) fn with(more: &str) -> io::Result<Self> {
         let [outside, firewall, inside] =
             [Host::new("outside")?, Host::new("firewall")?, Host::new("inside")?];
         for (host, cable, border, address) in [
@@ -52,7 +57,8 @@ impl Stage {
         firewall.forward()?;
         let folder = std::env::temp_dir().join(format!("postern-pinholes-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
-        let text = format!("run-dir = {:?}\n{CONFIG}", folder.display().to_string());
+        let shown = folder.display().to_string();
+        let text = format!("run-dir = {shown:?}\n{CONFIG}{}\n", more.replace("FOLDER", &shown));
         fs::write(folder.join("postern.toml"), text)?;
         let middlebox = start(&firewall, &folder)?;
         let mut stage = Self { outside, firewall, inside, middlebox, folder };
