@@ -75,6 +75,7 @@ pub(crate) struct Middlebox {
     pub rules_max: u32,
     pub lifetime_max: Duration,
     pub mark: u32,
+    pub dscp: Option<u8>,
     pub reverse_path: ReversePath,
     /// Agents with a table of their own, in the order of the file.
     pub agents: Vec<Agent>,
@@ -208,6 +209,13 @@ static MARK: Key<MarkBit> = Key {
     text: "The bit of the packet mark that says \"through a pinhole\". No other bit is touched. The default is clear of \
            mwan3, Cilium, Tailscale and kube-proxy.",
 };
+static DSCP: Key<Integer> = Key {
+    name: "dscp",
+    kind: Integer { range: 0..=63, unit: "" },
+    absent: Absent::Derived("none: packets keep what they came with"),
+    text: "The DSCP that packets get which a pinhole lets through: 46 for expedited forwarding (RFC 3246), as networks that give voice \
+           precedence expect it.",
+};
 static REVERSE_PATH: Key<OneOf<ReversePath>> = Key {
     name: "reverse-path",
     kind: OneOf {
@@ -265,6 +273,7 @@ pub(super) static SECTION: Section = Section {
         &RULES_MAX,
         &LIFETIME_MAX,
         &MARK,
+        &DSCP,
         &REVERSE_PATH,
         &NAT_ADDRESSES,
         &NAT_PORTS,
@@ -345,6 +354,7 @@ impl Middlebox {
             lifetime_max,
             agents,
             mark: table.value(&MARK, problems),
+            dscp: table.given(&DSCP, problems).and_then(|dscp| u8::try_from(dscp).ok()),
             reverse_path: table.value(&REVERSE_PATH, problems),
             nat,
             inside,

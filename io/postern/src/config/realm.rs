@@ -35,6 +35,7 @@ pub(crate) struct Realm {
     pub listen: Vec<(Listen, Range<usize>)>,
     pub media: Vec<IpNet>,
     pub media_ports: RangeInclusive<u16>,
+    pub managed: bool,
     pub source: Source,
     pub local_media: bool,
     pub interfaces: Vec<String>,
@@ -63,9 +64,19 @@ static MEDIA: Key<List<Network>> = Key {
 static MEDIA_PORTS: Key<Ports> = Key {
     name: "media-ports",
     kind: Ports { min: 1024 },
-    absent: Absent::Derived("`\"16384-32767\"` where the realm has `media`, else any port from 1024"),
+    absent: Absent::Derived(
+        "`\"16384-32767\"` where the realm has `media` and is `managed`, else any port from 1024",
+    ),
     text: "UDP ports of media in this realm. A range above 32767 takes in the ports that DNS, QUIC and NTP of every \
            host in `media` use; keep it below.",
+};
+static MANAGED: Key<Bool> = Key {
+    name: "managed",
+    kind: Bool,
+    absent: Absent::Literal("true"),
+    text: "Whether UDP on `media-ports` to and from `media` passes only through pinholes. Turn it off where phones take any port \
+           (softphones, WebRTC) and a range would cut off other things: then nothing is dropped by range. What a pinhole has let pass is \
+           kept out once it is closed, until nobody has sent it for 5 minutes; what never passed through one is for your own rules.",
 };
 static SOURCE: Key<OneOf<Source>> = Key {
     name: "source",
@@ -138,6 +149,7 @@ pub(super) static SECTION: Section = Section {
         &LISTEN,
         &MEDIA,
         &MEDIA_PORTS,
+        &MANAGED,
         &SOURCE,
         &LOCAL_MEDIA,
         &INTERFACES,
@@ -191,13 +203,15 @@ impl Realm {
                 "name them: media = [\"203.0.113.1/32\"]",
             );
         }
-        let ports = if media.is_empty() { 1024..=u16::MAX } else { 16384..=32767 };
+        let managed = table.value(&MANAGED, problems);
+        let ports = if media.is_empty() || !managed { 1024..=u16::MAX } else { 16384..=32767 };
         Self {
             name: name.to_owned(),
             span,
             listen: listen.unwrap_or_default(),
             media,
             media_ports: table.given(&MEDIA_PORTS, problems).unwrap_or(ports),
+            managed,
             source: table.value(&SOURCE, problems),
             local_media,
             interfaces,

@@ -63,7 +63,8 @@ fn managed(config: &Config) -> Vec<Managed> {
         let ports = realm.media_ports.clone();
         realm.media.iter().map(move |network| (*network, ports.clone())).collect::<Vec<_>>()
     };
-    config.realms.iter().flat_map(of_realm).collect()
+    // Where nothing is managed an accept by range would open it.
+    config.realms.iter().filter(|realm| realm.managed).flat_map(of_realm).collect()
 }
 
 fn judge(

@@ -58,14 +58,17 @@ fn paths(config: &Config, findings: &mut Vec<Finding>) {
 }
 
 fn ranges(realm: &Realm, findings: &mut Vec<Finding>) {
-    let managed = !realm.media.is_empty();
+    let managed = realm.managed && !realm.media.is_empty();
     if managed && *realm.media_ports.end() >= EPHEMERAL_FIRST {
         let text = format!(
             "`media-ports` of realm {} reach {}: DNS, QUIC and NTP of every host in `media` use ports from {EPHEMERAL_FIRST} on and would be cut off",
             realm.name,
             realm.media_ports.end()
         );
-        findings.push(Finding::new(Grade::Warning, text).advise("media-ports = \"16384-32767\""));
+        findings.push(
+            Finding::new(Grade::Warning, text)
+                .advise("media-ports = \"16384-32767\", or managed = false where phones take any port"),
+        );
     }
     for (listen, _) in &realm.listen {
         if managed && realm.media_ports.contains(&listen.address.port()) {

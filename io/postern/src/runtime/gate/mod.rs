@@ -90,6 +90,9 @@ impl Gate {
     async fn run(mut self) -> Result<(), Failure> {
         // What was found at the start is acted upon before anybody says anything.
         let now = self.clock.now();
+        self.work(now);
+        self.decide(now);
+        self.engine.take_over().map_err(|error| Failure::Start(error.to_string()))?;
         self.turn(now, Wake::Ready);
         let mut turns = 0_u32;
         while !self.done {
@@ -144,6 +147,13 @@ impl Gate {
         }
         self.sessions.turn(now, &self.machine, &mut self.inputs);
         self.work(now);
+        self.decide(now);
+        self.sessions.flush(now, &mut self.inputs);
+        self.done |= self.stopping.is_some_and(|latest| latest <= now);
+    }
+
+    /// Lets the machine do what is due.
+    fn decide(&mut self, now: Instant) {
         while self.machine.next_timeout().is_some_and(|(at, _)| at <= now) {
             self.machine.handle_timeout(now, &mut self.out);
             if self.out.is_empty() {
@@ -152,8 +162,6 @@ impl Gate {
             self.carry_out(now);
             self.work(now);
         }
-        self.sessions.flush(now, &mut self.inputs);
-        self.done |= self.stopping.is_some_and(|latest| latest <= now);
     }
 
     fn work(&mut self, now: Instant) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use machine::{Instant, Outbox, Rng};
-use middlebox::{Engine as _, Input, Middlebox, Policy, Realms};
+use middlebox::{Engine as _, Entry, Input, Middlebox, Policy, Realms};
 use nftables::Nft;
 use nix::unistd::Uid;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
@@ -76,7 +76,6 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     let realms = settings::realms(config)?;
     // The engine takes the lock of this network namespace: nothing of another middlebox is touched before.
     let mut engine = Nft::open(settings::gate(config, realms.clone())).map_err(|error| error.to_string())?;
-    let found = engine.entries().map_err(|failure| failure.to_string())?;
     let simco = unix::listen(&config.middlebox.socket, Some(identity.uid), whose(config))?;
     let admin = protocol::middlebox_socket(&config.run_dir);
     let socket = unix::listen(&admin, None, Whose::Owners)?;
@@ -107,6 +106,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     chronicle.learn(&policy);
     let clock = Clock::start();
     let (disk, past) = Disk::open(config.middlebox.journal.as_deref(), &config.run_dir, clock.now())?;
+    let found = found(&mut engine, &past)?;
     // A journal says what should be there; without one the agents do.
     let (restored, grace) = match past {
         Past::Rules(rules) => (Some(Input::Restored { rules }), Duration::ZERO),
@@ -138,6 +138,19 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
         stopping: None,
         done: false,
     })
+}
+
+/// What the kernel holds. Where the journal has so many rules that reading it would take minutes nothing is read: all is
+/// written anew, beside it.
+fn found(engine: &mut Nft, past: &Past) -> Result<Vec<Entry>, String> {
+    let many = match past {
+        Past::Rules(rules) => rules.len() > nftables::DUMP_MAX,
+        Past::Unknown => false,
+    };
+    match many {
+        true => engine.begin_beside().map(|()| Vec::new()).map_err(|error| error.to_string()),
+        false => engine.entries().map_err(|failure| failure.to_string()),
+    }
 }
 
 fn machine(config: &Config, realms: Realms, policy: Policy, orphan_grace: Duration, rng: Rng) -> Middlebox {

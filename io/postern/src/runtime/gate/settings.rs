@@ -122,6 +122,7 @@ pub(super) fn realms(config: &Config) -> Result<Realms, String> {
         side,
         networks: realm.media.clone(),
         ports: realm.media_ports.clone(),
+        managed: realm.managed,
         interfaces: interfaces::of_media(realm, &places),
         reverse_path,
     };
@@ -214,5 +215,5 @@ pub(super) fn gate(config: &Config, realms: Realms) -> GateConfig {
     };
     let local = config.realms.iter().any(|realm| realm.local_media);
     let (mark, nat) = (Mark::bit(from.mark), from.nat.clone());
-    GateConfig { mark, nat, mode, local, ..GateConfig::new(realms) }
+    GateConfig { mark, nat, mode, local, dscp: from.dscp, ..GateConfig::new(realms) }
 }
