@@ -34,6 +34,8 @@ pub enum DownReason {
     Refused(Failure),
     /// The peer broke the protocol; the text says how.
     PeerMisbehaved(String),
+    /// The middlebox was asked to prove who it is, and could not.
+    Unproven,
     /// We ended it.
     Closed,
 }

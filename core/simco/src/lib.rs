@@ -6,6 +6,7 @@
 //! `docs/simco.md` of the repository, row by row.
 
 pub mod agent;
+pub mod authentication;
 pub mod middlebox;
 mod state;
 mod stream;

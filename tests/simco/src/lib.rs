@@ -16,7 +16,9 @@
 //! | `> connect`, `> close` | agent | the connection is there; the agent ends the session |
 //! | `> request ID REQUEST` | agent | the agent asks |
 //!
-//! `side` may be followed by settings: `admission=…`, `token=…`, `open-requests-max=…`, `payload-max=…`.
+//! `side` may be followed by settings: `admission=…`, `secret=a` (of the agent; of the middlebox `secret=a,b`: each a letter
+//! that makes up a secret of 32 octets; the random parts of challenges are 32 times `x` and 32 times `y`),
+//! `open-requests-max=…`, `payload-max=…`.
 //!
 //! `UPDATE_CASES=1 cargo test -p postern-simco-cases` writes what came out into the files.
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use machine::{Instant, Outbox};
 use midcom::{AgentEvent, Capabilities, DownReason, IpVersions, Lifetime, Notification, Prid, RequestId};
+use simco::authentication::{NONCE_LEN, Nonce, Secret};
+use simco::middlebox::{Authentication, Candidate};
 use simco::{agent, middlebox};
 
 use crate::{octets, words};
@@ -17,9 +19,13 @@ pub struct Side {
 
 #[derive(Debug)]
 enum End {
-    Agent(Box<agent::Session>),
+    Agent(Box<agent::Session>, Option<Box<agent::Proof>>),
     Middlebox(Box<middlebox::Session>),
 }
+
+/// What is random elsewhere.
+const NONCE_OF_AGENT: Nonce = [b'x'; NONCE_LEN];
+const NONCE_OF_MIDDLEBOX: Nonce = [b'y'; NONCE_LEN];
 
 /// What the middlebox of the cases says of itself: packet filter with PDR, all wildcards, IPv4, one hour.
 const CAPABILITIES: Capabilities = Capabilities {
@@ -48,7 +54,10 @@ impl Side {
         let which = words.next();
         let settings = words.filter_map(|word| word.split_once('='));
         let end = match which {
-            Some("agent") => End::Agent(Box::new(agent::Session::new(agent_config(settings)?))),
+            Some("agent") => {
+                let (config, proof) = agent_config(settings)?;
+                End::Agent(Box::new(agent::Session::new(config)), proof.map(Box::new))
+            }
             Some("middlebox") => {
                 let config = middlebox_config(settings)?;
                 End::Middlebox(Box::new(middlebox::Session::new(Instant::ZERO, config)))
@@ -69,7 +78,7 @@ impl Side {
             return self.pass(Duration::from_secs(number(rest)?));
         }
         match &mut self.end {
-            End::Agent(session) => agent_input(session, self.now, verb, rest),
+            End::Agent(session, proof) => agent_input(session, proof.as_deref(), self.now, verb, rest),
             End::Middlebox(session) => middlebox_input(session, self.now, verb, rest),
         }
     }
@@ -92,14 +101,14 @@ impl Side {
 
     fn next_timeout(&self) -> Option<(Instant, &'static str)> {
         match &self.end {
-            End::Agent(session) => session.next_timeout(),
+            End::Agent(session, _) => session.next_timeout(),
             End::Middlebox(session) => session.next_timeout(),
         }
     }
 
     fn timeout(&mut self) -> Vec<String> {
         match &mut self.end {
-            End::Agent(session) => {
+            End::Agent(session, _) => {
                 let mut out = Outbox::new();
                 session.handle_timeout(self.now, &mut out);
                 out.into_iter().flat_map(agent_texts).collect()
@@ -113,16 +122,23 @@ impl Side {
     }
 }
 
-fn agent_config<'a>(settings: impl Iterator<Item = (&'a str, &'a str)>) -> Result<agent::Config, String> {
-    let mut config = agent::Config::default();
+fn agent_config<'a>(
+    settings: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<(agent::Config, Option<agent::Proof>), String> {
+    let (mut config, mut proof) = (agent::Config::default(), None);
     for (name, value) in settings {
         match name {
-            "token" => config.token = value.as_bytes().to_vec(),
+            "secret" => proof = Some(agent::Proof { secret: secret(value)?, nonce: NONCE_OF_AGENT }),
             "open-requests-max" => config.open_requests_max = number(value)?,
             _ => return Err(format!("no setting {name}")),
         }
     }
-    Ok(config)
+    Ok((config, proof))
+}
+
+/// A secret of one letter, 32 times.
+fn secret(letter: &str) -> Result<Secret, String> {
+    Secret::new(letter.repeat(32).as_bytes()).ok_or_else(|| format!("no secret: {letter:?}"))
 }
 
 fn middlebox_config<'a>(
@@ -135,6 +151,13 @@ fn middlebox_config<'a>(
             ("admission", "transport") => config.admission = middlebox::Admission::TransportProblem,
             ("admission", "security") => config.admission = middlebox::Admission::InsufficientSecurity,
             ("admission", "authorization") => config.admission = middlebox::Admission::NotAuthorized,
+            ("secret", letters) => {
+                let candidate =
+                    |letter| Ok(Candidate { secret: secret(letter)?, capabilities: CAPABILITIES });
+                let candidates: Result<_, String> = letters.split(',').map(candidate).collect();
+                config.authentication =
+                    Some(Authentication { nonce: NONCE_OF_MIDDLEBOX, candidates: candidates? });
+            }
             ("open-requests-max", count) => config.open_requests_max = number(count)?,
             ("payload-max", len) => config.payload_len_max = number(len)?,
             ("outside", "v6") => config.capabilities.outside = IpVersions::V6,
@@ -146,13 +169,14 @@ fn middlebox_config<'a>(
 
 fn agent_input(
     session: &mut agent::Session,
+    proof: Option<&agent::Proof>,
     now: Instant,
     verb: &str,
     rest: &str,
 ) -> Result<Vec<String>, String> {
     let mut out = Outbox::new();
     match verb {
-        "connect" => session.connected(now, &mut out),
+        "connect" => session.connected_with(now, proof.cloned(), &mut out),
         "receive" => session.receive(now, &octets::parse(rest)?, &mut out),
         "disconnect" => session.disconnected(now, "the connection broke", &mut out),
         "close" => session.close(now, &mut out),
@@ -212,6 +236,7 @@ fn down(reason: &DownReason) -> String {
         DownReason::Terminated => "terminated".to_owned(),
         DownReason::Refused(failure) => words::failure(*failure),
         DownReason::PeerMisbehaved(how) => format!("peer misbehaved: {how}"),
+        DownReason::Unproven => "unproven".to_owned(),
         DownReason::Closed => "closed".to_owned(),
     }
 }

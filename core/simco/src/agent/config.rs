@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use midcom::AgentEvent;
 
+use crate::authentication::{Nonce, Secret};
+
 /// What an agent's session is made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Answer to a middlebox that challenges us; empty if nothing was agreed, and then most will refuse. What is longer
-    /// than 4,096 octets cannot be sent and counts as empty.
-    pub token: Vec<u8>,
     /// How long a request may wait for its reply before it fails with [`midcom::Failure::Timeout`].
     pub reply_timeout: Duration,
     /// How long a middlebox may owe a reply before the session is given up as dead.
@@ -23,13 +22,22 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            token: Vec::new(),
             reply_timeout: Duration::from_secs(4),
             silence_max: Duration::from_secs(30),
             incomplete_max: Duration::from_secs(60),
             open_requests_max: 16_384,
         }
     }
+}
+
+/// What a connection is opened with by an agent that has a secret: it proves itself if it is asked to, and asks the
+/// middlebox to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// What both have been given.
+    pub secret: Secret,
+    /// Random octets that were never used before.
+    pub nonce: Nonce,
 }
 
 /// What an agent's session asks for; carried out in order.

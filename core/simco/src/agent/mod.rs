@@ -2,8 +2,9 @@
 //!
 //! | what is sent | what comes | next |
 //! |---|---|---|
-//! | SE 3.0 | SE | OPEN, `Up` |
-//! | | SA | NOAUTH; SA is sent, with the configured token if we were challenged |
+//! | SE 3.0 | SE | OPEN, `Up`; with a challenge in SE: CLOSED, `Down(Unproven)` |
+//! | | SA | NOAUTH; SA is sent, with a token if we were challenged |
+//! | | SA, a challenge in SE and no good token | CLOSED, `Down(Unproven)` |
 //! | | a negative reply, BFM | CLOSED, `Down(Refused)` |
 //! | SA | SE | OPEN, `Up` |
 //! | | a negative reply, BFM | CLOSED, `Down(Refused)` |
@@ -13,6 +14,7 @@
 //!
 //! Whatever breaks the protocol ends the session: which rules exist is then learnt anew with PRL in the next one.
 
+mod authenticate;
 mod config;
 mod receive;
 mod requests;
@@ -26,9 +28,9 @@ use self::requests::{Asked, Requests};
 use self::strays::Strays;
 use crate::state::{Exchange, State};
 use crate::stream::Framer;
-use crate::wire::{AgentMessage, PAYLOAD_LEN_MAX, Version};
+use crate::wire::{AgentMessage, Opaque, PAYLOAD_LEN_MAX, Version};
 
-pub use self::config::{Config, Output};
+pub use self::config::{Config, Output, Proof};
 
 /// The last TID for requests of the user; those above are for ending late rules and for ST.
 const LAST_TID: u32 = u32::MAX - 0x0010_0000;
@@ -58,6 +60,8 @@ pub struct Session {
     connected: bool,
     state: State,
     control: Option<Control>,
+    /// Of this connection.
+    proof: Option<Proof>,
     next_tid: u32,
     requests: Requests,
     strays: Strays,
@@ -75,6 +79,7 @@ impl Session {
             connected: false,
             state: State::Closed,
             control: None,
+            proof: None,
             next_tid: 1,
             requests: Requests::default(),
             strays: Strays::default(),
@@ -84,13 +89,22 @@ impl Session {
         }
     }
 
-    /// The connection is there: SE goes out. A session that still had one is over first.
+    /// The connection is there, and vouches for the middlebox: SE goes out. A session that still had one is over first.
     pub fn connected(&mut self, now: Instant, out: &mut Outbox<Output>) {
+        self.connected_with(now, None, out);
+    }
+
+    /// As [`Session::connected`]; with a proof the middlebox is challenged, and no session comes about with one that
+    /// cannot show that it has the secret.
+    pub fn connected_with(&mut self, now: Instant, proof: Option<Proof>, out: &mut Outbox<Output>) {
         self.disconnected(now, "replaced by a new connection", out);
         self.connected = true;
         self.next_tid = 1;
-        //= RFC 4540 §5.2.1: SE names the version; without a challenge, as the connection vouches for the middlebox.
-        let message = AgentMessage::Establish { version: Version::SIMCO_3_0, challenge: None };
+        self.proof = proof;
+        let octets = self.challenge();
+        //= RFC 4540 §5.2.1: SE names the version; with a challenge, the middlebox is to authenticate itself.
+        let challenge = self.proof.as_ref().and_then(|_| Opaque::new(&octets));
+        let message = AgentMessage::Establish { version: Version::SIMCO_3_0, challenge };
         self.step(now, Step::Establish, &message);
         self.flush(out);
     }

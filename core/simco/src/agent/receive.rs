@@ -6,7 +6,7 @@ use midcom::{AgentEvent, Capabilities, DownReason, Failure, Lifetime, Notificati
 use super::requests::{Asked, Misfit, Owner, made};
 use super::{Output, Session, Step};
 use crate::state::{Exchange, State};
-use crate::wire::{AgentMessage, Header, MiddleboxMessage, Opaque};
+use crate::wire::{AgentMessage, Header, MiddleboxMessage};
 
 impl Session {
     /// Takes one message; an error ends the session.
@@ -53,14 +53,16 @@ impl Session {
         out: &mut Outbox<Output>,
     ) -> Result<(), DownReason> {
         match (message, step) {
+            //= RFC 4540 §7.2: a middlebox that was challenged answers SA; one that skips it has proven nothing.
+            (MiddleboxMessage::Established(_), Step::Establish) if self.proof.is_some() => {
+                Err(DownReason::Unproven)
+            }
             (MiddleboxMessage::Established(capabilities), Step::Establish | Step::Authenticate) => {
                 self.on_established(step, capabilities, out);
                 Ok(())
             }
-            (MiddleboxMessage::Authentication { challenge, .. }, Step::Establish) => {
-                self.advance(Exchange::Challenged);
-                self.authenticate(now, challenge.is_some());
-                Ok(())
+            (MiddleboxMessage::Authentication { challenge, token }, Step::Establish) => {
+                self.on_authentication(now, challenge, token)
             }
             (MiddleboxMessage::Negative(failure), Step::Establish | Step::Authenticate) => {
                 Err(DownReason::Refused(failure))
@@ -92,15 +94,6 @@ impl Session {
         self.control = None;
         self.advance(if step == Step::Establish { Exchange::Established } else { Exchange::Authenticated });
         out.push(Output::Event(AgentEvent::Up(capabilities)));
-    }
-
-    /// Sends SA: with the token if the middlebox wants one.
-    fn authenticate(&mut self, now: Instant, challenged: bool) {
-        let octets = std::mem::take(&mut self.config.token);
-        //= RFC 4540 §5.2.4: the token answers the challenge.
-        let token = challenged.then(|| Opaque::new(&octets).unwrap_or(Opaque::EMPTY));
-        self.step(now, Step::Authenticate, &AgentMessage::Authenticate { token });
-        self.config.token = octets;
     }
 
     fn on_rule_event(&mut self, event: Notification, out: &mut Outbox<Output>) -> Result<(), DownReason> {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use midcom::{Capabilities, Request};
 
+use crate::authentication::{Nonce, Secret};
+
 /// What is already known about an agent when its connection is accepted: who it is comes from the connection
 /// (peer credentials, certificate), so this is decided before the first octet arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,13 +22,34 @@ pub enum Admission {
     NotAuthorized,
 }
 
+/// How an agent proves who it is, where its connection does not say enough.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authentication {
+    /// Random octets that were never used before: our challenge.
+    pub nonce: Nonce,
+    /// Who it may be: one where the connection says who, and has to be confirmed. Whoever has none of the secrets is
+    /// refused with 0x0323.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One that an agent may prove to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// What it has been given.
+    pub secret: Secret,
+    /// What the SE reply says to it.
+    pub capabilities: Capabilities,
+}
+
 /// What a middlebox's session is made with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// What the SE reply says.
     pub capabilities: Capabilities,
     /// Whether this agent may have a session.
     pub admission: Admission,
+    /// What it has to prove, if anything.
+    pub authentication: Option<Authentication>,
     /// Most octets behind the header of a request that we read; a longer one gets BFM. The longest request of RFC 4540
     /// has 4,108.
     pub payload_len_max: u16,
@@ -47,6 +70,7 @@ impl Config {
         Self {
             capabilities,
             admission,
+            authentication: None,
             payload_len_max: 8_192,
             incomplete_max: Duration::from_secs(60),
             establishment_max: Duration::from_secs(60),

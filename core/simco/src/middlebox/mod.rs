@@ -12,11 +12,12 @@
 //!
 //! | request | CLOSED | NOAUTH | OPEN |
 //! |---|---|---|---|
-//! | SE | SE reply: OPEN; SA reply if we were challenged: NOAUTH; refused: close | 0x0320 | 0x0320 |
-//! | SA | 0x0311, close | SE reply: OPEN | 0x0320 |
+//! | SE | SE reply: OPEN; SA reply if we were challenged or challenge: NOAUTH; refused: close | 0x0320 | 0x0320 |
+//! | SA | 0x0311, close | SE reply: OPEN; a wrong token: 0x0323, close | 0x0320 |
 //! | ST | 0x0311, close | ST reply, close | open requests are answered, ST reply, close |
 //! | about rules | 0x0311, close | 0x0311, close | handed on |
 
+mod authenticate;
 mod config;
 mod receive;
 
@@ -29,7 +30,7 @@ use crate::state::{Exchange, State};
 use crate::stream::Framer;
 use crate::wire::{IpVersion, MiddleboxMessage, Unassigned, encode_reply};
 
-pub use self::config::{Admission, Config, Output};
+pub use self::config::{Admission, Authentication, Candidate, Config, Output};
 
 /// The last TID for rule events; BFM and AST have those above.
 const LAST_EVENT_TID: u32 = u32::MAX - 2;
@@ -64,6 +65,10 @@ enum Ending {
 pub struct Session {
     config: Config,
     state: State,
+    /// The challenge that came with SE.
+    challenge: Vec<u8>,
+    /// Which of the candidates has proven itself.
+    proven: Option<usize>,
     /// The session is ending; what still arrives is ignored.
     ending: Option<(Ending, Instant)>,
     /// The connection is closed or about to be.
@@ -81,13 +86,15 @@ impl Session {
     #[must_use]
     pub fn new(now: Instant, config: Config) -> Self {
         Self {
+            framer: Framer::new(config.payload_len_max),
             config,
             state: State::Closed,
+            challenge: Vec::new(),
+            proven: None,
             ending: None,
             over: false,
             open: BTreeMap::new(),
             next_notification: 1,
-            framer: Framer::new(config.payload_len_max),
             accepted: now,
             last_octet: now,
             outgoing: Vec::new(),
@@ -169,7 +176,11 @@ impl Session {
             //= RFC 4540 §6: step 2, a message that stands still for 60 s gets BFM and ends the connection.
             self.badly_formed(now, out);
         } else if self.state != State::Open && self.accepted + self.config.establishment_max <= now {
-            self.end_with_notification(now, out);
+            // Whoever has begun a message is told so here, too, and does not have to guess why nobody listens any more.
+            match self.is_incomplete() {
+                true => self.badly_formed(now, out),
+                false => self.end_with_notification(now, out),
+            }
         }
         self.flush(out);
     }
@@ -193,6 +204,12 @@ impl Session {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.state == State::Open
+    }
+
+    /// Which of the candidates of [`Authentication`] the agent has proven to be, by position.
+    #[must_use]
+    pub fn proven(&self) -> Option<usize> {
+        self.proven
     }
 
     /// The state of RFC 4540 §7.1.

@@ -25,9 +25,9 @@ impl Session {
         match message {
             Err(failure) => self.refuse_unread(header.tid, failure, out),
             Ok(AgentMessage::Establish { version, challenge }) => {
-                self.on_establish(header.tid, version, challenge.is_some(), out);
+                self.on_establish(header.tid, version, challenge, out);
             }
-            Ok(AgentMessage::Authenticate { .. }) => self.on_authenticate(header.tid, out),
+            Ok(AgentMessage::Authenticate { token }) => self.on_authenticate(header.tid, token, out),
             Ok(AgentMessage::Terminate) => self.end_with(now, Ending::Reply { tid: header.tid }, out),
             Ok(AgentMessage::Rule(request)) => self.on_rule(header.tid, request, out),
         }
@@ -61,7 +61,13 @@ impl Session {
         }
     }
 
-    fn on_establish(&mut self, tid: u32, version: Version, challenged: bool, out: &mut Outbox<Output>) {
+    fn on_establish(
+        &mut self,
+        tid: u32,
+        version: Version,
+        challenge: Option<Opaque<'_>>,
+        out: &mut Outbox<Output>,
+    ) {
         //= RFC 4540 §7.2: SE is for sessions in CLOSED; elsewhere it changes nothing.
         if self.state != State::Closed {
             return MiddleboxMessage::Negative(Failure::NotApplicable).encode(tid, &mut self.outgoing);
@@ -70,11 +76,9 @@ impl Session {
             refusal.encode(tid, &mut self.outgoing);
             return self.close(Exchange::EstablishmentFailed, out);
         }
-        if challenged {
-            //= RFC 4540 §7.2: a middlebox that cannot prove who it is sends an empty token.
-            let token = Some(Opaque::EMPTY);
-            MiddleboxMessage::Authentication { challenge: None, token }.encode(tid, &mut self.outgoing);
-            return self.advance(Exchange::Challenged);
+        //= RFC 4540 §7.2: SA is the reply if either side wants the other to authenticate itself.
+        if challenge.is_some() || self.config.authentication.is_some() {
+            return self.authenticate(tid, challenge);
         }
         self.open(tid, Exchange::Established, out);
     }
@@ -97,15 +101,17 @@ impl Session {
         }
     }
 
-    fn on_authenticate(&mut self, tid: u32, out: &mut Outbox<Output>) {
-        match self.state {
-            //= RFC 4540 §7.3: the connection has told who the agent is, so no token is needed.
-            State::NoAuth => self.open(tid, Exchange::Authenticated, out),
+    fn on_authenticate(&mut self, tid: u32, token: Option<Opaque<'_>>, out: &mut Outbox<Output>) {
+        if self.state != State::NoAuth {
             //= RFC 4540 §7.3: SA is for sessions in NOAUTH; elsewhere it changes nothing.
-            State::Open | State::Closed => {
-                MiddleboxMessage::Negative(Failure::NotApplicable).encode(tid, &mut self.outgoing);
-            }
+            return MiddleboxMessage::Negative(Failure::NotApplicable).encode(tid, &mut self.outgoing);
         }
+        if self.is_authenticated(token) {
+            return self.open(tid, Exchange::Authenticated, out);
+        }
+        //= RFC 4540 §7.3: who is not sufficiently authenticated gets 0x0323, and the connection is closed.
+        MiddleboxMessage::Negative(Failure::AuthenticationFailed).encode(tid, &mut self.outgoing);
+        self.close(Exchange::AuthenticationFailed, out);
     }
 
     /// Answers SE or SA with the SE reply: the session is established.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use machine::{Instant, Outbox};
 use midcom::{AgentEvent, Failure, Lifetime, Prid, Reply, Request, RequestId};
-use simco::agent::{Config, Output, Session};
-use simco::wire::{AgentMessage, Header, MiddleboxMessage};
+use simco::agent::{Config, Output, Proof, Session};
+use simco::authentication::{Challenges, Role, Secret, TOKEN_LEN};
+use simco::wire::{AgentMessage, Header, MiddleboxMessage, Opaque};
 
 use super::{ASK, CAPABILITIES, END, LINK, PASS, RECEIVE, REPLY, STEPS, WORDS};
 use crate::reader::Reader;
@@ -41,19 +42,22 @@ struct World {
     /// What has arrived of a message that is not whole.
     arrived: Vec<u8>,
     connected: bool,
+    /// This connection asks the middlebox to prove itself.
+    proves: bool,
     up: bool,
 }
 
 /// A message the middlebox has received.
 #[derive(Debug)]
 enum Sent {
-    Control,
+    /// With the challenge of an SE that has one.
+    Control(Vec<u8>),
     Rule(Request),
 }
 
 /// Octets, requests and time, as the input says.
 pub fn run(input: &[u8]) {
-    let config = Config { open_requests_max: OPEN_MAX, token: b"secret".to_vec(), ..Config::default() };
+    let config = Config { open_requests_max: OPEN_MAX, ..Config::default() };
     let mut world = World {
         now: Instant::ZERO,
         session: Session::new(config),
@@ -63,6 +67,8 @@ pub fn run(input: &[u8]) {
         ended: BTreeSet::new(),
         arrived: Vec::new(),
         connected: false,
+        // The first does not.
+        proves: true,
         up: false,
     };
     let mut reader = Reader(input);
@@ -105,7 +111,11 @@ impl World {
                     self.connected = true;
                     self.sent.clear();
                     self.arrived.clear();
-                    self.act(Session::connected);
+                    // Every other connection of a run asks the middlebox to prove itself.
+                    self.proves = !self.proves;
+                    let proof = Proof { secret: secret(), nonce: [b'x'; 32] };
+                    let proof = Some(proof).filter(|_| self.proves);
+                    self.act(|session, now, out| session.connected_with(now, proof, out));
                 }
             }
         }
@@ -142,7 +152,10 @@ impl World {
                     }
                     Sent::Rule(request)
                 }
-                Ok(_) => Sent::Control,
+                Ok(AgentMessage::Establish { challenge: Some(challenge), .. }) => {
+                    Sent::Control(challenge.octets().to_vec())
+                }
+                Ok(_) => Sent::Control(Vec::new()),
                 Err(failure) => panic!("{failure}: {header:?} {payload:02x?}"),
             };
             assert!(self.sent.insert(header.tid, sent).is_none(), "{} twice", header.tid);
@@ -167,9 +180,20 @@ impl World {
         let tids: Vec<u32> = self.sent.keys().copied().collect();
         let Some(tid) = tids.get(usize::from(which) % tids.len().max(1)) else { return };
         let Some(sent) = self.sent.remove(tid) else { return };
+        let nonce = [b'y'; 32];
+        let token = match &sent {
+            Sent::Control(challenge) => token(challenge, &nonce),
+            Sent::Rule(_) => [0; TOKEN_LEN],
+        };
         let message = match sent {
-            Sent::Control if how < 64 => MiddleboxMessage::Established(CAPABILITIES),
-            Sent::Control => MiddleboxMessage::Terminated,
+            Sent::Control(challenge) if how >= 64 && !challenge.is_empty() => {
+                MiddleboxMessage::Authentication {
+                    challenge: Opaque::new(&nonce),
+                    token: Opaque::new(&token),
+                }
+            }
+            Sent::Control(_) if how < 64 => MiddleboxMessage::Established(CAPABILITIES),
+            Sent::Control(_) => MiddleboxMessage::Terminated,
             Sent::Rule(request) => match super::reply(&request, how) {
                 Ok(reply) => MiddleboxMessage::Positive(reply),
                 Err(Failure::VersionMismatch) => MiddleboxMessage::Negative(Failure::NoResources),
@@ -195,4 +219,14 @@ impl World {
             assert!(self.ended.contains(&prid), "{prid:?} is left behind");
         }
     }
+}
+
+/// The secret that the cases are made of.
+fn secret() -> Secret {
+    Secret::new(&[b'a'; 32]).expect("32 octets")
+}
+
+/// How a middlebox proves itself that has it.
+fn token(challenge: &[u8], nonce: &[u8]) -> [u8; TOKEN_LEN] {
+    secret().token(Role::Middlebox, Challenges { agent: challenge, middlebox: nonce })
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use machine::{Instant, Outbox};
 use midcom::{Lifetime, Notification, Prid, Request};
-use simco::middlebox::{Admission, Config, Output, Session};
+use simco::authentication::Secret;
+use simco::middlebox::{Admission, Authentication, Candidate, Config, Output, Session};
 use simco::wire::{Header, MiddleboxMessage};
 
 use super::{ASK, CAPABILITIES, END, LINK, PASS, RECEIVE, REPLY, STEPS, WORDS};
@@ -40,6 +41,8 @@ struct World {
     replies: usize,
     opened: bool,
     over: bool,
+    /// The agent has to prove who it is.
+    asks: bool,
 }
 
 /// Octets, replies and time, as the input says.
@@ -47,7 +50,18 @@ pub fn run(input: &[u8]) {
     let now = Instant::ZERO;
     let mut config = Config::new(CAPABILITIES, Admission::Admitted);
     config.open_requests_max = OPEN_MAX;
+    let payload_len_max = usize::from(config.payload_len_max);
+    // Half of the inputs have to prove who they are, with what the cases are made of.
+    if input.len() % 2 == 1 {
+        let candidate = |letter| {
+            let secret = Secret::new(&[letter; 32]).expect("32 octets");
+            Candidate { secret, capabilities: CAPABILITIES }
+        };
+        let candidates = [b'a', b'b'].map(candidate).to_vec();
+        config.authentication = Some(Authentication { nonce: [b'y'; 32], candidates });
+    }
     let mut world = World {
+        asks: config.authentication.is_some(),
         now,
         session: Session::new(now, config),
         open: BTreeMap::new(),
@@ -65,7 +79,7 @@ pub fn run(input: &[u8]) {
     world.pass(1_000);
     assert!(world.session.next_timeout().is_none() || world.session.is_open());
     let described = format!("{:?}", world.session).len();
-    assert!(described < 5 * usize::from(config.payload_len_max) + 10_000, "{described}");
+    assert!(described < 5 * payload_len_max + 40_000, "{described}");
 }
 
 impl World {
@@ -127,7 +141,10 @@ impl World {
             assert!(!self.over, "after the end: {output:?}");
             match output {
                 Output::Send(bytes) => self.sent(&bytes),
-                Output::Opened => assert!(!std::mem::replace(&mut self.opened, true), "opened twice"),
+                Output::Opened => {
+                    assert!(!std::mem::replace(&mut self.opened, true), "opened twice");
+                    assert!(self.session.proven().is_some() || !self.asks, "opened without a proof");
+                }
                 Output::Request { tid, request } => {
                     assert!(self.opened && self.open.insert(tid, request).is_none(), "{tid} twice");
                     assert!(self.open.len() <= OPEN_MAX);
