@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -194,6 +194,21 @@ impl Half<'_> {
             Err(error) => error,
             Ok(text) => io::Error::other(format!("{arguments:?} printed no JSON: {text}")),
         })
+    }
+
+    /// Its configuration file.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Writes its file anew, and has it read; the keys that have changed.
+    pub(crate) fn reload(&self, from: &str, to: &str) -> io::Result<Value> {
+        let text = fs::read_to_string(&self.file)?;
+        if !text.contains(from) {
+            return Err(io::Error::other(format!("{from} is not in {text}")));
+        }
+        fs::write(&self.file, text.replace(from, to))?;
+        self.json(&["reload"])
     }
 
     pub(crate) fn log(&self) -> String {

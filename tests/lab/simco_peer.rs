@@ -3,14 +3,18 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use certificates::{Ca, Leaf, Signed};
 use netns::Host;
-use serde_json::json;
+use nix::unistd::{User, chown};
+use serde_json::{Value, json};
 
+use crate::simco_subject::{BOTH, ENCRYPTED, GUARDED, LARGE, PROVEN, SMALL, Subject, TRANSLATING, Way};
 use crate::world::{Named, Outcome, Program, World, net, text};
 
 pub(crate) fn trials() -> Vec<Named> {
@@ -27,7 +31,29 @@ pub(crate) fn trials() -> Vec<Named> {
         ("simco_peer::a_small_middlebox", || conforms(SMALL, &["small"])),
         ("simco_peer::rights_of_agents", || conforms(GUARDED, &["authority", "disable"])),
         ("simco_peer::translation", || conforms(TRANSLATING, &["nat"])),
+        ("simco_peer::authentication", || conforms(PROVEN, &["authentication"])),
+        ("simco_peer::over_tls_sessions", || {
+            conforms(ENCRYPTED, &["session", "capabilities", "mutations", "shutdown"])
+        }),
+        ("simco_peer::over_tls_messages", || conforms(ENCRYPTED, &["framing", "patience"])),
+        ("simco_peer::over_tls_rules", || {
+            conforms(
+                ENCRYPTED,
+                &["reserve", "enable", "enable_reserved", "groups", "disable", "lifetimes", "status"],
+            )
+        }),
+        ("simco_peer::over_tls_packets", || conforms(ENCRYPTED, &["notifications", "packets"])),
+        ("simco_peer::over_tls_with_secrets", || conforms(BOTH, &["authentication"])),
         ("simco_peer::agent_sessions", || serves("reserve = false", &["agent_sessions"])),
+        ("simco_peer::agent_authentication", || {
+            serves_over(Way::Secret, "reserve = false", &["agent_authentication"])
+        }),
+        ("simco_peer::agent_over_tls", || {
+            serves_over(Way::Tls, "reserve = false", &["agent_sessions", "agent_replies", "agent_mutations"])
+        }),
+        ("simco_peer::agent_over_tls_with_a_secret", || {
+            serves_over(Way::TlsWithSecret, "reserve = false", &["agent_authentication"])
+        }),
         ("simco_peer::agent_refusals", || serves("reserve = false", &["agent_refusals"])),
         ("simco_peer::agent_replies", || serves("reserve = false", &["agent_replies"])),
         ("simco_peer::agent_mutations", || serves("reserve = false", &["agent_mutations"])),
@@ -41,141 +67,6 @@ pub(crate) fn trials() -> Vec<Named> {
         }),
     ]
 }
-
-/// A middlebox as it is configured for the cases.
-struct Subject {
-    config: &'static str,
-    lifetime_max: u32,
-    /// An address of its `deny`.
-    denied: &'static str,
-    /// IIV and EIV (RFC 4540 §4.3.3).
-    versions: [u8; 2],
-    /// Whether its agents have rights of their own.
-    rights: bool,
-}
-
-const LARGE: Subject = Subject {
-    config: r#"
-[realm.outside]
-listen = ["udp:198.51.100.1:5060"]
-
-[realm.inside]
-listen = ["udp:10.0.40.1:5060"]
-media = ["10.0.40.0/24", "2001:db8:b::/64"]
-
-[[route]]
-to = "inside"
-next-hop = "sip:10.0.40.20"
-
-[middlebox]
-listen = ["198.51.100.1:7626", "[2001:db8:a::1]:7626"]
-peers = ["198.51.100.20", "198.51.100.21", "2001:db8:a::20"]
-deny = ["10.0.40.66"]
-max-lifetime = "2h"
-"#,
-    lifetime_max: 7200,
-    denied: "10.0.40.66",
-    versions: [3, 3],
-    rights: false,
-};
-
-/// Agents with rights of their own: the first may disable, one is kept short, one sees everything.
-const GUARDED: Subject = Subject {
-    config: r#"
-[realm.outside]
-listen = ["udp:198.51.100.1:5060"]
-
-[realm.inside]
-listen = ["udp:10.0.40.1:5060"]
-media = ["10.0.40.0/24", "2001:db8:b::/64"]
-
-[[route]]
-to = "inside"
-next-hop = "sip:10.0.40.20"
-
-[middlebox]
-listen = ["198.51.100.1:7626"]
-peers = ["198.51.100.21"]
-deny = ["10.0.40.66"]
-max-lifetime = "2h"
-
-[middlebox.agent.first]
-peers = ["198.51.100.20"]
-disable = true
-
-[middlebox.agent.bound]
-peers = ["198.51.100.24"]
-internal = ["10.0.40.20"]
-ports = "20000-20009"
-max-rules = 1
-max-lifetime = "30s"
-
-[middlebox.agent.warden]
-peers = ["198.51.100.23"]
-administer = true
-"#,
-    lifetime_max: 7200,
-    denied: "10.0.40.66",
-    versions: [3, 3],
-    rights: true,
-};
-
-/// One with a public address for everybody inside.
-const TRANSLATING: Subject = Subject {
-    config: r#"
-[realm.outside]
-listen = ["udp:198.51.100.1:5060"]
-
-[realm.inside]
-listen = ["udp:10.0.40.1:5060"]
-media = ["10.0.40.0/24", "2001:db8:b::/64"]
-
-[[route]]
-to = "inside"
-next-hop = "sip:10.0.40.20"
-
-[middlebox]
-listen = ["198.51.100.1:7626"]
-peers = ["198.51.100.21"]
-max-lifetime = "2h"
-nat-addresses = ["198.51.100.1"]
-nat-ports = "24000-24399"
-
-[middlebox.agent.first]
-peers = ["198.51.100.20"]
-disable = true
-"#,
-    lifetime_max: 7200,
-    denied: "10.0.40.66",
-    versions: [3, 3],
-    rights: false,
-};
-
-const SMALL: Subject = Subject {
-    config: r#"
-[realm.outside]
-listen = ["udp:198.51.100.1:5060"]
-
-[realm.inside]
-listen = ["udp:10.0.40.1:5060"]
-media = ["10.0.40.0/24"]
-
-[[route]]
-to = "inside"
-next-hop = "sip:10.0.40.20"
-
-[middlebox]
-listen = ["198.51.100.1:7626"]
-peers = ["198.51.100.20", "198.51.100.21"]
-deny = ["::/0", "198.51.100.66"]
-max-rules = 2
-max-lifetime = "10s"
-"#,
-    lifetime_max: 10,
-    denied: "198.51.100.66",
-    versions: [1, 3],
-    rights: false,
-};
 
 /// An agent whose middlebox and phones are in the Python peer.
 const AGENT: &str = r#"
@@ -195,7 +86,7 @@ to = "outside"
 next-hop = "sip:10.9.0.1"
 
 [middlebox]
-connect = "127.0.0.1:7626"
+connect = "CONNECT"
 "#;
 
 /// The folder of the Python peer.
@@ -253,7 +144,9 @@ fn conforms(subject: Subject, groups: &[&str]) -> Outcome {
     for address in ["198.51.100.22/24", "198.51.100.23/24", "198.51.100.24/24"] {
         world.outside.address("eth0", net(address)?)?;
     }
-    let postern = half(&world, "middlebox", subject.config)?;
+    let known = papers(&world, subject.way)?;
+    let folder = world.folder.display().to_string();
+    let postern = half(&world, "middlebox", &subject.config.replace("FOLDER", &folder))?;
     let post = |host: &Host, name: &str| {
         let socket = world.folder.join(name);
         let program = python(host, "post.py", &[&socket.display().to_string()])?;
@@ -289,6 +182,17 @@ fn conforms(subject: Subject, groups: &[&str]) -> Outcome {
         around["bound"] = "198.51.100.24".into();
         around["warden"] = "198.51.100.23".into();
     }
+    if subject.way.has_secrets() {
+        for (who, address) in
+            [("plain", "198.51.100.23"), ("roamer", "198.51.100.22"), ("wanderer", "198.51.100.22")]
+        {
+            around[who] = address.into();
+        }
+        around["secrets"] = known["secrets"].clone();
+    }
+    if subject.way.is_tls() {
+        around["tls"] = known["tls"].clone();
+    }
     let file = world.folder.join("world.json");
     fs::write(&file, around.to_string())?;
     let file = file.display().to_string();
@@ -310,14 +214,58 @@ fn verdict(world: &World, cases: Program) -> Outcome {
     }
 }
 
+/// Everybody in the certificates and secrets of the cases; the stranger is known to the CA and to nobody else.
+const PEOPLE: [&str; 6] = ["own", "other", "plain", "roamer", "wanderer", "stranger"];
+
+/// Certificates and secrets as files in the world's folder, and what the peer is told of them.
+fn papers(world: &World, way: Way) -> io::Result<Value> {
+    let at = |name: String| world.folder.join(name).display().to_string();
+    let mut told = json!({});
+    if way.has_secrets() {
+        for who in PEOPLE.iter().filter(|who| !["plain", "stranger"].contains(*who)) {
+            let secret = format!("{who}'s secret, which is long enough for all that it is for");
+            let path = at(format!("{who}.secret"));
+            fs::write(&path, format!("{secret}\n"))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+            told["secrets"][*who] = secret.into();
+        }
+    }
+    if way.is_tls() {
+        let ca = Ca::new("site");
+        fs::write(at("ca.pem".into()), &ca.certificate)?;
+        let put = |name: &str, signed: &Signed| {
+            fs::write(at(format!("{name}.pem")), &signed.certificate)?;
+            fs::write(at(format!("{name}.key")), &signed.key)
+        };
+        let addresses = ["198.51.100.1", "2001:db8:a::1", "127.0.0.1"];
+        put("middlebox", &ca.sign(&Leaf { names: &addresses, ..Leaf::valid() }))?;
+        for who in PEOPLE {
+            put(who, &ca.sign(&Leaf { names: &[&format!("{who}.example.net")], ..Leaf::valid() }))?;
+        }
+        for who in PEOPLE.into_iter().chain(["middlebox"]) {
+            told["tls"][who] = json!({
+                "ca": at("ca.pem".into()),
+                "certificate": at(format!("{who}.pem")),
+                "key": at(format!("{who}.key")),
+            });
+        }
+    }
+    Ok(told)
+}
+
 /// Runs the cases of these groups for `postern agent`: middlebox and both phones are one Python program beside it.
 fn serves(calls: &str, groups: &[&str]) -> Outcome {
+    serves_over(Way::Plain, calls, groups)
+}
+
+fn serves_over(way: Way, calls: &str, groups: &[&str]) -> Outcome {
     let world = World::new()?;
     for address in ["10.9.0.1/32", "10.9.0.2/32"] {
         world.firewall.address("lo", net(address)?)?;
     }
+    let known = papers(&world, way)?;
     let ready = world.folder.join("ready");
-    let around = json!({
+    let mut around = json!({
         "ready": ready,
         "middlebox": ["127.0.0.1", 7626],
         "phone_a": ["10.9.0.1", 5060],
@@ -325,13 +273,34 @@ fn serves(calls: &str, groups: &[&str]) -> Outcome {
         "border_a": ["198.51.100.1", 5060],
         "border_b": ["10.0.40.1", 5060],
     });
+    let folder = world.folder.display();
+    let mut section = String::new();
+    if way.has_secrets() {
+        around["secret"] = known["secrets"]["own"].clone();
+        // Where another user than root exists, the agent half becomes one, and has to be able to read it.
+        chown_to_nobody(&world.folder.join("own.secret"));
+        section += &format!("secret = \"{folder}/own.secret\"\n");
+    }
+    if way.is_tls() {
+        around["tls"] = known["tls"]["middlebox"].clone();
+        section += &format!(
+            "certificate = \"{folder}/own.pem\"\nkey = \"{folder}/own.key\"\nca = \"{folder}/ca.pem\"\n"
+        );
+    }
     let file = world.folder.join("world.json");
     fs::write(&file, around.to_string())?;
     let file = file.display().to_string();
     let cases = python(&world.firewall, "play.py", &[&[file.as_str()], groups].concat())?;
     wait_for(&ready)?;
-    let postern = half(&world, "agent", &format!("{AGENT}\n[calls]\n{calls}\n"))?;
+    let agent = AGENT.replace("CONNECT", if way.is_tls() { "tls:127.0.0.1:7626" } else { "127.0.0.1:7626" });
+    let postern = half(&world, "agent", &format!("user = \"nobody\"\n{agent}{section}\n[calls]\n{calls}\n"))?;
     verdict(&world, cases)?;
     assert!(Path::new(&format!("/proc/{}/exe", postern.id())).exists(), "the agent has ended");
     Ok(())
+}
+
+/// In a user namespace there is nobody else, and the file stays root's.
+fn chown_to_nobody(path: &Path) {
+    let nobody = User::from_name("nobody").ok().flatten();
+    let _ = nobody.map(|user| chown(path, Some(user.uid), Some(user.gid)));
 }

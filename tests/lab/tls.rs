@@ -74,13 +74,17 @@ impl Site {
 
     /// The sections of the agent half.
     pub(crate) fn agent(&self) -> String {
-        let section = |name: &str, address: &str| {
-            format!(
-                "[[middlebox]]\nname = \"{name}\"\nconnect = \"tls:{address}\"\n{}\n",
-                self.files("agent", "ca")
-            )
+        self.agent_of(&["edge", "core"])
+    }
+
+    /// Those for some of the middleboxes.
+    pub(crate) fn agent_of(&self, names: &[&str]) -> String {
+        let address = |name: &str| if name == "edge" { EDGE } else { CORE };
+        let section = |name: &&str| {
+            let (files, to) = (self.files("agent", "ca"), address(name));
+            format!("[[middlebox]]\nname = \"{name}\"\nconnect = \"tls:{to}\"\n{files}")
         };
-        section("edge", EDGE) + &section("core", CORE)
+        names.iter().map(section).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -93,12 +97,12 @@ fn started<'r>(row: &'r Row, site: &Site) -> io::Result<Halves<'r>> {
     Ok((edge, core, row.agent(&site.agent())?))
 }
 
-fn wait_log(half: &Half<'_>, text: &str) -> io::Result<()> {
+pub(crate) fn wait_log(half: &Half<'_>, text: &str) -> io::Result<()> {
     half.wait_for(&format!("the log says: {text}"), || Ok(half.log().contains(text)))
 }
 
 /// What the agent half says is wrong with a middlebox.
-fn wait_trouble(agent: &Half<'_>, name: &str, text: &str) -> io::Result<()> {
+pub(crate) fn wait_trouble(agent: &Half<'_>, name: &str, text: &str) -> io::Result<()> {
     agent.wait_for(&format!("{name} is down: {text}"), || {
         let status = agent.json(&["status"])?;
         let all = status["middleboxes"].as_array().cloned().unwrap_or_default();

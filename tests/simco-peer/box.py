@@ -1,9 +1,13 @@
 """A middlebox of RFC 4540 that opens nothing: what an agent is told by it is decided case by case. Before it answers, it
 checks that each request is what §4 and §5 say."""
 
+import os
 import socket
+import ssl
 
+import proof
 import wire
+from peer import PATIENCE, tls
 from wire import EXTERNAL, INSIDE, INTERNAL, NEGATIVE, NOTIFICATION, OUTSIDE, POSITIVE, REQUEST, AddressTuple, Message
 from wire import gid, lifetime, pid, version
 
@@ -32,11 +36,15 @@ class Link:
         self.stream, self.box = stream, box
         self.buffer, self.tids, self.state = b"", set(), "CLOSED"
         self.over = False
+        # The challenges of both, once they are known.
+        self.theirs = self.ours = b""
 
     def write(self, octets):
         self.box.story.append(("MB ->", octets))
         try:
+            self.stream.setblocking(True)
             self.stream.sendall(octets)
+            self.stream.setblocking(False)
         except OSError:
             self.over = True
 
@@ -45,22 +53,26 @@ class Link:
         self.stream.close()
 
     def read(self):
-        try:
-            octets = self.stream.recv(65536)
-        except BlockingIOError:
-            return
-        except OSError:
-            octets = b""
-        if not octets:
-            self.close()
-        self.buffer += octets
+        # TLS may have more than the socket shows.
+        ended = False
+        while not ended:
+            try:
+                octets = self.stream.recv(65536)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                break
+            except OSError:
+                octets = b""
+            self.buffer += octets
+            ended = not octets
         while not self.over and len(self.buffer) >= 8:
             size = 8 + int.from_bytes(self.buffer[2:4], "big")
             if len(self.buffer) < size:
-                return
+                break
             octets, self.buffer = self.buffer[:size], self.buffer[size:]
             self.box.story.append(("MB <-", octets))
             self.box.request(self, wire.decode(octets))
+        if ended:
+            self.close()
 
 
 def reply(message, sub, *attributes):
@@ -75,8 +87,10 @@ def refusal(message, code):
 class Box:
     """The middlebox: its rules, its sessions, and what is planned for the next requests."""
 
-    def __init__(self, address):
+    def __init__(self, address, files=None, secret=None):
         self.address = tuple(address)
+        self.tls = tls(files, server=True) if files else None
+        self.secret = secret and secret.encode()
         self.listener = None
         self.listen()
         self.links, self.notices = [], 0
@@ -108,8 +122,14 @@ class Box:
 
     def accept(self):
         stream, _ = self.listener.accept()
-        stream.setblocking(False)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.tls:
+            try:
+                stream.settimeout(PATIENCE)
+                stream = self.tls.wrap_socket(stream, server_side=True)
+            except OSError:
+                return stream.close()
+        stream.setblocking(False)
         self.links.append(Link(stream, self))
 
     def request(self, link, message):
@@ -130,12 +150,26 @@ class Box:
             link.close()
 
     def session(self, link, message):
+        if message.sub == wire.SE and self.secret:
+            return self.challenge(link, message)
+        if message.sub == wire.SA and self.secret and message.value(wire.TOKEN) != self.token(link, proof.AGENT):
+            self.wrong.append(f"not the agent's token: {message}")
+            return refusal(message, 0x0323)
         if message.sub in (wire.SE, wire.SA):
             link.state = "OPEN"
             return reply(message, wire.SE, (wire.CAPABILITIES, self.capabilities))
         if message.sub == wire.ST:
             return reply(message, wire.ST)
         return None
+
+    def challenge(self, link, message):
+        """The SA reply to SE: we prove who we are, and the agent is to do the same."""
+        link.state, link.theirs, link.ours = "NOAUTH", message.value(wire.CHALLENGE), os.urandom(24)
+        token = self.token(link, proof.MIDDLEBOX)
+        return reply(message, wire.SA, (wire.CHALLENGE, link.ours), (wire.TOKEN, token))
+
+    def token(self, link, role):
+        return proof.token(self.secret, role, link.theirs, link.ours)
 
     def rule(self, message):
         """The reply to a request about rules, and what it changes."""

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 import wire
-from peer import Agent, Failed, connect, expect, same
+from peer import Agent, Failed, connect, expect, same, tls
 from wire import EXTERNAL, INTERNAL, UDP, AddressTuple, lifetime, per_set, pid
 
 
@@ -65,7 +65,12 @@ class World:
         source = None if isinstance(address, str) else getattr(self, who)
         if not isinstance(address, str) and ":" in address[0]:
             source = None
-        agent = Agent(connect(address, source), f"{who}'s connection {len(self.open_agents) + 1}")
+        stream = connect(address, source)
+        if hasattr(self, "tls") and not isinstance(address, str):
+            # An agent is known by its certificate; ours checks that the middlebox's is for its address.
+            stream = tls(self.tls[who]).wrap_socket(stream, server_hostname=address[0])
+        secret = getattr(self, "secrets", {}).get(who)
+        agent = Agent(stream, f"{who}'s connection {len(self.open_agents) + 1}", secret and secret.encode())
         self.open_agents.append(agent)
         return agent
 
@@ -98,7 +103,7 @@ class World:
         for agent in self.open_agents:
             agent.close()
         self.open_agents = []
-        for who in [who for who in ("own", "other", "bound", "warden") if hasattr(self, who)]:
+        for who in [who for who in ("own", "other", "bound", "warden", "roamer", "wanderer") if hasattr(self, who)]:
             agent = self.until_up(who)
             listed = agent.ask(wire.PRL)
             if listed.code == 0x0222:

@@ -1,7 +1,9 @@
 """A connection that keeps what was said, for the report of a failure; and an agent on it."""
 
 import socket
+import ssl
 
+import proof
 import wire
 from wire import Message, NOTIFICATION, REQUEST
 
@@ -28,12 +30,16 @@ class Peer:
         self.story.append(("->", octets))
         self.stream.sendall(octets)
 
+    def finish(self):
+        """Nothing more is sent. Where there is TLS this happens below it: it has no half of a connection."""
+        socket.socket.shutdown(self.stream, socket.SHUT_WR)
+
     def read(self, count):
         """Exactly so many octets, or None if the other side has closed before the first of them."""
         while len(self.buffer) < count:
             try:
                 octets = self.stream.recv(65536)
-            except ConnectionResetError:
+            except (ConnectionResetError, ssl.SSLEOFError):
                 octets = b""
             except TimeoutError:
                 raise Failed(f"nothing comes on {self.name} for {self.stream.gettimeout()} s") from None
@@ -78,9 +84,11 @@ class Peer:
 class Agent(Peer):
     """One agent's session: requests with TIDs, replies by TID, notifications on the side."""
 
-    def __init__(self, stream, name):
+    def __init__(self, stream, name, secret=None):
         super().__init__(stream, name)
         self.tid, self.notices, self.early = 0, [], {}
+        # What it proves itself by, if the middlebox asks; then it asks the middlebox, too.
+        self.secret = secret
 
     def next_tid(self):
         self.tid += 1
@@ -125,9 +133,28 @@ class Agent(Peer):
 
     def open(self):
         """Establishes the session and gives the capabilities."""
-        answer = self.ask(wire.SE, wire.version())
+        answer = self.ask(wire.SE, wire.version()) if self.secret is None else self.prove()
         expect(answer, 0x0201, "SE is answered")
         return wire.Capabilities.decode(answer.value(wire.CAPABILITIES))
+
+    def prove(self):
+        """Both ends prove who they are; the reply to SA."""
+        ours = proof.challenge(self.secret)
+        answer = expect(self.ask(wire.SE, wire.version(), (wire.CHALLENGE, ours)), 0x0202, "SE with a challenge")
+        theirs = answer.value(wire.CHALLENGE)
+        wanted = proof.token(self.secret, proof.MIDDLEBOX, ours, theirs)
+        same(answer.value(wire.TOKEN), wanted, "the middlebox's token")
+        return self.ask(wire.SA, (wire.TOKEN, proof.token(self.secret, proof.AGENT, ours, theirs)))
+
+
+def tls(files, server=False):
+    """One end of mutual TLS 1.2 or later: `files` are CA, certificate with its chain, and key."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(files["ca"])
+    context.load_cert_chain(files["certificate"], files["key"])
+    return context
 
 
 def connect(address, source=None):

@@ -50,6 +50,7 @@ def needs(what, world, has):
         "NAT": has.nat,
         "disable rules": has.disable,
         "external wildcards": has.external_wildcards,
+        "secrets": hasattr(world, "secrets"),
         "a warden": hasattr(world, "warden"),
         "leave to disable": has.disable and world.may_disable,
         "disable rules without leave": has.disable and not world.may_disable,

@@ -15,7 +15,7 @@ MEDIA_A, MEDIA_B = ("198.51.100.20", 30000), ("10.0.40.20", 20000)
 class Stage:
     def __init__(self, around):
         self.around = around
-        self.box = Box(around["middlebox"])
+        self.box = Box(around["middlebox"], around.get("tls"), around.get("secret"))
         self.a = Phone("a", around["phone_a"], around["border_a"])
         self.b = Phone("b", around["phone_b"], around["border_b"])
 

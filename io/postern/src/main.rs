@@ -9,6 +9,7 @@ mod ladder;
 mod log;
 mod runtime;
 mod sandbox;
+mod secret;
 mod seed;
 mod supervise;
 mod tls;

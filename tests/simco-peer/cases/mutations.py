@@ -78,7 +78,7 @@ def without_a_session(world):
         if dice.randrange(2):
             octets = bytes(dice.randrange(256) for _ in range(dice.randrange(8, 60)))
         agent.write(octets)
-        agent.stream.shutdown(1)
+        agent.finish()
         told = []
         try:
             while (message := agent.receive()) is not None:

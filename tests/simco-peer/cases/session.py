@@ -185,7 +185,7 @@ def rules_outlive_sessions(world):
 def half_closed(world):
     agent = world.session()
     rule = reserved(agent).number(wire.PID)
-    agent.stream.shutdown(socket.SHUT_WR)
+    agent.finish()
     while agent.receive() is not None:
         pass
     same(listed(world.session()), [rule], "rules")

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 use std::ops::{Range, RangeInclusive};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use toml::de::DeTable;
 
 use super::key::{Absent, Key, Section, Table};
-use super::kind::{Address, Bool, Integer, List, Network, OneOf, Ports, Text, Time};
+use super::kind::{AbsolutePath, Address, Bool, Integer, List, Network, OneOf, Ports, Text, Time};
 use super::middlebox::{LIFETIMES, RULES};
 use super::problem::Problems;
 
@@ -22,6 +23,10 @@ pub(crate) struct Agent {
     pub certificates: Vec<String>,
     pub peers: Vec<IpAddr>,
     pub users: Vec<String>,
+    /// The file of its secret.
+    pub secret: Option<PathBuf>,
+    /// Where that is said.
+    pub secret_place: Range<usize>,
     pub internal: Vec<IpNet>,
     pub ports: RangeInclusive<u16>,
     pub rules_max: u32,
@@ -68,6 +73,16 @@ static USERS: Key<List<Text>> = Key {
     kind: List { of: Text { what: "user name or number" }, max: 16 },
     absent: Absent::Literal("[]"),
     text: "Users as which it connects through the Unix socket.",
+};
+static SECRET: Key<AbsolutePath> = Key {
+    name: "secret",
+    kind: AbsolutePath,
+    absent: Absent::Derived("none: its certificate, address or user is enough"),
+    text: "A file with a secret of 32 to 1,024 octets that this agent and this middlebox have, and nobody else \
+           (`openssl rand -hex 32`). The agent then has to prove that it has it (RFC 4540 §7.3), and the middlebox proves the same \
+           to an agent that asks, besides what `certificates`, `peers` and `users` say; where they say nothing, the secret alone says who it \
+           is, from any address. Nobody but its owner, root or the user of the half, may be able to change the file, and others \
+           may not read it. It is read at the start and by reload.",
 };
 static INTERNAL: Key<List<Network>> = Key {
     name: "internal",
@@ -129,6 +144,7 @@ pub(super) static SECTION: Section = Section {
         &CERTIFICATES,
         &PEERS,
         &USERS,
+        &SECRET,
         &INTERNAL,
         &PORTS,
         &RULES_MAX,
@@ -163,6 +179,8 @@ impl Agent {
             certificates: table.value(&CERTIFICATES, problems),
             peers: table.value(&PEERS, problems),
             users: table.value(&USERS, problems),
+            secret: table.given(&SECRET, problems),
+            secret_place: table.place(&SECRET),
             internal: table.given(&INTERNAL, problems).unwrap_or_else(|| usual.internal.clone()),
             ports,
             rules_max: table.given(&RULES_MAX, problems).unwrap_or(usual.rules_max),
@@ -172,6 +190,11 @@ impl Agent {
             disable: table.value(&DISABLE, problems),
             administer: table.value(&ADMINISTER, problems),
         }
+    }
+
+    /// True if nothing but its secret says who it is.
+    pub(crate) fn is_unplaced(&self) -> bool {
+        self.secret.is_some() && self.marks().next().is_none()
     }
 
     /// Everything by which it is known.
@@ -217,8 +240,8 @@ pub(super) fn read(middlebox: &DeTable<'_>, usual: &Usual, problems: &mut Proble
                 "choose another name",
             );
         }
-        if agent.marks().next().is_none() {
-            let label = "say by what it is known: `certificates`, `peers` or `users`";
+        if agent.marks().next().is_none() && agent.secret.is_none() {
+            let label = "say by what it is known: `certificates`, `peers`, `users` or `secret`";
             problems.push(name.span(), format!("nobody is agent `{}`", agent.name), label);
         }
         for mark in agent.marks() {

@@ -64,6 +64,8 @@ pub(crate) struct Middlebox {
     pub serve_tls: Option<Tls>,
     /// For connecting over TLS.
     pub connect_tls: Option<Tls>,
+    /// The file of the secret that the agent half has with it, and where that is said.
+    pub secret: Option<(PathBuf, Range<usize>)>,
     pub peers: Vec<IpAddr>,
     pub users: Vec<String>,
     pub internal: Vec<IpNet>,
@@ -121,6 +123,14 @@ static CONNECT: Key<ConnectKind> = Key {
     absent: Absent::Derived("the local `socket`"),
     text: "A middlebox on another machine, spoken to by SIMCO over TLS, or over plain TCP where the network is trusted. Its \
            certificate must be for HOST. `postern run` starts no middlebox for it.",
+};
+static SECRET: Key<AbsolutePath> = Key {
+    name: "secret",
+    kind: AbsolutePath,
+    absent: Absent::Derived("none: the connection says who the middlebox is"),
+    text: "A file with the secret that the agent half and this middlebox have (`secret` of `[middlebox.agent.NAME]` there). The \
+           agent half then has the middlebox prove that it has it (RFC 4540 §7.2), opens no session with one that cannot, and proves the same where it is asked. \
+           The same is asked of the file as there; it is read before each connection, as the user of the agent half.",
 };
 static SOCKET: Key<AbsolutePath> = Key {
     name: "socket",
@@ -256,6 +266,7 @@ pub(super) static SECTION: Section = Section {
         &INSIDE,
         &OUTSIDE,
         &CONNECT,
+        &SECRET,
         &SOCKET,
         &LISTEN,
         &tls::CERTIFICATE,
@@ -342,6 +353,7 @@ impl Middlebox {
             listen,
             serve_tls,
             connect_tls,
+            secret: table.given(&SECRET, problems).map(|path| (path, table.place(&SECRET))),
             peers,
             users,
             internal,

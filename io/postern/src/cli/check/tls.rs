@@ -1,4 +1,5 @@
-//! The files of TLS: whether they are there, belong together, are still valid, and can be read by the half that needs them.
+//! The files of TLS and those with secrets: whether they are there, belong together, are still valid, and can be read by
+//! the half that needs them.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -32,6 +33,25 @@ pub(super) fn look(config: &Config, file: &Path, findings: &mut Vec<Finding>) {
         if let Some(files) = &middlebox.connect_tls {
             end(files, agents, "the agent half", &place, tls::is_a_client, findings);
         }
+        if let Some((path, at)) = &middlebox.secret {
+            secret(path, agents, "the agent half", &place(at.start), findings);
+        }
+        for agent in &middlebox.agents {
+            if let Some(path) = &agent.secret {
+                secret(path, ours, "the middlebox half", &place(agent.secret_place.start), findings);
+            }
+        }
+    }
+}
+
+/// A file with a secret.
+fn secret(path: &Path, reader: (u32, u32), who: &str, at: &str, findings: &mut Vec<Finding>) {
+    if path.exists() && !may_read(path, reader) {
+        let text = format!("{at}: {} may not be read by {who} (user {})", path.display(), reader.0);
+        findings.push(Finding::new(Grade::Problem, text).advise("chown, or chgrp and chmod g+r"));
+    }
+    if let Err(wrong) = crate::secret::read(path, reader.0) {
+        findings.push(Finding::new(Grade::Problem, format!("{at}: {wrong}")));
     }
 }
 

@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use machine::{Instant, Outbox, Rng};
 use midcom::{AgentEvent, DownReason, MiddleboxId, Request, RequestId};
+use nix::unistd::Uid;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
-use simco::agent::{Config, Output, Session};
+use simco::agent::{Config, Output, Proof, Session};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Sleep;
 
 use crate::config::{Connect, Middlebox, Peer};
-use crate::log;
 use crate::runtime::channel::{Channel, Read};
 use crate::tls::Credentials;
+use crate::{log, secret};
 
 /// First wait after a connection broke or could not be made.
 const WAIT_MIN: Duration = Duration::from_millis(20);
@@ -48,6 +49,8 @@ pub(crate) struct Link {
     pub name: String,
     connect: Connect,
     credentials: Option<Credentials<Arc<ClientConfig>>>,
+    /// The file of the secret that we have with it.
+    secret: Option<PathBuf>,
     rng: Rng,
     session: Session,
     state: State,
@@ -69,6 +72,7 @@ impl Link {
             state: State::Dialling(dial(&connect, credentials.as_ref())),
             connect,
             credentials,
+            secret: middlebox.secret.as_ref().map(|(path, _)| path.clone()),
             rng,
             session: Session::new(Config::default()),
             wait: WAIT_MIN,
@@ -140,10 +144,7 @@ impl Link {
         let state = std::mem::replace(&mut self.state, State::Dialled(Err(std::io::ErrorKind::Other.into())));
         self.state = match state {
             State::Waiting(sleep) if sleep.is_elapsed() => self.dial(),
-            State::Dialled(Ok(channel)) => {
-                self.session.connected(now, &mut self.out);
-                State::Connected(channel)
-            }
+            State::Dialled(Ok(channel)) => self.establish(now, channel),
             State::Dialled(Err(error)) => {
                 self.session.disconnected(now, &error.to_string(), &mut self.out);
                 self.complain(&error.to_string());
@@ -189,6 +190,27 @@ impl Link {
         self.session.close(now, &mut self.out);
         self.carry_out(now, events);
         self.flush(now, events);
+    }
+
+    /// Opens the session; not without the proof that is wanted.
+    fn establish(&mut self, now: Instant, channel: Channel) -> State {
+        match self.proof() {
+            Ok(proof) => {
+                self.session.connected_with(now, proof, &mut self.out);
+                State::Connected(channel)
+            }
+            Err(why) => {
+                self.complain(&why);
+                self.back_off()
+            }
+        }
+    }
+
+    /// What both have to prove, with the file as it is now.
+    fn proof(&mut self) -> Result<Option<Proof>, String> {
+        let Some(path) = &self.secret else { return Ok(None) };
+        let secret = secret::read(path, Uid::effective().as_raw())?;
+        Ok(Some(Proof { secret, nonce: secret::nonce(&mut self.rng) }))
     }
 
     fn read(&mut self, now: Instant, buffer: &mut [u8]) {
@@ -252,6 +274,7 @@ impl Link {
                         self.complain(&format!("it refuses the session: {failure}"))
                     }
                     DownReason::PeerMisbehaved(how) => self.complain(&format!("it misbehaved: {how}")),
+                    DownReason::Unproven => self.complain("it has not proven who it is (key `secret`)"),
                 }
                 return self.up.replace(false) != Some(false);
             }

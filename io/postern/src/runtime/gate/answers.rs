@@ -18,7 +18,7 @@ impl Gate {
             // Answered when the kernel has agreed.
             Request::Deny(deny) => return self.deny(deny, question.reply),
             Request::Denials => Answer::of(&self.denials(now)),
-            Request::Reload(asked) => self.reload(&asked),
+            Request::Reload(asked) => self.reload(now, &asked),
             Request::Lift(which) => self.lift(now, &which),
             Request::Status => Answer::of(&self.status(now)),
             Request::Pinholes { kernel } => self.pinholes(now, kernel),

@@ -4,6 +4,7 @@ mod answers;
 mod chronicle;
 mod disk;
 mod greetings;
+mod guests;
 mod open;
 mod operator;
 pub(crate) mod prove;
@@ -140,7 +141,7 @@ impl Gate {
             Wake::Disturbed => self.looked = Instant::ZERO,
             Wake::Asked(question) => self.asked(now, question),
             Wake::Signal(Told::Stop) => self.stop(now),
-            Wake::Signal(Told::Reload) => self.reload_file(),
+            Wake::Signal(Told::Reload) => self.reload_file(now),
         }
         if self.looked + LOOK <= now || self.looked == Instant::ZERO {
             self.look(now);

@@ -10,9 +10,10 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::chronicle::Chronicle;
 use super::disk::{Disk, Past};
+use super::guests::Guests;
 use super::operator::{self, Operator};
 use super::sessions::Sessions;
-use super::settings::{self, Guests};
+use super::settings;
 use super::wall::Wall;
 use super::{Failure, Gate, event_descriptor, prove};
 use crate::admin::protocol::ProofReport;
@@ -68,7 +69,7 @@ pub(crate) fn prove_alone(config: &Config) -> Result<Vec<ProofReport>, String> {
 fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     need_net_admin()?;
     let identity = Identity::find(config.user.as_deref())?;
-    let rng = seed::rng().map_err(|error| format!("/dev/urandom: {error}"))?;
+    let mut rng = seed::rng().map_err(|error| format!("/dev/urandom: {error}"))?;
     warn_of_nobody(&identity);
     let guests = Guests::new(config, identity.uid)?;
     let policy = settings::policy(config);
@@ -92,6 +93,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     }
     // With what this process may still read, so that a file that cannot be read again is noticed now.
     let credentials = config.middlebox.serve_tls.clone().map(Credentials::new);
+    let guests = guests.with_secrets(config)?;
     if let Some(Err(why)) = credentials.as_ref().map(Credentials::get) {
         return Err(why);
     }
@@ -112,6 +114,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
         Past::Rules(rules) => (Some(Input::Restored { rules }), Duration::ZERO),
         Past::Unknown => (None, ORPHAN_GRACE),
     };
+    let sessions = Sessions::new(guests, simco, doors, credentials, rng.fork());
     let machine = machine(config, realms.clone(), policy, grace, rng);
     let first = [Input::Adopted { entries: found }, operator::opened()];
     Ok(Gate {
@@ -125,7 +128,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
         engine,
         drift,
         looked: Instant::ZERO,
-        sessions: Sessions::new(guests, simco, doors, credentials),
+        sessions,
         chronicle,
         questions,
         operator: Operator::default(),

@@ -3,24 +3,30 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use machine::{Instant, Outbox};
+use machine::{Instant, Outbox, Rng};
 use midcom::{Capabilities, Failure, IpVersions, Lifetime, Notification, Reply};
 use middlebox::{AgentId, Input, Middlebox, SessionId};
 use rustls::ServerConfig;
-use simco::middlebox::{Admission, Config, Output, Session};
+use simco::middlebox::{Admission, Authentication, Candidate, Config, Output, Session};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::greetings::Greetings;
-use super::settings::Guests;
-use crate::log;
+use super::guests::{Claim, Guests, Origin};
 use crate::runtime::channel::{Channel, Read};
 use crate::tls::Credentials;
+use crate::{log, secret};
 
 /// Connections of one agent at a time, so that none keeps the others out; one more is told that there is no room.
 const CONNECTIONS_MAX: usize = 64;
 /// Connections at a time of those who are only told that they may not, or that there is no room; one more is closed.
 const REFUSED_MAX: usize = 16;
+/// Connections at a time of those who are nobody until they have proven to be an agent; one more takes the place of the
+/// oldest.
+const UNPROVEN_MAX: usize = 64;
+/// How long they have for it.
+const PROOF_MAX: Duration = Duration::from_secs(10);
 /// Reads from one agent in one turn, so that none keeps the others waiting.
 const READS_MAX: usize = 16;
 /// Read at once.
@@ -29,15 +35,19 @@ const READ_BYTES: usize = 64 << 10;
 /// Somebody who has connected and has no session yet.
 struct Arrival {
     channel: Channel,
-    agent: Option<AgentId>,
+    origin: Origin,
     who: String,
 }
 
 struct Connection {
     channel: Channel,
     session: Session,
-    /// `None` for one who is only told that it may not, or that there is no room.
+    origin: Origin,
+    who: String,
+    /// `None` for one who has yet to prove who it is, or is only told that it may not, or that there is no room.
     agent: Option<AgentId>,
+    /// Who it has to prove to be; empty if nothing has to be proven.
+    claims: Vec<Claim>,
     /// To be closed once everything is written.
     closing: bool,
 }
@@ -52,6 +62,7 @@ pub(super) struct Sessions {
     arrivals: Vec<Arrival>,
     connections: BTreeMap<SessionId, Connection>,
     next: u64,
+    rng: Rng,
     out: Outbox<Output>,
     buffer: Box<[u8]>,
     warnings: log::Rarely,
@@ -63,6 +74,7 @@ impl Sessions {
         unix: UnixListener,
         doors: Vec<(TcpListener, bool)>,
         credentials: Option<Credentials<Arc<ServerConfig>>>,
+        rng: Rng,
     ) -> Self {
         let buffer = vec![0; READ_BYTES].into();
         Self {
@@ -73,15 +85,35 @@ impl Sessions {
             arrivals: Vec::new(),
             connections: BTreeMap::new(),
             next: 1,
+            rng,
             out: Outbox::new(),
             buffer,
             warnings: log::Rarely::default(),
         }
     }
 
-    /// From now on others may open sessions. Who no longer may is told by the machine.
-    pub(super) fn welcome(&mut self, guests: Guests) {
+    /// Who may open a session.
+    pub(super) fn guests(&self) -> &Guests {
+        &self.guests
+    }
+
+    /// From now on others may open sessions. Who would not be let in any more as the agent that it is, with what it has
+    /// shown, is sent away: its certificate's name, address, user or secret is not that agent's any more.
+    pub(super) fn welcome(&mut self, now: Instant, guests: Guests, inputs: &mut VecDeque<Input>) {
         self.guests = guests;
+        for (id, connection) in &mut self.connections {
+            if connection.agent.is_none() && connection.claims.is_empty()
+                || connection.is_welcome(&self.guests)
+            {
+                continue;
+            }
+            log::warn(format_args!(
+                "session {}: {} is not what it was let in as any more; its session is ended",
+                id.0, connection.who
+            ));
+            connection.session.terminate(now, &mut self.out);
+            carry_out(*id, connection, &mut self.out, inputs);
+        }
     }
 
     /// Ready when an agent connects or says something, or takes what it would not take before. Connections are
@@ -96,7 +128,7 @@ impl Sessions {
             let Ok(channel) = Channel::unix(stream) else { break };
             self.arrivals.push(Arrival {
                 channel,
-                agent: uid.and_then(|uid| self.guests.local(uid)),
+                origin: Origin::Unix(uid),
                 who: uid.map_or_else(|| "an unknown user".to_owned(), |uid| format!("user {uid}")),
             });
         }
@@ -108,9 +140,9 @@ impl Sessions {
                     self.greetings.begin(stream, remote);
                     continue;
                 }
-                let agent = self.guests.remote(remote.ip());
                 let Ok(channel) = Channel::tcp(stream) else { break };
-                self.arrivals.push(Arrival { channel, agent, who: remote.to_string() });
+                let origin = Origin::Tcp(remote.ip());
+                self.arrivals.push(Arrival { channel, origin, who: remote.to_string() });
             }
         }
         if self.greetings.poll_ready(cx).is_ready() {
@@ -130,8 +162,8 @@ impl Sessions {
         let mut arrivals = std::mem::take(&mut self.arrivals);
         arrivals.extend(known.into_iter().map(|known| Arrival {
             channel: known.channel,
-            agent: self.guests.certified(&known.certificate),
             who: format!("{} with a certificate of {}", known.remote, known.certificate.names.join(", ")),
+            origin: Origin::Tls(known.certificate),
         }));
         for arrival in arrivals {
             self.admit(now, arrival, machine);
@@ -148,7 +180,17 @@ impl Sessions {
                 connection.session.disconnected(now, &mut self.out);
                 connection.closing = true;
             }
+            let before = connection.agent;
             carry_out(id, connection, &mut self.out, inputs);
+            if connection.has_failed() {
+                self.warnings
+                    .warn(format_args!("{} has not proven who it is (key `secret`)", connection.who));
+            }
+            let (now_known, agent) = (connection.agent != before, connection.agent);
+            // Only now it is known whose connections have to be counted.
+            if now_known && self.count(agent) > CONNECTIONS_MAX {
+                self.terminate(now, id, inputs);
+            }
         }
     }
 
@@ -248,16 +290,18 @@ impl Sessions {
     }
 
     fn admit(&mut self, now: Instant, arrival: Arrival, machine: &Middlebox) {
-        let Arrival { channel, agent, who } = arrival;
-        let count = |agent| self.connections.values().filter(|other| other.agent == agent).count();
+        let Arrival { channel, origin, who } = arrival;
+        let claims = self.guests.claims(&origin);
+        let agent = self.guests.known(&origin);
         let capabilities = agent.and_then(|agent| machine.capabilities(agent));
         let admission = match capabilities {
+            None if !claims.is_empty() => Admission::Admitted,
             None => Admission::NotAuthorized,
-            Some(_) if count(agent) >= CONNECTIONS_MAX => Admission::LackOfResources,
+            Some(_) if self.count(agent) >= CONNECTIONS_MAX => Admission::LackOfResources,
             Some(_) => Admission::Admitted,
         };
         let agent = agent.filter(|_| admission == Admission::Admitted);
-        if agent.is_none() && count(None) >= REFUSED_MAX {
+        if admission != Admission::Admitted && self.refused() >= REFUSED_MAX {
             log::debug(format_args!("{who}: closed; too many are waiting to be refused"));
             return;
         }
@@ -272,11 +316,43 @@ impl Sessions {
             }
             Admission::Admitted | Admission::TransportProblem | Admission::InsufficientSecurity => {}
         }
-        let config = Config::new(capabilities.unwrap_or(NOTHING), admission);
+        let mut config = Config::new(capabilities.unwrap_or(NOTHING), admission);
+        let claims = if admission == Admission::Admitted { claims } else { Vec::new() };
+        if !claims.is_empty() {
+            let candidate = |(agent, secret): &Claim| {
+                let capabilities = machine.capabilities(*agent).unwrap_or(NOTHING);
+                Candidate { secret: secret.clone(), capabilities }
+            };
+            let candidates = claims.iter().map(candidate).collect();
+            config.authentication = Some(Authentication { nonce: secret::nonce(&mut self.rng), candidates });
+            config.establishment_max = PROOF_MAX;
+            self.make_room();
+        }
         let session = Session::new(now, config);
         let id = SessionId(self.next);
         self.next += 1;
-        self.connections.insert(id, Connection { channel, session, agent, closing: false });
+        self.connections
+            .insert(id, Connection { channel, session, origin, who, agent, claims, closing: false });
+    }
+
+    /// How many connections an agent has.
+    fn count(&self, agent: Option<AgentId>) -> usize {
+        self.connections.values().filter(|other| other.agent == agent).count()
+    }
+
+    /// How many are only told that they may not, or that there is no room.
+    fn refused(&self) -> usize {
+        let refused = |one: &&Connection| one.agent.is_none() && one.claims.is_empty();
+        self.connections.values().filter(refused).count()
+    }
+
+    /// Among those who have nothing but a claim: the oldest has had its time, a proof takes milliseconds.
+    fn make_room(&mut self) {
+        let unproven = |(_, one): &(&SessionId, &Connection)| one.agent.is_none() && !one.claims.is_empty();
+        let ids: Vec<SessionId> = self.connections.iter().filter(unproven).map(|(id, _)| *id).collect();
+        if let Some(oldest) = ids.first().filter(|_| ids.len() >= UNPROVEN_MAX) {
+            self.connections.remove(oldest);
+        }
     }
 }
 
@@ -298,6 +374,21 @@ const NOTHING: Capabilities = Capabilities {
 };
 
 impl Connection {
+    /// True if this is still the agent that it was let in as, or may still become one of those that it was to prove to be.
+    fn is_welcome(&self, guests: &Guests) -> bool {
+        let claims = guests.claims(&self.origin);
+        match self.session.proven().and_then(|proven| self.claims.get(proven)) {
+            Some(proven) => claims.contains(proven),
+            None if self.claims.is_empty() => guests.known(&self.origin) == self.agent && claims.is_empty(),
+            None => claims == self.claims,
+        }
+    }
+
+    /// True if it was to prove who it is, and has not.
+    fn has_failed(&self) -> bool {
+        self.closing && !self.claims.is_empty() && self.session.proven().is_none()
+    }
+
     /// Reads what is there; why the connection is over, if it is.
     fn read(&mut self, now: Instant, buffer: &mut [u8], out: &mut Outbox<Output>) -> Option<String> {
         for _ in 0..READS_MAX {
@@ -321,6 +412,8 @@ fn carry_out(
         match output {
             Output::Send(bytes) => connection.channel.queue(&bytes),
             Output::Opened => {
+                let proven = connection.session.proven().and_then(|proven| connection.claims.get(proven));
+                connection.agent = proven.map(|(agent, _)| *agent).or(connection.agent);
                 if let Some(agent) = connection.agent {
                     inputs.push_back(Input::Opened { session: id, agent });
                 }

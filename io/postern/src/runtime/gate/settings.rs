@@ -1,83 +1,21 @@
 //! The configuration in the terms of the middlebox and its engine, and who is which agent.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use midcom::{Lifetime, Protocol};
 use middlebox::{AgentId, AgentPolicy, Line, Policy, Realm, Realms, ReversePath, Rights, Side, Verdict};
 use nftables::{GateConfig, Mark};
-use nix::unistd::Uid;
 
 use super::operator;
 use crate::config::{self, Config};
 use crate::runtime::interfaces;
-use crate::sandbox::Identity;
-use crate::tls::Certificate;
 
 /// Everybody on the Unix socket is one agent: a restarted agent half must find its rules again.
 pub(super) const LOCAL: AgentId = AgentId(0);
 
-/// Who may open a session.
-#[derive(Debug, Clone)]
-pub(super) struct Guests {
-    /// Users on the Unix socket.
-    users: Vec<(u32, AgentId)>,
-    /// Addresses over TCP.
-    peers: Vec<(IpAddr, AgentId)>,
-    /// Names in certificates, over TLS.
-    certificates: Vec<(String, AgentId)>,
-}
-
-impl Guests {
-    pub(super) fn new(config: &Config, agent: Uid) -> Result<Self, String> {
-        let from = &config.middlebox;
-        names(config)?;
-        let number = |name: &String| {
-            let user = Identity::of(name).map(|user| user.uid.as_raw());
-            user.ok_or_else(|| format!("there is no user `{name}` (key `users`)"))
-        };
-        let mut users = Vec::new();
-        for agent in &from.agents {
-            for name in &agent.users {
-                users.push((number(name)?, id(&agent.name)));
-            }
-        }
-        users.extend([0, Uid::effective().as_raw(), agent.as_raw()].map(|uid| (uid, LOCAL)));
-        for name in &from.users {
-            users.push((number(name)?, LOCAL));
-        }
-        let peers = from.peers.iter().map(|peer| (*peer, id(&peer.to_string())));
-        let named =
-            from.agents.iter().flat_map(|agent| agent.peers.iter().map(|peer| (*peer, id(&agent.name))));
-        let certificates = from
-            .agents
-            .iter()
-            .flat_map(|agent| agent.certificates.iter().map(|name| (name.clone(), id(&agent.name))));
-        Ok(Self { users, peers: peers.chain(named).collect(), certificates: certificates.collect() })
-    }
-
-    /// The agent behind a Unix socket, if this user may be one.
-    pub(super) fn local(&self, uid: u32) -> Option<AgentId> {
-        self.users.iter().find(|(user, _)| *user == uid).map(|(_, agent)| *agent)
-    }
-
-    /// The agent at an address, if it may be one.
-    pub(super) fn remote(&self, address: IpAddr) -> Option<AgentId> {
-        let address = address.to_canonical();
-        self.peers.iter().find(|(peer, _)| *peer == address).map(|(_, agent)| *agent)
-    }
-}
-
-impl Guests {
-    /// The agent with a certificate, if it may be one.
-    pub(super) fn certified(&self, certificate: &Certificate) -> Option<AgentId> {
-        self.certificates.iter().find(|(name, _)| certificate.is(name)).map(|(_, agent)| *agent)
-    }
-}
-
 /// The number of an agent: the same for the same name, whatever else the file says, now and after a restart.
-fn id(name: &str) -> AgentId {
+pub(super) fn id(name: &str) -> AgentId {
     // FNV-1a.
     let hash =
         name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
@@ -85,7 +23,7 @@ fn id(name: &str) -> AgentId {
 }
 
 /// The names of all agents but the local one and the operator. Two of one number could not be told apart.
-fn names(config: &Config) -> Result<Vec<String>, String> {
+pub(super) fn names(config: &Config) -> Result<Vec<String>, String> {
     let from = &config.middlebox;
     let names: Vec<String> = from
         .peers
