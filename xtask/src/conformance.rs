@@ -1,14 +1,15 @@
 //! `docs/conformance.md`: what RFC 4540 and RFC 5189 ask for, and how it is shown.
 //!
-//! Rows come from the Python cases (`tests/simco-peer`, which say section and requirement themselves) and from
-//! `tests/conformance/*.txt` for the rest. What a row names must exist, and every section listed there must have a row:
-//! nothing is claimed that cannot be looked up.
+//! A row is a requirement with what shows it. Rows come from the Python cases (`tests/simco-peer`) and the marked Rust
+//! tests (`//= test RFC nnnn §x: …`), which say section and requirement themselves, and from `tests/conformance/*.txt` for
+//! the rest. What a row names must exist, and every section listed there must have a row: nothing is claimed that cannot
+//! be looked up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 
-use crate::rfc::{self, Places};
+use crate::rfc::{self, Places, Test};
 use crate::{root, run, tracked};
 
 /// Where the table is.
@@ -32,15 +33,8 @@ struct Case {
     reading: String,
 }
 
-/// What there is about one section.
-#[derive(Default)]
-struct About {
-    rows: Vec<Row>,
-    /// Cases that are a row of another section and name this one as well.
-    also: Vec<String>,
-}
-
-type Rows = BTreeMap<(u32, Section), About>;
+/// What there is about each section.
+type Rows = BTreeMap<(u32, Section), Vec<Row>>;
 
 /// A section number that sorts as people count.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +66,9 @@ fn table() -> Result<String, String> {
     for case in &cases {
         of_case(case, &mut rows);
     }
+    for test in rfc::tests()? {
+        of_test(&test, &mut rows);
+    }
     let mut wanted = BTreeSet::new();
     for rfc in RFCS {
         of_catalogue(rfc, &cases, &mut rows, &mut wanted)?;
@@ -93,32 +90,38 @@ fn cases() -> Result<Vec<Case>, String> {
     Ok(listed.lines().map(case).collect())
 }
 
-/// A case is a row at the first section of RFC 4540 that it names, and is named at the others. It is a row of
-/// RFC 5189, too, where it names that.
+/// A case is a row at each section that it names.
 fn of_case(case: &Case, rows: &mut Rows) {
-    let name = format!("`{}`", case.name);
     let reading =
         if case.reading.is_empty() { String::new() } else { format!(" *Reading: {}.*", case.reading) };
     let row = || Row {
         requirement: format!("{}{reading}", case.requirement),
-        shown: vec![name.clone()],
+        shown: vec![format!("`{}`", case.name)],
         reason: None,
     };
     let own =
         case.sections.split(", ").filter_map(|part| part.strip_prefix('§')).filter_map(Section::at_start);
-    for (place, section) in own.enumerate() {
-        let about = rows.entry((4540, section)).or_default();
-        match place {
-            0 => about.rows.push(row()),
-            _ => about.also.push(name.clone()),
-        }
-    }
+    let mut places: BTreeSet<(u32, Section)> = own.map(|section| (4540, section)).collect();
     for text in [&case.sections, &case.requirement, &case.reading] {
         let found = text.split("RFC 5189 §").nth(1).and_then(Section::at_start);
-        if let Some(section) = found {
-            rows.entry((5189, section)).or_default().rows.push(row());
-        }
+        places.extend(found.map(|section| (5189, section)));
     }
+    for place in places {
+        rows.entry(place).or_default().push(row());
+    }
+}
+
+/// So is a marked test.
+fn of_test(test: &Test, rows: &mut Rows) {
+    let section = test.section.strip_prefix('§').and_then(Section::at_start);
+    let Some(section) = section.filter(|_| RFCS.contains(&test.rfc)) else { return };
+    let mut letters = test.requirement.trim_end_matches('.').chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    rows.entry((test.rfc, section)).or_default().push(Row {
+        requirement: first.chain(letters).collect(),
+        shown: vec![format!("`{}` in `{}`", test.function, test.file)],
+        reason: None,
+    });
 }
 
 /// The rows of one catalogue, and the sections of which it wants at least one.
@@ -144,7 +147,7 @@ fn of_catalogue(
             Some(_) => Vec::new(),
             None => how.split_whitespace().map(|name| proof(name, cases)).collect::<Result<_, _>>()?,
         };
-        rows.entry((rfc, section)).or_default().rows.push(Row {
+        rows.entry((rfc, section)).or_default().push(Row {
             requirement: requirement.to_owned(),
             shown,
             reason,
@@ -180,32 +183,32 @@ const HEAD: &str = "# Conformance
 
 What [RFC 4540](https://www.rfc-editor.org/rfc/rfc4540) (SIMCO) and [RFC 5189](https://www.rfc-editor.org/rfc/rfc5189) (MIDCOM semantics) ask for, in our words, and what shows that it is so. Names with a dot
 are cases of `tests/simco-peer`: both ends of SIMCO in Python, written from the RFC alone, which the lab runs against the real `postern middlebox` on a real kernel and against the real `postern agent`. *Reading* says which
-of several readings is meant where the RFC contradicts itself or says nothing; [simco.md](simco.md) has them all. What is **not met** says why.
+of several readings is meant where the RFC contradicts itself or says nothing; [simco.md](simco.md) has them all. What is **not met** says why. A requirement of several sections stands at each of them.
 
 Made by `cargo xtask conformance` from those cases, from `tests/conformance/` and from the marks in the code; a test fails when it is not current.
 ";
 
 fn write(rows: &Rows, marks: &BTreeMap<(u32, String), Places>) -> String {
     let mut text = HEAD.to_owned();
-    let all = || rows.values().flat_map(|about| &about.rows);
-    let missing = all().filter(|row| row.reason.is_some()).count();
-    let _ = writeln!(text, "\n{} requirements, {missing} of them not met.", all().count());
+    let all = || rows.values().flatten();
+    // One that is about several sections stands at each.
+    let count = |met: bool| {
+        let some = all().filter(|row| row.reason.is_none() == met);
+        some.map(|row| &row.requirement).collect::<BTreeSet<_>>().len()
+    };
+    let (met, missing) = (count(true), count(false));
+    let _ = writeln!(text, "\n{} requirements, {missing} of them not met.", met + missing);
     for rfc in RFCS {
         let _ = writeln!(text, "\n## RFC {rfc}");
-        for ((_, section), about) in rows.iter().filter(|((of, _), _)| *of == rfc) {
+        for ((_, section), list) in rows.iter().filter(|((of, _), _)| *of == rfc) {
             let _ = writeln!(text, "\n### §{}", section.text());
-            if !about.rows.is_empty() {
-                text.push_str("\n| requirement | shown by |\n|---|---|\n");
-            }
-            for row in &about.rows {
+            text.push_str("\n| requirement | shown by |\n|---|---|\n");
+            for row in list {
                 let how = row
                     .reason
                     .as_ref()
                     .map_or_else(|| row.shown.join(", "), |why| format!("**not met**: {why}"));
                 let _ = writeln!(text, "| {} | {how} |", row.requirement.replace('|', "\\|"));
-            }
-            if !about.also.is_empty() {
-                let _ = writeln!(text, "\nAlso: {}", about.also.join(", "));
             }
             if let Some(places) = marks.get(&(rfc, format!("§{}", section.text()))) {
                 text.push_str(&marked(places));
@@ -215,12 +218,10 @@ fn write(rows: &Rows, marks: &BTreeMap<(u32, String), Places>) -> String {
     text
 }
 
-/// Where the code and the Rust tests name a section.
+/// Where the code names a section.
 fn marked(places: &Places) -> String {
     let mut text = String::new();
-    for (label, list) in
-        [("Code", &places.code), ("Tests", &places.tests), ("Exceptions", &places.exceptions)]
-    {
+    for (label, list) in [("Code", &places.code), ("Exceptions", &places.exceptions)] {
         let files: BTreeSet<&str> = list.iter().filter_map(|place| place.split(':').next()).collect();
         if !files.is_empty() {
             let files: Vec<String> = files.iter().map(|file| format!("`{file}`")).collect();

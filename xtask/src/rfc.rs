@@ -38,6 +38,59 @@ pub(crate) fn places() -> Result<BTreeMap<(u32, String), Places>, String> {
     Ok(sections)
 }
 
+/// A test that says what it shows: `//= test RFC nnnn §x: …`.
+pub(crate) struct Test {
+    pub(crate) rfc: u32,
+    pub(crate) section: String,
+    pub(crate) requirement: String,
+    pub(crate) file: String,
+    pub(crate) function: String,
+}
+
+/// Every marked test, at each section that it names.
+pub(crate) fn tests() -> Result<Vec<Test>, String> {
+    let mut tests = Vec::new();
+    for file in tracked(".rs")? {
+        let Ok(text) = fs::read_to_string(root().join(&file)) else { continue };
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let Some((place, requirement)) =
+                line.split_once("//= test RFC ").and_then(|(_, mark)| mark.split_once(": "))
+            else {
+                continue;
+            };
+            let Some((number, named)) = place.split_once(' ') else { continue };
+            let (Ok(rfc), Some(function)) = (number.parse(), function(&lines, at)) else { continue };
+            for section in named.split([',', ' ']).filter(|word| word.starts_with('§')) {
+                let (section, requirement) = (section.to_owned(), requirement.to_owned());
+                tests.push(Test {
+                    rfc,
+                    section,
+                    requirement,
+                    file: file.clone(),
+                    function: function.clone(),
+                });
+            }
+        }
+    }
+    Ok(tests)
+}
+
+/// The function that a mark stands above, or in.
+fn function(lines: &[&str], at: usize) -> Option<String> {
+    let name = |line: &&str| {
+        let (_, rest) = line.split_once("fn ")?;
+        rest.split_once(['(', '<']).map(|(name, _)| name.to_owned())
+    };
+    let is_beside = |line: &&&str| ["//", "#["].iter().any(|start| line.trim_start().starts_with(start));
+    let next = lines.iter().skip(at).find(|line| !is_beside(line))?;
+    let forward = || lines.iter().skip(at).find_map(name);
+    match next.trim_start().starts_with("const ") {
+        true => forward(),
+        false => name(next).or_else(|| lines.iter().take(at).rev().find_map(name)),
+    }
+}
+
 pub(crate) fn report() -> Result<Vec<String>, String> {
     let sections = places()?;
     for ((rfc, section), places) in &sections {
