@@ -4,10 +4,15 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use certificates::Leaf;
 use midcom::{Direction, Lifetime, Parity, Prid, Protocol, Reply, Request, Tuple};
 use netns::again;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use simco::wire::{AgentMessage, HEADER_LEN, Header, MiddleboxMessage, Version};
 
 use crate::stage::Stage;
@@ -55,6 +60,18 @@ pub(crate) fn enable(near: SocketAddr, far: SocketAddr, direction: Direction) ->
     }
 }
 
+/// To a port of the middlebox, from the address of the agent with this number.
+fn stream(stage: &Stage, number: u8, port: u16) -> io::Result<TcpStream> {
+    let own: IpAddr = [127, 0, 0, 2 + number].into();
+    stage.firewall.run(|| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(own, 0).into())?;
+        socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into())?;
+        socket.set_tcp_nodelay(true)?;
+        Ok(TcpStream::from(socket))
+    })
+}
+
 impl Client {
     pub(crate) fn unix(stage: &Stage) -> io::Result<Self> {
         Self::open(Box::new(UnixStream::connect(stage.socket())?))
@@ -62,15 +79,25 @@ impl Client {
 
     /// Over TCP, as the agent with this number.
     pub(crate) fn tcp(stage: &Stage, number: u8) -> io::Result<Self> {
-        let own: IpAddr = [127, 0, 0, 2 + number].into();
-        let stream = stage.firewall.run(|| {
-            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
-            socket.bind(&SocketAddr::new(own, 0).into())?;
-            socket.connect(&SocketAddr::from(([127, 0, 0, 1], 7626)).into())?;
-            socket.set_tcp_nodelay(true)?;
-            Ok(TcpStream::from(socket))
-        })?;
-        Self::open(Box::new(stream))
+        Self::open(Box::new(stream(stage, number, 7626)?))
+    }
+
+    /// Over TLS 1.3 with certificates on both sides.
+    pub(crate) fn tls(stage: &Stage) -> io::Result<Self> {
+        let pem = stage.ca.certificate.as_bytes();
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_slice(pem).map_err(io::Error::other)?)
+            .map_err(io::Error::other)?;
+        let own = stage.ca.sign(&Leaf { names: &["bench.example.net"], ..Leaf::valid() });
+        let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).map_err(io::Error::other)?;
+        let config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![own.der.into()], key)
+            .map_err(io::Error::other)?;
+        let name = ServerName::from(IpAddr::from([127, 0, 0, 1]));
+        let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+        Self::open(Box::new(StreamOwned::new(connection, stream(stage, 0, 7627)?)))
     }
 
     fn open(stream: Box<dyn Stream>) -> io::Result<Self> {

@@ -1,10 +1,11 @@
 //! What pinholes cost, through the real middlebox half on a real kernel, in network namespaces of this run:
 //!
 //! ```sh
-//! cargo build --release -p postern -p postern-bench && target/release/pinholes [round-trip] [rate] [fill] [restart] [close] [others]
+//! cargo build --release -p postern -p postern-bench && target/release/pinholes [--tls] [round-trip] [rate] [fill] [restart] [close] [others]
 //! ```
 //!
-//! Without a word: everything but `fill` and `restart`, which take a minute each. Needs root; `others` needs nft, and miniupnpd for PCP.
+//! Without a word: everything but `fill` and `restart`, which take a minute each. `--tls`: the round trip alone, over TLS with
+//! certificates on both sides, and over TCP beside it. Needs root; `others` needs nft, and miniupnpd for PCP.
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
 mod client;
@@ -26,6 +27,9 @@ type Part = (&'static str, fn() -> Outcome);
 fn main() -> Outcome {
     netns::become_root()?;
     let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if wanted.iter().any(|word| word == "--tls") {
+        return over_the_network();
+    }
     let all: [Part; 6] = [
         ("round-trip", round_trip),
         ("rate", rate),
@@ -57,9 +61,22 @@ pub(crate) fn show(what: &str, times: &mut [Duration]) {
 /// One PER and its confirmation over the Unix socket, with so many on the way at a time.
 fn round_trip() -> Outcome {
     let stage = Stage::new()?;
+    round_trips(&stage, Client::unix)
+}
+
+/// The same over TLS, and over TCP for comparison.
+fn over_the_network() -> Outcome {
+    let stage = Stage::new()?;
+    println!("== round-trip over TLS");
+    round_trips(&stage, Client::tls)?;
+    println!("== round-trip over TCP");
+    round_trips(&stage, |stage| Client::tcp(stage, 0))
+}
+
+fn round_trips(stage: &Stage, connect: impl Fn(&Stage) -> std::io::Result<Client>) -> Outcome {
     for (window, count) in [(1, 20_000), (100, 100_000), (10_000, 200_000)] {
         let before = stage.batches()?;
-        let mut client = Client::unix(&stage)?;
+        let mut client = connect(stage)?;
         let mut phones = Phones::new(0);
         let (rules, mut times) = client.enable(&mut phones, count, window)?;
         let after = stage.batches()?;

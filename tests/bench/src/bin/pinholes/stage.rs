@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use certificates::{Ca, Leaf};
 use netns::Host;
 
 /// How long the middlebox may take to start, with a million elements before it.
@@ -22,9 +23,14 @@ listen = ["udp:198.51.100.1:5060"]
 listen = ["udp:10.0.40.1:5060"]
 media = ["10.0.0.0/8"]
 [middlebox]
-listen = ["127.0.0.1:7626"]
+listen = ["127.0.0.1:7626", "tls:127.0.0.1:7627"]
+certificate = "FOLDER/middlebox.pem"
+key = "FOLDER/middlebox.key"
+client-ca = "FOLDER/ca.pem"
 peers = ["127.0.0.2", "127.0.0.3"]
 max-rules = 1_048_576
+[middlebox.agent.bench]
+certificates = ["bench.example.net"]
 "#;
 
 pub(crate) struct Stage {
@@ -33,6 +39,8 @@ pub(crate) struct Stage {
     pub(crate) inside: Host,
     middlebox: Child,
     folder: PathBuf,
+    /// For agents over TLS.
+    pub(crate) ca: Ca,
 }
 
 impl Stage {
@@ -58,10 +66,15 @@ impl Stage {
         let folder = std::env::temp_dir().join(format!("postern-pinholes-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         let shown = folder.display().to_string();
-        let text = format!("run-dir = {shown:?}\n{CONFIG}{}\n", more.replace("FOLDER", &shown));
+        let text = format!("run-dir = {shown:?}\n{CONFIG}{more}\n").replace("FOLDER", &shown);
         fs::write(folder.join("postern.toml"), text)?;
+        let ca = Ca::new("bench");
+        let own = ca.sign(&Leaf { names: &["127.0.0.1"], ..Leaf::valid() });
+        fs::write(folder.join("ca.pem"), &ca.certificate)?;
+        fs::write(folder.join("middlebox.pem"), own.certificate)?;
+        fs::write(folder.join("middlebox.key"), own.key)?;
         let middlebox = start(&firewall, &folder)?;
-        let mut stage = Self { outside, firewall, inside, middlebox, folder };
+        let mut stage = Self { outside, firewall, inside, middlebox, folder, ca };
         stage.wait()?;
         stage.nft(
             "table inet filter { chain forward { type filter hook forward priority filter; policy drop;
