@@ -29,6 +29,7 @@ key = "FOLDER/middlebox.key"
 client-ca = "FOLDER/ca.pem"
 peers = ["127.0.0.2", "127.0.0.3"]
 max-rules = 1_048_576
+MORE
 [middlebox.agent.bench]
 certificates = ["bench.example.net"]
 "#;
@@ -66,7 +67,7 @@ impl Stage {
         let folder = std::env::temp_dir().join(format!("postern-pinholes-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         let shown = folder.display().to_string();
-        let text = format!("run-dir = {shown:?}\n{CONFIG}{more}\n").replace("FOLDER", &shown);
+        let text = format!("run-dir = {shown:?}\n{}", CONFIG.replace("MORE", more).replace("FOLDER", &shown));
         fs::write(folder.join("postern.toml"), text)?;
         let ca = Ca::new("bench");
         let own = ca.sign(&Leaf { names: &["127.0.0.1"], ..Leaf::valid() });
