@@ -65,7 +65,8 @@ pub(super) fn sets_of(key: &Key) -> impl Iterator<Item = SetId> + use<> {
     let family = Family::of(key.destination());
     let ends = [key.translation(), key.turned_source()].map(|one| one.map(|translation| translation.end));
     // What is quoted of a translated flow is not looked up.
-    let quoted = ends.iter().all(Option::is_none).then(|| Quoted::of(set_of(key))).flatten().map(SetId::Quoted);
+    let quoted =
+        ends.iter().all(Option::is_none).then(|| Quoted::of(set_of(key))).flatten().map(SetId::Quoted);
     let port_in = ends.contains(&Some(End::Destination)).then(|| inward(key.source(), family));
     let out = ends.contains(&Some(End::Source)).then_some(Translated::OutExact(family));
     let port_in = port_in.map(|of| SetId::Translation(of, Part::Port));

@@ -27,14 +27,8 @@ impl Statement {
             }
             Self::Family(family) => family_is(list, *family),
             Self::Protocol(number) => protocol_is(list, *number),
-            Self::InputInterface(name) => {
-                load_meta(list, uapi::META_IIFNAME, REG);
-                compare(list, uapi::CMP_EQ, &interface_name(name));
-            }
-            Self::OutputInterface(name) => {
-                load_meta(list, uapi::META_OIFNAME, REG);
-                compare(list, uapi::CMP_EQ, &interface_name(name));
-            }
+            Self::InputInterface(name) => interface_is(list, uapi::META_IIFNAME, name),
+            Self::OutputInterface(name) => interface_is(list, uapi::META_OIFNAME, name),
             Self::InputInterfaceNotIn(set) => {
                 load_meta(list, uapi::META_IIFNAME, REG);
                 lookup(list, set, Find::Not);
@@ -48,13 +42,7 @@ impl Statement {
                 load_address(list, *family, *end);
                 lookup(list, set, Find::Is);
             }
-            Self::Address(end, address) => {
-                load_address(list, Family::of(*address), *end);
-                match address {
-                    IpAddr::V4(address) => compare(list, uapi::CMP_EQ, &address.octets()),
-                    IpAddr::V6(address) => compare(list, uapi::CMP_EQ, &address.octets()),
-                }
-            }
+            Self::Address(end, address) => address_is(list, *end, *address),
             Self::Ports(end, ports) => {
                 load_port(list, *end, REG);
                 range(list, &ports.start().to_be_bytes(), &ports.end().to_be_bytes());
@@ -84,12 +72,7 @@ impl Statement {
                 compare(list, uapi::CMP_EQ, &[0; 2]);
             }
             Self::Rewrite(rewrite) => rewrite.encode(list),
-            Self::TcpOpening => {
-                protocol_is(list, 6);
-                payload(list, uapi::TRANSPORT_HEADER, 13, 1, REG);
-                bitwise(list, REG, &[0x12], &[0]);
-                compare(list, uapi::CMP_EQ, &[0x02]);
-            }
+            Self::TcpOpening => tcp_opening(list),
             Self::TrackedAs(states) => tracked_as(list, *states),
             Self::Trace => trace(list),
             Self::Counter => expression(list, "counter", |_| {}),
@@ -100,6 +83,27 @@ impl Statement {
             }),
         }
     }
+}
+
+fn interface_is(list: &mut Writer, key: u32, name: &str) {
+    load_meta(list, key, REG);
+    compare(list, uapi::CMP_EQ, &interface_name(name));
+}
+
+fn address_is(list: &mut Writer, end: End, address: IpAddr) {
+    load_address(list, Family::of(address), end);
+    match address {
+        IpAddr::V4(address) => compare(list, uapi::CMP_EQ, &address.octets()),
+        IpAddr::V6(address) => compare(list, uapi::CMP_EQ, &address.octets()),
+    }
+}
+
+/// SYN without ACK.
+fn tcp_opening(list: &mut Writer) {
+    protocol_is(list, 6);
+    payload(list, uapi::TRANSPORT_HEADER, 13, 1, REG);
+    bitwise(list, REG, &[0x12], &[0]);
+    compare(list, uapi::CMP_EQ, &[0x02]);
 }
 
 impl Rewrite {

@@ -120,11 +120,10 @@ impl View {
                 Some(packet) => packet.passed = true,
                 None => self.strange += 1,
             },
-            None if to.port() == SENTINEL_PORT => {
-                if media::phase_of(octets) == Some(Phase::After as u8) {
-                    self.now = Time::After;
-                }
+            None if to.port() == SENTINEL_PORT && media::phase_of(octets) == Some(Phase::After as u8) => {
+                self.now = Time::After;
             }
+            None if to.port() == SENTINEL_PORT => {}
             None if leaves && !own.contains(&source) => self.strange += 1,
             None => {}
         }

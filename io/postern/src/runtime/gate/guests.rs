@@ -144,8 +144,9 @@ mod tests {
         let mut text = format!("{SITE}{agents}");
         for (number, secret) in secrets.iter().enumerate() {
             let path = std::env::temp_dir().join(format!("postern-guest-{}-{secret}", std::process::id()));
-            fs::write(&path, secret.repeat(32)).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            let mode = fs::Permissions::from_mode(0o600);
+            let written = fs::write(&path, secret.repeat(32)).and_then(|()| fs::set_permissions(&path, mode));
+            written.map_err(|error| error.to_string())?;
             text = text.replace(&format!("SECRET{number}"), &path.display().to_string());
         }
         let config = Config::parse("test.toml", &text).map_err(|refused| refused.text)?;

@@ -80,8 +80,8 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     let simco = unix::listen(&config.middlebox.socket, Some(identity.uid), whose(config))?;
     let admin = protocol::middlebox_socket(&config.run_dir);
     let socket = unix::listen(&admin, None, Whose::Owners)?;
-    let doors = config.middlebox.listen.iter();
-    let doors = doors.map(|serve| Ok((listen(serve)?, serve.tls))).collect::<Result<_, String>>()?;
+    let serves = config.middlebox.listen.iter();
+    let doors = serves.map(|serve| Ok((listen(serve)?, serve.tls))).collect::<Result<_, String>>()?;
     let signals = Signals::listen().map_err(|Failure::Start(text)| text)?;
     let drift =
         event_descriptor(&engine).map_err(|error| format!("cannot wait for the kernel's events: {error}"))?;
@@ -100,10 +100,8 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     let questions = server::serve(socket, vec![Uid::effective().as_raw()])
         .map_err(|error| format!("{}: {error}", admin.display()))?;
     let simco = UnixListener::from_std(simco).map_err(|error| error.to_string())?;
-    log::info(format_args!(
-        "gate is up, agents welcome at {} ({sandbox})",
-        config.middlebox.socket.display()
-    ));
+    let place = config.middlebox.socket.display();
+    log::info(format_args!("gate is up, agents welcome at {place} ({sandbox})"));
     let mut chronicle = Chronicle::default();
     chronicle.learn(&policy);
     let clock = Clock::start();
