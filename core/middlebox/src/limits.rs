@@ -33,3 +33,7 @@ pub const EXPIRY_LEAD: Duration = Duration::from_secs(2);
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// For how long at most the removal of an entry that somebody else made is tried again.
 pub const FOREIGN_LIFETIME: Duration = Duration::from_secs(3600);
+/// How long what an entry has let pass between networks that are not managed is kept out after its last packet.
+pub const HELD_TIME: Duration = Duration::from_secs(300);
+/// Flows held at a time; what passes beyond that is not kept out when it is closed.
+pub const HELD_MAX: usize = 1 << 18;

@@ -4,13 +4,14 @@
 //! compares the kernel with it. `docs/pinholes.md` §3 is its text.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use machine::Instant;
 use midcom::Network;
 
 use crate::engine::{Drift, Engine};
 use crate::entry::{Counter, EngineFailure, Entry, Key, Operation, PortBlock, Source, Transport};
+use crate::limits;
 use crate::nat::Nat;
 use crate::realm::{Realms, ReversePath};
 
@@ -36,6 +37,8 @@ pub enum Verdict {
     Accepted(Key),
     /// It matches an entry but did not come from where its source lives.
     Spoofed(Key),
+    /// An entry let it pass not long ago, between networks that are not managed.
+    Held,
     /// UDP of a managed network and port, or to an outside port of the NAT, without an entry.
     Managed,
     /// Not ours: the administrator's rules decide.
@@ -49,6 +52,13 @@ pub struct Route {
     pub network: Network,
     /// Through which interface.
     pub interface: String,
+}
+
+/// Who sends to whom, and to which port.
+type Flow = (IpAddr, IpAddr, u16);
+
+fn flow(packet: &Packet<'_>) -> Flow {
+    (packet.source.ip(), packet.destination.ip(), packet.destination.port())
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +75,8 @@ pub struct Memory {
     routes: Vec<Route>,
     now: Instant,
     slots: BTreeMap<Key, Slot>,
+    /// What has passed, and until when it is kept out if no entry lets it pass.
+    held: BTreeMap<Flow, Instant>,
     /// No slot ends before this.
     next_end: Instant,
     capacity: usize,
@@ -82,6 +94,7 @@ impl Memory {
             routes,
             now: Instant::ZERO,
             slots: BTreeMap::new(),
+            held: BTreeMap::new(),
             next_end: Instant::ZERO,
             capacity: usize::MAX,
             refused: BTreeSet::new(),
@@ -158,13 +171,37 @@ impl Memory {
     /// What happens to the packet now; an accepted one is counted.
     pub fn take(&mut self, packet: &Packet<'_>, bytes: u64) -> Verdict {
         let verdict = self.verdict(packet);
-        if let Verdict::Accepted(key) = verdict
-            && let Some(slot) = self.slots.get_mut(&key)
-        {
-            slot.counter.packets += 1;
-            slot.counter.bytes += bytes;
+        match verdict {
+            Verdict::Accepted(key) => {
+                if let Some(slot) = self.slots.get_mut(&key) {
+                    slot.counter.packets += 1;
+                    slot.counter.bytes += bytes;
+                }
+                self.remember(packet);
+            }
+            Verdict::Held => self.remember(packet),
+            Verdict::Spoofed(_) | Verdict::Managed | Verdict::Untouched => {}
         }
         verdict
+    }
+
+    fn remember(&mut self, packet: &Packet<'_>) {
+        let (source, destination) = (packet.source.ip(), packet.destination.ip());
+        let now = self.now;
+        if packet.transport != Transport::Udp || !self.realms.holds(source, destination) {
+            return;
+        }
+        if self.held.len() >= limits::HELD_MAX {
+            self.held.retain(|_, until| *until > now);
+        }
+        if self.held.len() < limits::HELD_MAX {
+            self.held.insert(flow(packet), now + limits::HELD_TIME);
+        }
+    }
+
+    fn is_held(&self, packet: &Packet<'_>) -> bool {
+        let udp = packet.transport == Transport::Udp;
+        udp && self.held.get(&flow(packet)).is_some_and(|until| *until > self.now)
     }
 
     /// What would happen to the packet now.
@@ -175,6 +212,7 @@ impl Memory {
         match self.hit(packet) {
             Some(key) if self.came_from_home(packet) => Verdict::Accepted(key),
             Some(key) => Verdict::Spoofed(key),
+            None if self.is_held(packet) => Verdict::Held,
             None if packet.transport == Transport::Udp
                 && (self.realms.manages(source, destination)
                     || self.nat.owns(destination.0, destination.1)) =>

@@ -41,6 +41,9 @@ pub struct Realm {
     pub networks: Vec<Network>,
     /// The media ports of those networks.
     pub ports: RangeInclusive<u16>,
+    /// Whether UDP from or to `networks` on `ports` passes only through entries. If not, only what an entry has let pass
+    /// is kept out when it is closed, as long as somebody goes on sending it ("held").
+    pub managed: bool,
     /// A packet from this realm counts only if it came in here; none given: `reverse_path` decides.
     pub interfaces: Vec<String>,
     /// See [`ReversePath`]; without meaning where interfaces are given.
@@ -176,9 +179,21 @@ impl Realms {
     #[must_use]
     pub fn manages(&self, source: (IpAddr, u16), destination: (IpAddr, u16)) -> bool {
         let managed = |realm: &Realm, (address, port): (IpAddr, u16)| {
-            realm.ports.contains(&port) && realm.networks.iter().any(|network| network.contains(&address))
+            realm.managed
+                && realm.ports.contains(&port)
+                && realm.networks.iter().any(|network| network.contains(&address))
         };
         self.realms.iter().any(|realm| managed(realm, source) || managed(realm, destination))
+    }
+
+    /// True if what passes between these two is remembered, and kept out once no entry lets it pass: one of them lives in
+    /// media networks that are not managed.
+    #[must_use]
+    pub fn holds(&self, source: IpAddr, destination: IpAddr) -> bool {
+        let lives =
+            |realm: &Realm, address: IpAddr| realm.networks.iter().any(|network| network.contains(&address));
+        let mut unmanaged = self.realms.iter().filter(|realm| !realm.managed);
+        unmanaged.any(|realm| lives(realm, source) || lives(realm, destination))
     }
 }
 

@@ -96,6 +96,7 @@ fn realms() -> Result<Realms, Box<dyn Error>> {
         networks,
         ports: 16384..=32767,
         interfaces: Vec::new(),
+        managed: true,
         reverse_path: ReversePath::Strict,
     };
     let inside = realm("inside", Side::Inside, vec!["10.0.0.0/8".parse()?]);

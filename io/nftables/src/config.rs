@@ -49,6 +49,8 @@ pub struct GateConfig {
     pub mode: Mode,
     /// Whether phones or a PBX live on this very host: what it sends itself passes the same entries and the same drops.
     pub local: bool,
+    /// The DSCP that packets get which an entry lets pass, 0 to 63 (RFC 2474 §3); `None` leaves it as it came.
+    pub dscp: Option<u8>,
     /// How many entries each set may hold; the next one is refused as [`middlebox::EngineFailure::Full`].
     pub entries_max: u32,
 }
@@ -58,6 +60,6 @@ impl GateConfig {
     #[must_use]
     pub fn new(realms: Realms) -> Self {
         let (nat, mark) = (Nat::default(), Mark::default());
-        Self { realms, nat, mark, mode: Mode::Enforce, local: false, entries_max: 1 << 20 }
+        Self { realms, nat, mark, mode: Mode::Enforce, local: false, dscp: None, entries_max: 1 << 20 }
     }
 }

@@ -14,6 +14,8 @@ pub mod proof;
 mod ruleset;
 
 pub use config::{GateConfig, Mark, Mode};
-pub use engine::{Disturbance, Features, Nft, Traffic, features, is_installed, kernel_entries, ruleset};
+pub use engine::{
+    DUMP_MAX, Disturbance, Features, Nft, Traffic, features, is_installed, kernel_entries, ruleset,
+};
 pub use error::Error;
 pub use firewall::Firewall;

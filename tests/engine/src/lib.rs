@@ -10,6 +10,7 @@
 //! ```
 
 mod cases;
+mod held;
 mod lifetimes;
 mod nat;
 mod world;
@@ -21,7 +22,7 @@ use middlebox::{Engine, Transport};
 
 pub use world::{
     AGENT, GATEWAY, Host, INSIDE, INSIDE_OTHER, OUTSIDE, OUTSIDE_OTHER, Place, THIRD, authority,
-    foreign_authority, nat, realms,
+    foreign_authority, nat, realms, unmanaged,
 };
 
 /// A packet to be sent through the gate.
@@ -129,4 +130,11 @@ pub const NAT_CASES: &[Case] = &[
     Case { name: "translated entries are listed as they are", run: nat::lists },
     Case { name: "a flow can get another outside port", run: nat::another_port },
     Case { name: "a translation that is missing or foreign is found and can be repaired", run: nat::drift },
+];
+
+/// The cases for an engine that has been given [`unmanaged()`] realms.
+pub const HELD_CASES: &[Case] = &[
+    Case { name: "what passed is kept out when it is closed", run: held::stays_closed },
+    Case { name: "a new call on held ports wins, and is held again", run: held::new_call_wins },
+    Case { name: "what never passed through an entry is not held", run: held::others_pass },
 ];

@@ -91,10 +91,22 @@ pub fn realms() -> Realms {
         networks: VERSIONS.iter().map(|version| network(host, *version)).collect(),
         ports: 16384..=32767,
         interfaces: Vec::new(),
+        managed: true,
         reverse_path: ReversePath::Strict,
     };
     Realms::new(vec![realm("inside", Side::Inside, INSIDE), realm("outside", Side::Outside, OUTSIDE)])
         .expect("two realms with different networks")
+}
+
+/// The same where nothing is managed: what is closed is held.
+///
+/// # Panics
+/// Never: they are good realms.
+#[must_use]
+pub fn unmanaged() -> Realms {
+    let mut realms = realms().realms().to_vec();
+    realms.iter_mut().for_each(|realm| realm.managed = false);
+    Realms::new(realms).expect("the same networks")
 }
 
 /// The outside addresses of the cases about translation: the gate's own, on ports that no realm's media have.

@@ -409,6 +409,7 @@ fn realms() -> Realms {
         networks: networks.iter().filter_map(|network| network.parse().ok()).collect(),
         ports: 16_384..=32_767,
         interfaces: Vec::new(),
+        managed: true,
         reverse_path: ReversePath::Strict,
     };
     Realms::new(vec![realm("inside", Side::Inside, &["10.0.40.0/24"]), realm("outside", Side::Outside, &[])])

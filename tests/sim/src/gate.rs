@@ -262,6 +262,7 @@ fn realms(house: &House) -> Realms {
         networks,
         ports: PORTS,
         interfaces: Vec::new(),
+        managed: true,
         reverse_path: ReversePath::Strict,
     };
     let inside = realm("inside", Side::Inside, vec![network(house, false)]);

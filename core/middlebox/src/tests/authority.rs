@@ -15,6 +15,7 @@ fn realm(name: &str, side: Side, networks: &[&str]) -> Realm {
         networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
         ports: 16384..=32767,
         interfaces: Vec::new(),
+        managed: true,
         reverse_path: ReversePath::Strict,
     }
 }

@@ -62,7 +62,7 @@ fn arrives(world: &mut World, source: &str, destination: &str) -> Option<(String
             let (source, destination) = key.rewrite(source, destination);
             Some((source.to_string(), destination.to_string()))
         }
-        Verdict::Spoofed(_) | Verdict::Managed | Verdict::Untouched => None,
+        Verdict::Spoofed(_) | Verdict::Held | Verdict::Managed | Verdict::Untouched => None,
     }
 }
 

@@ -13,6 +13,7 @@ fn realm(name: &str, side: Side, networks: &[&str]) -> Realm {
         networks: networks.iter().map(|network| net(network)).collect(),
         ports: 16384..=32767,
         interfaces: Vec::new(),
+        managed: true,
         reverse_path: ReversePath::Strict,
     }
 }

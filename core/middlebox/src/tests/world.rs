@@ -37,6 +37,7 @@ pub(super) fn realms() -> Realms {
         networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
         ports: 16384..=32767,
         interfaces: Vec::new(),
+        managed: true,
         reverse_path: ReversePath::Strict,
     };
     Realms::new(vec![realm("inside", Side::Inside, &["10.0.40.0/24"]), realm("outside", Side::Outside, &[])])

@@ -6,10 +6,10 @@ use std::time::Duration;
 use middlebox::{Counter, End, Key, PortBlock, Source, Transport};
 
 use crate::netlink::{Attributes, Writer, be64, uapi};
-use crate::ruleset::{Family, Part, SetId, Translated};
+use crate::ruleset::{Family, Part, Quoted, SetId, Translated};
 
-/// The longest key: protocol, two IPv6 addresses, two ports, each in registers of four octets.
-const KEY_MAX: usize = 44;
+/// The longest key: protocol, three IPv6 addresses and a port, in registers of four octets.
+const KEY_MAX: usize = 56;
 
 /// A key's octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(super) fn set_of(key: &Key) -> SetId {
 pub(super) fn sets_of(key: &Key) -> impl Iterator<Item = SetId> + use<> {
     let family = Family::of(key.destination());
     let others = match key.translation().map(|translation| translation.end) {
-        None => [None, None],
+        None => [Quoted::of(set_of(key)).map(SetId::Quoted), None],
         Some(End::Destination) => [Some(SetId::Translation(inward(key.source(), family), Part::Port)), None],
         Some(End::Source) => [Part::Address, Part::Port]
             .map(|part| Some(SetId::Translation(Translated::OutExact(family), part))),
@@ -102,9 +102,13 @@ pub(super) fn port_of(data: &[u8]) -> Option<u16> {
 }
 
 /// The element's key, in the order of [`SetId::fields`].
-pub(super) fn octets(key: &Key) -> Octets {
+pub(super) fn octets(set: SetId, key: &Key) -> Octets {
     let mut octets = Octets { bytes: [0; KEY_MAX], length: 0 };
     octets.push(&[key.transport().protocol().number()]);
+    if let SetId::Quoted(_) = set {
+        quote(&mut octets, key);
+        return octets;
+    }
     match key.source() {
         Source::Exact { address, port } => {
             octets.address(address);
@@ -116,6 +120,29 @@ pub(super) fn octets(key: &Key) -> Octets {
     octets.address(key.destination());
     octets.push(&key.ports().first().to_be_bytes());
     octets
+}
+
+/// To whom an error goes, and which packet it quotes.
+fn quote(octets: &mut Octets, key: &Key) {
+    let port = key.ports().first().to_be_bytes();
+    match key.source() {
+        Source::Exact { address, port: from } => {
+            octets.address(address);
+            octets.address(address);
+            octets.address(key.destination());
+            octets.push(&[from.to_be_bytes(), port].concat());
+        }
+        Source::Host(address) => {
+            octets.address(address);
+            octets.address(address);
+            octets.address(key.destination());
+            octets.push(&port);
+        }
+        Source::Network(_) => {
+            octets.address(key.destination());
+            octets.push(&port);
+        }
+    }
 }
 
 /// The entry that an element stands for, its translation left aside; `None` if we would never have written it.
@@ -133,16 +160,37 @@ pub(super) fn key_of(set: SetId, mut octets: &[u8]) -> Option<Key> {
     let width = set.family().width();
     let class = match set {
         SetId::Translation(of, _) => of.admitting(),
+        SetId::Quoted(quoted) => quoted.class(),
         SetId::Exact(_) | SetId::Host(..) | SetId::Network(..) => set,
     };
+    let is_quote = matches!(set, SetId::Quoted(_));
+    if is_quote && !matches!(class, SetId::Network(..)) {
+        // To whom the error goes: the sender that is quoted behind it.
+        take(width)?;
+    }
+    let mut from = None;
     let source = match class {
-        // What admits is never a map.
-        SetId::Translation(..) => return None,
-        SetId::Exact(_) => Source::Exact { address: address(take(width)?)?, port: port(take(2)?)? },
-        SetId::Host(..) => Source::Host(address(take(width)?)?),
-        SetId::Network(network, _) => Source::Network(network),
+        // What admits is never a map, nor a quote.
+        SetId::Translation(..) | SetId::Quoted(_) => return None,
+        SetId::Exact(_) if is_quote => {
+            from = Some(address(take(width)?)?);
+            None
+        }
+        SetId::Exact(_) => Some(Source::Exact { address: address(take(width)?)?, port: port(take(2)?)? }),
+        SetId::Host(..) => Some(Source::Host(address(take(width)?)?)),
+        SetId::Network(network, _) => Some(Source::Network(network)),
     };
     let destination = address(take(width)?)?;
+    let source = match (source, from) {
+        (Some(source), _) => source,
+        // Both ports in one piece.
+        (None, Some(address)) => {
+            let (from, to) = take(4)?.split_at(2);
+            let exact = Source::Exact { address, port: port(from)? };
+            return Key::new(transport, exact, destination, PortBlock::one(port(to)?)?);
+        }
+        (None, None) => return None,
+    };
     let first = port(take(2)?)?;
     let ports = if set.is_pair() { PortBlock::pair(first) } else { PortBlock::one(first) };
     Key::new(transport, source, destination, ports?)
@@ -171,7 +219,7 @@ pub(super) enum Life {
 /// Writes one element of a list.
 pub(super) fn write(list: &mut Writer, set: SetId, key: &Key, life: Life) {
     list.nest(uapi::LIST_ELEM, |element| {
-        element.nest(uapi::ELEM_KEY, |data| data.bytes(uapi::DATA_VALUE, octets(key).as_slice()));
+        element.nest(uapi::ELEM_KEY, |data| data.bytes(uapi::DATA_VALUE, octets(set, key).as_slice()));
         let said = set.data().zip(data(set, key)).filter(|_| !matches!(life, Life::Named));
         if let Some((field, said)) = said {
             element.nest(uapi::ELEM_DATA, |data| data.bytes(uapi::DATA_VALUE, said.cut(field.octets())));
@@ -244,10 +292,13 @@ mod tests {
             ] {
                 for transport in [Transport::Udp, Transport::Tcp] {
                     let key = Key::new(transport, source, near, ports).unwrap();
-                    let octets = octets(&key);
-                    let fields: usize = set_of(&key).fields().iter().map(|field| field.width()).sum();
-                    assert_eq!(octets.as_slice().len(), fields);
-                    assert_eq!(key_of(set_of(&key), octets.as_slice()), Some(key));
+                    assert_eq!(sets_of(&key).count(), 2, "the entry, and how it is quoted");
+                    for set in sets_of(&key) {
+                        let octets = octets(set, &key);
+                        let fields: usize = set.fields().iter().map(|field| field.width()).sum();
+                        assert_eq!(octets.as_slice().len(), fields);
+                        assert_eq!(key_of(set, octets.as_slice()), Some(key));
+                    }
                 }
             }
         }
@@ -272,12 +323,14 @@ mod tests {
             assert_eq!(sets[0], set_of(&key));
             assert_eq!(sets.iter().filter(|set| set.counts()).count(), 1, "each packet is counted once");
             for set in sets {
-                assert_eq!(key_of(set, octets(&key).as_slice()), Some(key.plain()));
+                assert_eq!(key_of(set, octets(set, &key).as_slice()), Some(key.plain()));
                 let said = set.data().zip(data(set, &key)).map(|(f, said)| said.cut(f.octets()).to_vec());
                 match set {
                     SetId::Translation(_, Part::Address) => assert_eq!(said, Some(vec![203, 0, 113, 1])),
                     SetId::Translation(_, Part::Port) => assert_eq!(said, Some(vec![0x75, 0x31])),
-                    SetId::Exact(_) | SetId::Host(..) | SetId::Network(..) => assert_eq!(said, None),
+                    SetId::Exact(_) | SetId::Host(..) | SetId::Network(..) | SetId::Quoted(_) => {
+                        assert_eq!(said, None);
+                    }
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::Error;
 use crate::config::GateConfig;
 use crate::netlink::{Attributes, Batch, CommitError, Message, Socket, be32, text, uapi};
-use crate::ruleset::{Set, SetKind, Table, gate};
+use crate::ruleset::{Generation, HELD_MAX, SECOND, Set, SetKind, Table};
 
 use super::Features;
 
@@ -20,8 +20,13 @@ type Shape = (u32, u32, u32, u32);
 
 /// Puts the whole gate in place in one commit, whatever was there before. Sets of entries that are there and have the
 /// right shape stay as they are, with all their elements; every chain, rule and other set is made anew.
-pub(super) fn install(socket: &mut Socket, config: &GateConfig, features: Features) -> Result<(), Error> {
-    let table = gate(config, TABLE);
+pub(super) fn install(
+    socket: &mut Socket,
+    config: &GateConfig,
+    features: Features,
+    generation: Generation,
+) -> Result<(), Error> {
+    let table = generation.gate(config, TABLE);
     let mut last = None;
     for _ in 0..ATTEMPTS {
         let Err(error) = adopt(socket, &table, features)? else { return Ok(()) };
@@ -44,6 +49,53 @@ pub(super) fn install(socket: &mut Socket, config: &GateConfig, features: Featur
     }
 }
 
+/// Which names the table in the kernel uses; the first if there is none.
+pub(super) fn generation(socket: &mut Socket) -> Result<Generation, Error> {
+    let chains = names(socket, uapi::GETCHAIN, uapi::CHAIN_TABLE, uapi::CHAIN_NAME)?;
+    let second = chains.iter().any(|chain| chain == SECOND);
+    Ok(if second { Generation::Second } else { Generation::First })
+}
+
+/// Makes the sets of entries of a generation that is not in force, empty. No rule looks into them.
+pub(super) fn begin_beside(
+    socket: &mut Socket,
+    config: &GateConfig,
+    generation: Generation,
+) -> Result<(), Error> {
+    let mut table = generation.gate(config, TABLE);
+    table.chains.clear();
+    table.sets.retain(|set| matches!(set.kind, SetKind::Entries(_)));
+    // What somebody left there who did not come to an end.
+    let found = shapes(socket)?;
+    let mut batch = socket.batch();
+    for set in table.sets.iter().filter(|set| found.contains_key(&set.name)) {
+        delete(&mut batch, uapi::DELSET, uapi::SET_TABLE, uapi::SET_NAME, &set.name);
+    }
+    table.create(&mut batch, |_| false);
+    socket.commit(batch).map_err(Error::kernel("cannot make new sets beside the old ones"))
+}
+
+/// Puts the sets of another generation into force, and ends those that were. Nothing changes if it fails. Chains stay,
+/// only their rules change: no packet can come between an old chain and a new one.
+pub(super) fn take_over(
+    socket: &mut Socket,
+    config: &GateConfig,
+    generation: Generation,
+) -> Result<(), Error> {
+    let table = generation.gate(config, TABLE);
+    let found = shapes(socket)?;
+    let mut batch = socket.batch();
+    named(&mut batch, uapi::DELRULE);
+    for name in found.keys().filter(|name| !table.sets.iter().any(|set| set.name == **name)) {
+        delete(&mut batch, uapi::DELSET, uapi::SET_TABLE, uapi::SET_NAME, name);
+    }
+    if generation == Generation::First {
+        delete(&mut batch, uapi::DELCHAIN, uapi::CHAIN_TABLE, uapi::CHAIN_NAME, SECOND);
+    }
+    table.create(&mut batch, |set| found.contains_key(&set.name));
+    socket.commit(batch).map_err(Error::kernel("cannot put new sets into force"))
+}
+
 /// Deletes our table; not being there is no error.
 pub(super) fn remove(socket: &mut Socket) -> Result<(), Error> {
     if !exists(socket)? {
@@ -64,8 +116,10 @@ fn adopt(socket: &mut Socket, table: &Table, features: Features) -> Result<Resul
     }
     let found = shapes(socket)?;
     let chains = names(socket, uapi::GETCHAIN, uapi::CHAIN_TABLE, uapi::CHAIN_NAME)?;
-    let keep =
-        |set: &Set| matches!(set.kind, SetKind::Entries(_)) && found.get(&set.name) == shape_of(set).as_ref();
+    let keep = |set: &Set| {
+        matches!(set.kind, SetKind::Entries(_) | SetKind::Held(_))
+            && found.get(&set.name) == shape_of(set).as_ref()
+    };
     let mut batch = socket.batch();
     // All rules first: they hold chains and sets in place.
     named(&mut batch, uapi::DELRULE);
@@ -102,6 +156,7 @@ fn delete(batch: &mut Batch, kind: u8, table: u16, attribute: u16, name: &str) {
 fn shape_of(set: &Set) -> Option<Shape> {
     match &set.kind {
         SetKind::Entries(entries) => Some((set.flags(), set.key_len(), set.key_type(), entries.size)),
+        SetKind::Held(_) => Some((set.flags(), set.key_len(), set.key_type(), HELD_MAX)),
         SetKind::Interfaces(_) | SetKind::Networks(..) | SetKind::Verdicts(..) => None,
     }
 }

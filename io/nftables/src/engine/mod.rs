@@ -8,7 +8,7 @@ mod read;
 mod watch;
 mod write;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use middlebox::{Counter, Drift, Engine, EngineFailure, Entry, Key, Operation};
@@ -16,7 +16,7 @@ use middlebox::{Counter, Drift, Engine, EngineFailure, Entry, Key, Operation};
 use crate::Error;
 use crate::config::GateConfig;
 use crate::netlink::Socket;
-use crate::ruleset::{SetId, by_name, gate};
+use crate::ruleset::{Generation, SetId, gate};
 
 pub(crate) use install::TABLE;
 pub use probe::Features;
@@ -25,10 +25,11 @@ pub use watch::Disturbance;
 
 use lock::Lock;
 use watch::Watch;
+use write::Kernel;
 
 /// Up to so many expected entries, verifying reads everything and so finds foreign entries too; dumps take time that
 /// grows with the square of their length.
-const DUMP_MAX: usize = 10_000;
+pub const DUMP_MAX: usize = 10_000;
 
 /// The gate of this network namespace. Dropping it leaves the table where it is, with the gate shut for everything
 /// but the entries that still live.
@@ -38,8 +39,11 @@ pub struct Nft {
     features: Features,
     socket: Socket,
     watch: Watch,
-    sets: BTreeMap<String, SetId>,
-    known: BTreeSet<SetId>,
+    sets: BTreeSet<SetId>,
+    /// The names of the sets that are written and read.
+    generation: Generation,
+    /// The sets are being filled, and those with the other names are in force.
+    beside: bool,
     commits_counted: u32,
     disturbed: bool,
     _lock: Lock,
@@ -65,10 +69,10 @@ impl Nft {
         let features = probe::probe(&mut socket)
             .map_err(Error::kernel("cannot find out what nftables can do here"))?
             .and(limit);
-        install::install(&mut socket, &config, features)?;
+        let generation = install::generation(&mut socket)?;
+        install::install(&mut socket, &config, features, generation)?;
         let watch = Watch::open(&mut socket).map_err(Error::kernel("cannot listen to nftables"))?;
-        let sets = by_name(&config);
-        let known = sets.values().copied().collect();
+        let sets = SetId::all(&config).into_iter().collect();
         let commits_counted = socket.commits();
         Ok(Self {
             config,
@@ -76,7 +80,8 @@ impl Nft {
             socket,
             watch,
             sets,
-            known,
+            generation,
+            beside: false,
             commits_counted,
             disturbed: false,
             _lock: lock,
@@ -129,8 +134,40 @@ impl Nft {
         read::traffic(&mut self.socket).map_err(Error::kernel("cannot read the nftables table"))
     }
 
+    /// From now on entries are written into new sets beside those in force, which stay as they are: for so many entries
+    /// that reading what is there takes longer than to write it again. [`Nft::take_over`] puts them into force.
+    ///
+    /// # Errors
+    /// If the kernel refuses; then nothing has changed.
+    pub fn begin_beside(&mut self) -> Result<(), Error> {
+        install::begin_beside(&mut self.socket, &self.config, self.generation.other())?;
+        self.generation = self.generation.other();
+        self.beside = true;
+        Ok(())
+    }
+
+    /// Puts into force what was written beside, in one commit with the end of the old sets and whatever was in them.
+    /// Counters begin anew. Does nothing if nothing was begun.
+    ///
+    /// # Errors
+    /// If the kernel refuses; then the old sets stay in force.
+    pub fn take_over(&mut self) -> Result<(), Error> {
+        if self.beside {
+            install::take_over(&mut self.socket, &self.config, self.generation)?;
+            self.beside = false;
+        }
+        Ok(())
+    }
+
     fn write(&mut self, operations: &[Operation]) -> (Vec<Result<(), EngineFailure>>, bool) {
-        write::apply(&mut self.socket, self.features, |set| self.known.contains(&set), operations)
+        let kernel = Kernel { features: self.features, generation: self.generation };
+        write::apply(&mut self.socket, kernel, |set| self.sets.contains(&set), operations)
+    }
+
+    fn install(&mut self) -> Result<(), Error> {
+        install::install(&mut self.socket, &self.config, self.features, self.generation)?;
+        self.beside = false;
+        Ok(())
     }
 
     /// The writer, for a chain of our own beside the gate.
@@ -159,7 +196,7 @@ impl Engine for Nft {
         self.disturbed |= disturbed;
         let lost = results.contains(&Err(EngineFailure::Unavailable));
         // Somebody took the table away: new calls need not wait until the old ones are repaired.
-        if lost && install::install(&mut self.socket, &self.config, self.features).is_ok() {
+        if lost && self.install().is_ok() {
             return self.write(operations).0;
         }
         results
@@ -169,30 +206,32 @@ impl Engine for Nft {
         // Whatever is noticed from here on is noticed again by the next call of `take_drift`. Chains are made anew only
         // where somebody may have changed them: a packet between the old chain and the new one finds neither.
         if !install::is_ours(&mut self.socket).unwrap_or(false) {
-            install::install(&mut self.socket, &self.config, self.features)
-                .map_err(|_| EngineFailure::Unavailable)?;
+            self.install().map_err(|_| EngineFailure::Unavailable)?;
         }
         if expected.len() > DUMP_MAX {
-            let there =
-                read::are_there(&mut self.socket, expected).map_err(|_| EngineFailure::Unavailable)?;
+            let there = read::are_there(&mut self.socket, self.generation, expected)
+                .map_err(|_| EngineFailure::Unavailable)?;
             let missing = expected.iter().zip(there).filter(|(_, there)| !there);
             return Ok(Drift { missing: missing.map(|(key, _)| *key).collect(), foreign: Vec::new() });
         }
         let found: BTreeSet<Key> = self.entries()?.into_iter().map(|entry| entry.key).collect();
+        let quoted = read::quoted(&mut self.socket, self.generation, &self.sets)
+            .map_err(|_| EngineFailure::Unavailable)?;
         let expected: BTreeSet<Key> = expected.iter().copied().collect();
+        let whole = |key: &Key| found.contains(key) && (key.translation().is_some() || quoted.contains(key));
         Ok(Drift {
-            missing: expected.difference(&found).copied().collect(),
-            foreign: found.difference(&expected).copied().collect(),
+            missing: expected.iter().filter(|key| !whole(key)).copied().collect(),
+            foreign: found.union(&quoted).filter(|key| !expected.contains(key)).copied().collect(),
         })
     }
 
     fn counters(&mut self, keys: &[Key]) -> Vec<Option<Counter>> {
         let none = || vec![None; keys.len()];
-        read::counters(&mut self.socket, keys).unwrap_or_else(|_| none())
+        read::counters(&mut self.socket, self.generation, keys).unwrap_or_else(|_| none())
     }
 
     fn entries(&mut self) -> Result<Vec<Entry>, EngineFailure> {
-        read::entries(&mut self.socket, &self.sets).map_err(|_| EngineFailure::Unavailable)
+        read::entries(&mut self.socket, self.generation, &self.sets).map_err(|_| EngineFailure::Unavailable)
     }
 }
 
@@ -230,5 +269,7 @@ pub fn kernel_entries(config: &GateConfig) -> Result<Vec<Entry>, Error> {
     if !install::exists(&mut socket)? {
         return Ok(Vec::new());
     }
-    read::entries(&mut socket, &by_name(config)).map_err(Error::kernel("cannot read the nftables table"))
+    let generation = install::generation(&mut socket)?;
+    let sets = SetId::all(config).into_iter().collect();
+    read::entries(&mut socket, generation, &sets).map_err(Error::kernel("cannot read the nftables table"))
 }

@@ -9,13 +9,21 @@ use middlebox::{Counter, EngineFailure, Key, Operation};
 use super::element::{self, Life};
 use super::{Features, TABLE, read};
 use crate::netlink::{Batch, CommitError, LIST_MAX, Socket, uapi};
-use crate::ruleset::SetId;
+use crate::ruleset::{Generation, SetId};
 
 /// More than any element takes in a batch, in bytes, its fall-backs included.
 const ELEMENT_MAX: usize = 320;
 
 /// Steps of one operation: three elements, each of which may be replaced.
 const STEPS_MAX: usize = 6;
+
+/// What is written to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kernel {
+    pub(super) features: Features,
+    /// The names of the sets.
+    pub(super) generation: Generation,
+}
 
 /// What is to become of one element.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +72,7 @@ impl Step {
 /// Carries out operations; `known` says whether a set exists. The flag tells that the table is not as we made it.
 pub(super) fn apply(
     socket: &mut Socket,
-    features: Features,
+    kernel: Kernel,
     known: impl Fn(SetId) -> bool,
     operations: &[Operation],
 ) -> (Vec<Result<(), EngineFailure>>, bool) {
@@ -78,18 +86,18 @@ pub(super) fn apply(
             continue;
         }
         if steps.len() + STEPS_MAX > steps_max {
-            disturbed |= settle(socket, features, &mut steps, &mut results);
+            disturbed |= settle(socket, kernel, &mut steps, &mut results);
         }
         steps.extend(Step::of(position, operation));
     }
-    disturbed |= settle(socket, features, &mut steps, &mut results);
+    disturbed |= settle(socket, kernel, &mut steps, &mut results);
     (results, disturbed)
 }
 
 /// Commits steps together; if that fails, one operation after the other, so that only the bad one fails.
 fn settle(
     socket: &mut Socket,
-    features: Features,
+    kernel: Kernel,
     steps: &mut Vec<Step>,
     results: &mut [Result<(), EngineFailure>],
 ) -> bool {
@@ -100,14 +108,14 @@ fn settle(
     // No two operations have the same key, so their order among themselves means nothing else.
     steps.sort_by_key(Step::order);
     let mut disturbed = false;
-    let Err(error) = commit(socket, features, &steps) else { return false };
+    let Err(error) = commit(socket, kernel, &steps) else { return false };
     let mut failure = failure_of(&error);
     disturbed |= matches!(error, CommitError::Unknown(_));
     steps.sort_by_key(|step| step.position);
     let single = steps.first().map(|step| step.position) == steps.last().map(|step| step.position);
     for of_one in steps.chunk_by(|one, other| one.position == other.position) {
         if !single && failure != EngineFailure::Unavailable {
-            match commit(socket, features, of_one) {
+            match commit(socket, kernel, of_one) {
                 Ok(()) => continue,
                 Err(error) => failure = failure_of(&error),
             }
@@ -127,57 +135,58 @@ fn failure_of(error: &CommitError) -> EngineFailure {
     }
 }
 
-fn commit(socket: &mut Socket, features: Features, steps: &[Step]) -> Result<(), CommitError> {
-    let replaced = if features.extend { BTreeMap::new() } else { present(socket, steps) };
+fn commit(socket: &mut Socket, kernel: Kernel, steps: &[Step]) -> Result<(), CommitError> {
+    let replaced = if kernel.features.extend { BTreeMap::new() } else { present(socket, kernel, steps) };
     let mut batch = socket.batch();
     for some in steps.chunk_by(|one, other| one.group() == other.group()) {
         match some.first().is_some_and(|step| step.group().1) {
-            true => put(&mut batch, features, some, &replaced),
-            false => remove(&mut batch, features, some),
+            true => put(&mut batch, kernel, some, &replaced),
+            false => remove(&mut batch, kernel, some),
         }
     }
     socket.commit(batch)
 }
 
 /// Deletes without ever failing: a DELSETELEM of what is not there would undo everybody's batch.
-fn remove(batch: &mut Batch, features: Features, steps: &[Step]) {
-    if features.destroy {
-        return write(batch, uapi::DESTROYSETELEM, steps, |_| Life::Named);
+fn remove(batch: &mut Batch, kernel: Kernel, steps: &[Step]) {
+    let names = kernel.generation;
+    if kernel.features.destroy {
+        return write(batch, names, uapi::DESTROYSETELEM, steps, |_| Life::Named);
     }
     let mut named = BTreeSet::new();
     let once: Vec<Step> = steps.iter().filter(|step| named.insert(step.key.plain())).copied().collect();
-    write(batch, uapi::NEWSETELEM, &once, |_| Life::Placed);
-    write(batch, uapi::DELSETELEM, &once, |_| Life::Named);
+    write(batch, names, uapi::NEWSETELEM, &once, |_| Life::Placed);
+    write(batch, names, uapi::DELSETELEM, &once, |_| Life::Named);
 }
 
-fn put(batch: &mut Batch, features: Features, steps: &[Step], replaced: &BTreeMap<Key, Counter>) {
+fn put(batch: &mut Batch, kernel: Kernel, steps: &[Step], replaced: &BTreeMap<Key, Counter>) {
     let before = |step: &Step| replaced.get(&step.key).copied();
     let gone: Vec<Step> = steps.iter().filter(|step| before(step).is_some()).copied().collect();
-    remove(batch, features, &gone);
-    write(batch, uapi::NEWSETELEM, steps, |step| match step.change {
+    remove(batch, kernel, &gone);
+    write(batch, kernel.generation, uapi::NEWSETELEM, steps, |step| match step.change {
         Change::Put(lifetime) => Life::Lives(lifetime, before(step)),
         Change::Remove | Change::Clear => Life::Named,
     });
 }
 
 /// The counters of entries that are there already, for kernels that cannot change a lifetime in place.
-fn present(socket: &mut Socket, steps: &[Step]) -> BTreeMap<Key, Counter> {
+fn present(socket: &mut Socket, kernel: Kernel, steps: &[Step]) -> BTreeMap<Key, Counter> {
     let counted = |step: &&Step| matches!(step.change, Change::Put(_)) && step.set.counts();
     let keys: Vec<Key> = steps.iter().filter(counted).map(|step| step.key).collect();
     // If they cannot be read the commit that follows fails too, and says why.
-    let counters = read::counters(socket, &keys).unwrap_or_default();
+    let counters = read::counters(socket, kernel.generation, &keys).unwrap_or_default();
     keys.into_iter().zip(counters).filter_map(|(key, counter)| Some((key, counter?))).collect()
 }
 
 /// Writes steps of one set, in as many messages as their lists need.
-fn write(batch: &mut Batch, kind: u8, steps: &[Step], life: impl Fn(&Step) -> Life) {
+fn write(batch: &mut Batch, names: Generation, kind: u8, steps: &[Step], life: impl Fn(&Step) -> Life) {
     let mut rest = 0..steps.len();
     while let Some(first) = steps.get(rest.start) {
         let flags = if kind == uapi::NEWSETELEM { uapi::NLM_F_CREATE } else { 0 };
         let mut written: Range<usize> = rest.start..rest.start;
         batch.message(kind, flags, uapi::INET, |writer| {
             writer.text(uapi::ELEM_LIST_TABLE, TABLE);
-            writer.text(uapi::ELEM_LIST_SET, &first.set.name());
+            writer.text(uapi::ELEM_LIST_SET, &names.name(first.set));
             let list = writer.open(uapi::ELEM_LIST_ELEMENTS | uapi::NLA_F_NESTED);
             let begin = writer.len();
             while written.end < rest.end && writer.len() - begin < LIST_MAX {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::statement::{End, Family, Field, Rewrite, Statement, Verdict};
+use super::statement::{End, Family, Field, HELD_S, Header, Rewrite, Statement, Verdict};
 use crate::config::Mark;
 use crate::netlink::{Writer, uapi};
 
@@ -63,6 +63,22 @@ impl Statement {
                 load_fields(list, fields);
                 lookup(list, set, Find::Is);
             }
+            Self::Remember(fields, set) => {
+                load_fields(list, fields);
+                remember(list, set);
+            }
+            Self::Dscp(family, dscp) => set_dscp(list, *family, *dscp),
+            Self::RawIs(header, offset, octet) => {
+                payload(list, header.base(), u32::from(offset / 8), 1, REG);
+                compare(list, uapi::CMP_EQ, &[*octet]);
+            }
+            Self::IcmpType(family, kind) => {
+                family_is(list, *family);
+                protocol_is(list, family.icmp());
+                payload(list, uapi::TRANSPORT_HEADER, 0, 1, REG);
+                compare(list, uapi::CMP_EQ, &[*kind]);
+            }
+            Self::Limit(rate) => limit(list, *rate),
             Self::NoChecksum => {
                 payload(list, uapi::TRANSPORT_HEADER, UDP_CHECKSUM, 2, REG);
                 compare(list, uapi::CMP_EQ, &[0; 2]);
@@ -177,6 +193,45 @@ fn set_mark(list: &mut Writer, mark: Mark) {
     });
 }
 
+impl Header {
+    fn base(self) -> u32 {
+        match self {
+            Self::Network => uapi::NETWORK_HEADER,
+            Self::Transport => uapi::TRANSPORT_HEADER,
+        }
+    }
+}
+
+/// DSCP lies across the first two octets of the header, beside the version and, in IPv6, the flow label.
+fn set_dscp(list: &mut Writer, family: Family, dscp: u8) {
+    let (keep, dscp, checksum) = match family {
+        Family::V4 => ([0xff, 0x03], [0, dscp << 2], Some(IPV4_CHECKSUM)),
+        Family::V6 => ([0xf0, 0x3f], [dscp >> 2, dscp << 6], None),
+    };
+    payload(list, uapi::NETWORK_HEADER, 0, 2, REG);
+    bitwise(list, REG, &keep, &dscp);
+    write(list, uapi::NETWORK_HEADER, (0, 2), REG, checksum, false);
+}
+
+fn remember(list: &mut Writer, set: &str) {
+    expression(list, "dynset", |data| {
+        data.text(uapi::DYNSET_SET, set);
+        data.be32(uapi::DYNSET_OP, uapi::DYNSET_OP_UPDATE);
+        data.be32(uapi::DYNSET_SREG_KEY, REG);
+        data.be64(uapi::DYNSET_TIMEOUT, u64::from(HELD_S) * 1000);
+    });
+}
+
+fn limit(list: &mut Writer, rate: u32) {
+    expression(list, "limit", |data| {
+        data.be64(uapi::LIMIT_RATE, u64::from(rate));
+        data.be64(uapi::LIMIT_UNIT, 1);
+        data.be32(uapi::LIMIT_BURST, rate);
+        data.be32(uapi::LIMIT_TYPE, 0);
+        data.be32(uapi::LIMIT_FLAGS, 0);
+    });
+}
+
 fn tracked_as(list: &mut Writer, states: u32) {
     expression(list, "ct", |data| {
         data.be32(uapi::CT_DREG, REG);
@@ -245,6 +300,13 @@ fn load_fields(list: &mut Writer, fields: &[Field]) {
             Field::PortPair(end) => {
                 load_port(list, *end, register);
                 bitwise(list, register, &[0xff, 0xfe], &[0, 0]);
+            }
+            Field::Raw { header, offset, length, pair } => {
+                payload(list, header.base(), u32::from(offset / 8), u32::from(length / 8), register);
+                if *pair {
+                    bitwise(list, register, &[0xff, 0xfe], &[0, 0]);
+                }
+                register += u32::from(length.div_ceil(32)) - 1;
             }
         }
         register += 1;

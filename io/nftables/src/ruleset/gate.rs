@@ -3,13 +3,13 @@
 //! The sender's address chooses a chain (the zone of longest match); that chain asks whether the packet came in where
 //! such a sender lives and only then looks for an entry, so that counters never count a spoofed packet.
 
-use std::collections::BTreeMap;
-
 use ipnet::IpNet;
 use middlebox::{Realm, ReversePath, Zone};
 
+use super::held;
 use super::intervals::disjoint;
 use super::nat::{self, Part, Translated};
+use super::quoted::{self, Quoted};
 use super::statement::{End, Family, Field, Statement, Verdict};
 use super::table::{Chain, ElementSet, Hook, Set, SetKind, Table};
 use crate::config::{GateConfig, Mode};
@@ -25,6 +25,9 @@ pub(crate) const UDP_PACKETS: &str = "udp_packets";
 pub(crate) const OWN_UDP_PACKETS: &str = "own_udp_packets";
 /// How the chains that look for entries begin.
 const ENTRIES: &str = "entries_from_";
+/// Where ICMP begins.
+const ICMP_PACKETS: &str = "icmp_packets";
+const OWN_ICMP_PACKETS: &str = "own_icmp_packets";
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
@@ -39,6 +42,8 @@ pub(crate) enum SetId {
     Network(IpNet, bool),
     /// What the destination becomes, or the source.
     Translation(Translated, Part),
+    /// By which ICMP errors are recognised.
+    Quoted(Quoted),
 }
 
 impl SetId {
@@ -50,7 +55,10 @@ impl SetId {
             .flat_map(|family| [Self::Exact(*family), Self::Host(*family, false), Self::Host(*family, true)]);
         let zones = realms.zones().iter().map(|zone| zone.network);
         let by_zone = zones.flat_map(|net| [Self::Network(net, false), Self::Network(net, true)]);
-        fixed.chain(by_zone).chain(Translated::all(config)).collect()
+        let classes: Vec<Self> = fixed.chain(by_zone).collect();
+        let quoted: Vec<Self> =
+            classes.iter().filter_map(|class| Quoted::of(*class)).map(Self::Quoted).collect();
+        [classes, quoted, Translated::all(config)].concat()
     }
 
     pub(crate) fn family(self) -> Family {
@@ -58,6 +66,7 @@ impl SetId {
             Self::Exact(family) | Self::Host(family, _) => family,
             Self::Network(network, _) => Family::of(network.addr()),
             Self::Translation(of, _) => of.family(),
+            Self::Quoted(quoted) => quoted.class().family(),
         }
     }
 
@@ -66,6 +75,7 @@ impl SetId {
         match self {
             Self::Exact(_) | Self::Translation(..) => false,
             Self::Host(_, pair) | Self::Network(_, pair) => pair,
+            Self::Quoted(quoted) => quoted.class().is_pair(),
         }
     }
 
@@ -78,6 +88,7 @@ impl SetId {
             Self::Host(family, _) => format!("host{}{pairs}", family.digit()),
             Self::Network(network, _) => format!("from_{}{pairs}", zone_name(network)),
             Self::Translation(of, part) => of.name(part),
+            Self::Quoted(quoted) => format!("quoted_{}", quoted.class().name()),
         }
     }
 
@@ -86,13 +97,14 @@ impl SetId {
         match self {
             Self::Exact(_) | Self::Host(..) | Self::Network(..) => true,
             Self::Translation(of, part) => of.counts(part),
+            Self::Quoted(_) => false,
         }
     }
 
     /// What a map gives.
     pub(crate) fn data(self) -> Option<Field> {
         match self {
-            Self::Exact(_) | Self::Host(..) | Self::Network(..) => None,
+            Self::Exact(_) | Self::Host(..) | Self::Network(..) | Self::Quoted(_) => None,
             Self::Translation(of, part) => Some(of.data(part)),
         }
     }
@@ -108,8 +120,10 @@ impl SetId {
     }
 
     fn fields_from(self, source: End, destination: End) -> Vec<Field> {
-        if let Self::Translation(of, _) = self {
-            return of.admitting().fields_from(source, destination);
+        match self {
+            Self::Translation(of, _) => return of.admitting().fields_from(source, destination),
+            Self::Quoted(quoted) => return quoted.fields(),
+            Self::Exact(_) | Self::Host(..) | Self::Network(..) => {}
         }
         let family = self.family();
         let port = if self.is_pair() { Field::PortPair(destination) } else { Field::Port(destination) };
@@ -117,7 +131,7 @@ impl SetId {
         let from = match self {
             Self::Exact(_) => vec![Field::Address(family, source), Field::Port(source)],
             Self::Host(..) => vec![Field::Address(family, source)],
-            Self::Network(..) | Self::Translation(..) => Vec::new(),
+            Self::Network(..) | Self::Translation(..) | Self::Quoted(_) => Vec::new(),
         };
         std::iter::once(Field::Protocol).chain(from).chain(to).collect()
     }
@@ -146,6 +160,7 @@ fn sets(config: &GateConfig) -> Vec<Set> {
     };
     let mut sets: Vec<Set> = SetId::all(config).into_iter().map(entries).collect();
     sets.extend(nat::sets(config));
+    sets.extend(held::sets(config));
     for (position, realm) in realms.realms().iter().enumerate() {
         if !realm.interfaces.is_empty() {
             let name = interfaces_name(position);
@@ -170,6 +185,12 @@ fn sets(config: &GateConfig) -> Vec<Set> {
             sets.push(Set { name: name("own_senders"), kind: verdicts(ENTRIES, Verdict::Jump) });
         }
         sets.push(Set { name: name("receivers"), kind: verdicts("back_to_", Verdict::Goto) });
+        if config.mode == Mode::Enforce {
+            sets.push(Set {
+                name: quoted::receivers_name(family),
+                kind: verdicts(quoted::TO, Verdict::Goto),
+            });
+        }
     }
     sets
 }
@@ -178,11 +199,11 @@ fn interfaces_name(realm: usize) -> String {
     format!("interfaces_{realm}")
 }
 
-fn media_name(realm: usize, family: Family) -> String {
+pub(super) fn media_name(realm: usize, family: Family) -> String {
     format!("media_{realm}_{}", family.digit())
 }
 
-fn families_of(realm: &Realm) -> Vec<Family> {
+pub(super) fn families_of(realm: &Realm) -> Vec<Family> {
     let has = |family: &Family| realm.networks.iter().any(|net| Family::of(net.addr()) == *family);
     Family::BOTH.into_iter().filter(has).collect()
 }
@@ -196,7 +217,9 @@ fn chains(config: &GateConfig) -> Vec<Chain> {
         Mode::Observe => (Vec::new(), false),
     };
     let open = [vec![Statement::Counter], open, vec![Statement::Then(Verdict::Accept)]].concat();
-    let mut chains = vec![Chain::inner(OPEN, vec![open])];
+    let open = held::remember(config).into_iter().chain(dscp(config)).chain([open]).collect();
+    let mut chains = vec![Chain::inner(OPEN, open)];
+    chains.extend(quoted::chains(config));
     if fragments {
         // No packet comes here. The rule alone makes the kernel put fragments together before the gate sees them.
         let never = vec![Statement::TrackedAs(uapi::CT_ESTABLISHED), Statement::Counter];
@@ -207,10 +230,10 @@ fn chains(config: &GateConfig) -> Vec<Chain> {
     let realms = config.realms.realms();
     chains.extend(nat::inward_chains(config));
     for zone in config.realms.zones() {
-        chains.push(entries_from(zone.network));
+        chains.push(entries_from(config, zone.network));
         chains.push(from(config, zone));
     }
-    let managed = managed(realms, config.mode);
+    let managed = [held::kept_out(config), managed(realms, config.mode)].concat();
     let packets = |name: &str, map: &str, managed: Vec<Vec<Statement>>| {
         let senders = Family::BOTH.map(|family| {
             let map = format!("{map}{}", family.digit());
@@ -225,14 +248,25 @@ fn chains(config: &GateConfig) -> Vec<Chain> {
         chains.push(packets("own_tcp_packets", "own_senders", Vec::new()));
         chains.push(packets(OWN_UDP_PACKETS, "own_senders", managed));
     }
+    chains.extend(quoted::packets(config, ICMP_PACKETS, "senders"));
+    if config.local {
+        chains.extend(quoted::packets(config, OWN_ICMP_PACKETS, "own_senders"));
+    }
     chains.extend(bases(config));
     chains.extend(nat::outward_chain(config));
     chains
 }
 
+/// What passes gets the administrator's DSCP.
+fn dscp(config: &GateConfig) -> Vec<Vec<Statement>> {
+    let dscp = config.dscp.filter(|_| config.mode == Mode::Enforce);
+    let rule = |family, dscp| vec![Statement::Family(family), Statement::Dscp(family, dscp)];
+    dscp.into_iter().flat_map(|dscp| Family::BOTH.map(|family| rule(family, dscp))).collect()
+}
+
 /// Where packets come into our table.
 fn bases(config: &GateConfig) -> Vec<Chain> {
-    let base = |name: &str, number, udp: &str, tcp: &str, within: Statement| {
+    let base = |name: &str, number, [udp, tcp, icmp]: [&str; 3], within: Statement| {
         let goto = |chain: &str| Statement::Then(Verdict::Goto(chain.into()));
         let mut rules = Vec::new();
         if config.mode == Mode::Enforce {
@@ -244,13 +278,18 @@ fn bases(config: &GateConfig) -> Vec<Chain> {
         }
         rules.push(vec![Statement::Protocol(UDP), goto(udp)]);
         rules.push(vec![Statement::Protocol(TCP), goto(tcp)]);
+        if config.mode == Mode::Enforce {
+            rules.extend(Family::BOTH.map(|family| vec![Statement::Protocol(family.icmp()), goto(icmp)]));
+        }
         Chain { name: name.into(), hook: Some(Hook { number, priority: RAW, drop: false }), rules }
     };
     let comes = Statement::InputInterface("lo".into());
-    let mut bases = vec![base("prerouting", uapi::PRE_ROUTING, UDP_PACKETS, "tcp_packets", comes)];
+    let mut bases =
+        vec![base("prerouting", uapi::PRE_ROUTING, [UDP_PACKETS, "tcp_packets", ICMP_PACKETS], comes)];
     if config.local {
         let leaves = Statement::OutputInterface("lo".into());
-        bases.push(base("output", uapi::LOCAL_OUT, OWN_UDP_PACKETS, "own_tcp_packets", leaves));
+        let own = [OWN_UDP_PACKETS, "own_tcp_packets", OWN_ICMP_PACKETS];
+        bases.push(base("output", uapi::LOCAL_OUT, own, leaves));
     }
     bases
 }
@@ -277,7 +316,7 @@ fn from(config: &GateConfig, zone: &Zone) -> Chain {
 }
 
 /// The three key classes of what comes from one zone. What this host sends itself begins here: its interface is not asked.
-fn entries_from(network: IpNet) -> Chain {
+fn entries_from(config: &GateConfig, network: IpNet) -> Chain {
     let family = Family::of(network.addr());
     let sets = [
         SetId::Exact(family),
@@ -289,6 +328,7 @@ fn entries_from(network: IpNet) -> Chain {
     let mut rules = sets.map(|set| open_if(set.fields(), set)).to_vec();
     let back = Statement::Then(Verdict::Goto(format!("back{}", family.digit())));
     rules.push(vec![Statement::Protocol(TCP), back]);
+    rules.extend(quoted::reported(config, family));
     Chain::inner(format!("{ENTRIES}{}", zone_name(network)), rules)
 }
 
@@ -326,7 +366,7 @@ fn managed(realms: &[Realm], mode: Mode) -> Vec<Vec<Statement>> {
         Mode::Observe => Verdict::Accept,
     };
     let mut rules = Vec::new();
-    for (position, realm) in realms.iter().enumerate() {
+    for (position, realm) in realms.iter().enumerate().filter(|(_, realm)| realm.managed) {
         for family in families_of(realm) {
             for side in [End::Destination, End::Source] {
                 rules.push(vec![
@@ -339,9 +379,4 @@ fn managed(realms: &[Realm], mode: Mode) -> Vec<Vec<Statement>> {
         }
     }
     rules
-}
-
-/// The sets of entries by name, for reading the kernel's answers.
-pub(crate) fn by_name(config: &GateConfig) -> BTreeMap<String, SetId> {
-    SetId::all(config).into_iter().map(|id| (id.name(), id)).collect()
 }

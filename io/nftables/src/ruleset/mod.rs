@@ -2,12 +2,17 @@
 
 mod encode;
 mod gate;
+mod generation;
+mod held;
 mod intervals;
 mod nat;
+mod quoted;
 mod statement;
 mod table;
 
-pub(crate) use gate::{OPEN, OWN_UDP_PACKETS, SetId, UDP_PACKETS, by_name, gate};
+pub(crate) use gate::{OPEN, OWN_UDP_PACKETS, SetId, UDP_PACKETS, gate};
+pub(crate) use generation::{Generation, SECOND};
 pub(crate) use nat::{Part, Translated};
+pub(crate) use quoted::Quoted;
 pub(crate) use statement::{End, Family, Statement, Verdict};
-pub(crate) use table::{Chain, ElementSet, Hook, Set, SetKind, Table, family_name, hook_name};
+pub(crate) use table::{Chain, ElementSet, HELD_MAX, Hook, Set, SetKind, Table, family_name, hook_name};

@@ -8,6 +8,9 @@ use std::ops::RangeInclusive;
 use crate::config::Mark;
 use crate::netlink::uapi;
 
+/// How long what is remembered is kept out after its last packet, in seconds.
+pub(super) const HELD_S: u32 = 300;
+
 /// IPv4 or IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Family {
@@ -27,6 +30,22 @@ impl Family {
         match self {
             Self::V4 => '4',
             Self::V6 => '6',
+        }
+    }
+
+    /// The protocol in which errors are reported.
+    pub(crate) fn icmp(self) -> u8 {
+        match self {
+            Self::V4 => 1,
+            Self::V6 => 58,
+        }
+    }
+
+    /// The types of its messages that are errors about a packet on its way: RFC 792, RFC 4443 §2.1.
+    pub(crate) fn errors(self) -> &'static [u8] {
+        match self {
+            Self::V4 => &[3, 11, 12],
+            Self::V6 => &[1, 2, 3, 4],
         }
     }
 
@@ -55,6 +74,13 @@ impl End {
     }
 }
 
+/// Where octets are counted from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Header {
+    Network,
+    Transport,
+}
+
 /// A part of a set's key, taken from the packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Field {
@@ -66,6 +92,14 @@ pub(crate) enum Field {
     Port(End),
     /// A port without its lowest bit: the even one of a pair.
     PortPair(End),
+    /// Bits that nft has no name for; of a `pair` the lowest one is left out.
+    Raw { header: Header, offset: u16, length: u16, pair: bool },
+}
+
+impl Field {
+    pub(super) fn raw(header: Header, offset: u16, length: u16) -> Self {
+        Self::Raw { header, offset, length, pair: false }
+    }
 }
 
 /// What becomes of a packet.
@@ -109,6 +143,16 @@ pub(crate) enum Statement {
     Ports(End, RangeInclusive<u16>),
     /// The fields together are in a set.
     In(Vec<Field>, String),
+    /// The packet's DSCP becomes this (RFC 2474 §3).
+    Dscp(Family, u8),
+    /// The fields together are put into a set, or live there anew.
+    Remember(Vec<Field>, String),
+    /// An octet, so many bits behind a header's begin, is this one.
+    RawIs(Header, u16, u8),
+    /// An ICMP message of this type.
+    IcmpType(Family, u8),
+    /// So many packets per second, and as many at once, go on.
+    Limit(u32),
     /// UDP whose sender has computed no checksum; the protocol has been asked before.
     NoChecksum,
     /// One end becomes what two maps give for the fields.
@@ -145,8 +189,7 @@ pub(crate) struct Rewrite {
 
 impl fmt::Display for Rewrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fields: Vec<_> = self.fields.iter().map(ToString::to_string).collect();
-        let fields = fields.join(" . ");
+        let fields = together(&self.fields);
         let address = Field::Address(self.family, self.end);
         let (header, letter) = (if self.checksum { "udp" } else { "th" }, self.end.letter());
         write!(f, "{address} set {fields} map @{} ", self.addresses)?;
@@ -162,8 +205,25 @@ impl fmt::Display for Field {
             Self::Address(Family::V6, end) => write!(f, "ip6 {}addr", end.letter()),
             Self::Port(end) => write!(f, "th {}port", end.letter()),
             Self::PortPair(end) => write!(f, "th {}port & 0xfffe", end.letter()),
+            Self::Raw { header, offset, length, pair } => {
+                write!(f, "@{},{offset},{length}{}", header, if *pair { " & 0xfffe" } else { "" })
+            }
         }
     }
+}
+
+impl fmt::Display for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Network => "nh",
+            Self::Transport => "th",
+        })
+    }
+}
+
+/// Fields as one key.
+fn together(fields: &[Field]) -> String {
+    fields.iter().map(ToString::to_string).collect::<Vec<_>>().join(" . ")
 }
 
 impl fmt::Display for Verdict {
@@ -207,12 +267,15 @@ impl fmt::Display for Statement {
             Self::Ports(end, ports) => {
                 write!(f, "th {}port {}-{}", end.letter(), ports.start(), ports.end())
             }
-            Self::In(fields, set) => {
-                for (position, field) in fields.iter().enumerate() {
-                    write!(f, "{}{field}", if position > 0 { " . " } else { "" })?;
-                }
-                write!(f, " @{set}")
+            Self::In(fields, set) => write!(f, "{} @{set}", together(fields)),
+            Self::Remember(fields, set) => {
+                write!(f, "update @{set} {{ {} timeout {HELD_S}s }}", together(fields))
             }
+            Self::Dscp(Family::V4, dscp) => write!(f, "ip dscp set {dscp}"),
+            Self::Dscp(Family::V6, dscp) => write!(f, "ip6 dscp set {dscp}"),
+            Self::RawIs(header, offset, octet) => write!(f, "@{header},{offset},8 {octet:#04x}"),
+            Self::IcmpType(family, kind) => write!(f, "{} type {}", icmp(*family), icmp_type(*family, *kind)),
+            Self::Limit(rate) => write!(f, "limit rate {rate}/second burst {rate} packets"),
             Self::NoChecksum => f.write_str("udp checksum 0"),
             Self::Rewrite(rewrite) => rewrite.fmt(f),
             Self::TcpOpening => f.write_str("tcp flags & (syn | ack) == syn"),
@@ -222,6 +285,23 @@ impl fmt::Display for Statement {
             Self::NoTrack => f.write_str("notrack"),
             Self::Then(verdict) => verdict.fmt(f),
         }
+    }
+}
+
+fn icmp(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "icmp",
+        Family::V6 => "icmpv6",
+    }
+}
+
+fn icmp_type(family: Family, kind: u8) -> String {
+    match (family, kind) {
+        (Family::V4, 3) | (Family::V6, 1) => "destination-unreachable".into(),
+        (Family::V6, 2) => "packet-too-big".into(),
+        (Family::V4, 11) | (Family::V6, 3) => "time-exceeded".into(),
+        (Family::V4, 12) | (Family::V6, 4) => "parameter-problem".into(),
+        (_, other) => other.to_string(),
     }
 }
 

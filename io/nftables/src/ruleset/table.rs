@@ -6,13 +6,17 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 
 use super::encode::{interface_name, named};
+use super::held;
 use super::intervals::{Interval, end_of, octets};
-use super::statement::{End, Family, Field, Statement, Verdict};
+use super::statement::{End, Family, Field, HELD_S, Header, Statement, Verdict};
 use crate::netlink::{Batch, Writer, uapi};
 
 /// How long the kernel waits between two searches for expired elements, in milliseconds. They match no longer from
 /// the moment they expire; this only frees memory, and with a million elements a search takes 60 ms.
 const COLLECT_MS: u32 = 10_000;
+
+/// How many flows are held at a time in each IP version; what is beyond that is not held when it is closed.
+pub(crate) const HELD_MAX: u32 = 1 << 18;
 
 /// A note that nft leaves with sets (byte order of keys: this host's); it needs one to print interface names.
 const NAMES_ARE_TEXT: [u8; 6] = {
@@ -59,6 +63,8 @@ pub(crate) struct ElementSet {
 pub(crate) enum SetKind {
     /// Filled by the engine.
     Entries(ElementSet),
+    /// What an entry has let pass, filled by the gate's own rules.
+    Held(Family),
     /// Interface names.
     Interfaces(Vec<String>),
     /// Addresses.
@@ -138,6 +144,7 @@ impl Set {
         match self.kind {
             SetKind::Entries(ElementSet { data: None, .. }) => uapi::SET_F_TIMEOUT,
             SetKind::Entries(ElementSet { data: Some(_), .. }) => uapi::SET_F_TIMEOUT | uapi::SET_F_MAP,
+            SetKind::Held(_) => uapi::SET_F_TIMEOUT | uapi::SET_F_EVAL,
             SetKind::Interfaces(_) => 0,
             SetKind::Networks(..) => uapi::SET_F_INTERVAL,
             SetKind::Verdicts(..) => uapi::SET_F_INTERVAL | uapi::SET_F_MAP,
@@ -148,6 +155,7 @@ impl Set {
     pub(crate) fn key_len(&self) -> u32 {
         let octets = match &self.kind {
             SetKind::Entries(entries) => entries.fields.iter().map(|field| field.width()).sum(),
+            SetKind::Held(family) => held::fields(*family).iter().map(|field| field.width()).sum(),
             SetKind::Interfaces(_) => 16,
             SetKind::Networks(family, _) | SetKind::Verdicts(family, _) => family.width(),
         };
@@ -157,7 +165,8 @@ impl Set {
     /// The key's type in nft's numbering, which the kernel only stores for people's eyes.
     pub(crate) fn key_type(&self) -> u32 {
         match &self.kind {
-            SetKind::Entries(set) => set.fields.iter().fold(0, |all, field| all << 6 | field.data_type()),
+            SetKind::Entries(set) => key_type(&set.fields),
+            SetKind::Held(family) => key_type(&held::fields(*family)),
             SetKind::Interfaces(_) => 41,
             SetKind::Networks(family, _) | SetKind::Verdicts(family, _) => {
                 Field::Address(*family, End::Source).data_type()
@@ -186,6 +195,14 @@ impl Set {
                 if set.counter {
                     writer.nest(uapi::SET_EXPR, |counter| named(counter, "counter", |_| {}));
                 }
+                if set.is_raw() {
+                    writer.bytes(uapi::SET_USERDATA, &note_of(&set.fields));
+                }
+            }
+            SetKind::Held(_) => {
+                writer.be64(uapi::SET_TIMEOUT, u64::from(HELD_S) * 1000);
+                writer.be32(uapi::SET_GC_INTERVAL, COLLECT_MS);
+                writer.nest(uapi::SET_DESC, |desc| desc.be32(uapi::SET_DESC_SIZE, HELD_MAX));
             }
             SetKind::Interfaces(_) => writer.bytes(uapi::SET_USERDATA, &NAMES_ARE_TEXT),
             SetKind::Networks(..) => {}
@@ -209,7 +226,7 @@ impl Set {
 
     fn elements(&self) -> Vec<Element> {
         match &self.kind {
-            SetKind::Entries(_) => Vec::new(),
+            SetKind::Entries(_) | SetKind::Held(_) => Vec::new(),
             SetKind::Interfaces(names) => names.iter().cloned().map(Element::Interface).collect(),
             SetKind::Networks(_, intervals) => intervals
                 .iter()
@@ -259,6 +276,7 @@ impl Field {
         match self {
             Self::Protocol | Self::Port(_) | Self::PortPair(_) => 4,
             Self::Address(family, _) => family.width(),
+            Self::Raw { length, .. } => usize::from(length / 8).next_multiple_of(4),
         }
     }
 
@@ -269,6 +287,7 @@ impl Field {
             Self::Port(_) | Self::PortPair(_) => 2,
             Self::Address(Family::V4, _) => 4,
             Self::Address(Family::V6, _) => 16,
+            Self::Raw { length, .. } => u32::from(length / 8),
         }
     }
 
@@ -278,6 +297,7 @@ impl Field {
             Self::Address(Family::V4, _) => 7,
             Self::Address(Family::V6, _) => 8,
             Self::Port(_) | Self::PortPair(_) => 13,
+            Self::Raw { .. } => 4,
         }
     }
 
@@ -287,8 +307,51 @@ impl Field {
             Self::Address(Family::V4, _) => "ipv4_addr",
             Self::Address(Family::V6, _) => "ipv6_addr",
             Self::Port(_) | Self::PortPair(_) => "inet_service",
+            Self::Raw { .. } => "integer",
         }
     }
+}
+
+/// The types of a key's fields in nft's numbering.
+fn key_type(fields: &[Field]) -> u32 {
+    fields.iter().fold(0, |all, field| all << 6 | field.data_type())
+}
+
+impl ElementSet {
+    /// True if nft has no types for its key, only places in the packet.
+    fn is_raw(&self) -> bool {
+        self.fields.iter().any(|field| matches!(field, Field::Raw { .. }))
+    }
+}
+
+/// The note that nft leaves with a set whose key is declared by places in the packet ("typeof"). It cannot print the
+/// set without.
+fn note_of(fields: &[Field]) -> Vec<u8> {
+    let number = |kind: u8, value: u16| {
+        let [a, b, c, d] = u32::from(value).to_ne_bytes();
+        [kind, 4, a, b, c, d]
+    };
+    let wrapped = |kind: u8, inner: &[u8]| {
+        let length = u8::try_from(inner.len()).unwrap_or(u8::MAX);
+        [&[kind, length][..], inner].concat()
+    };
+    let mut places = Vec::new();
+    for (position, field) in fields.iter().enumerate() {
+        let Field::Raw { header, offset, length, .. } = *field else { continue };
+        let base = match header {
+            Header::Network => 2,
+            Header::Transport => 3,
+        };
+        // No protocol, none of its fields, a header, a place.
+        let place =
+            [number(0, 0), number(1, 0), number(2, base), number(3, offset), number(4, length)].concat();
+        // 7 is a place in the packet, 13 are several expressions together.
+        let place = [&number(0, 7)[..], &wrapped(1, &place)].concat();
+        places.extend(wrapped(u8::try_from(position).unwrap_or(u8::MAX), &place));
+    }
+    let all = [&number(0, 13)[..], &wrapped(1, &places)].concat();
+    // The byte order of keys, none, and what the key is made of.
+    [&number(0, 0)[..], &wrapped(3, &all)].concat()
 }
 
 /// The table in nft's language, without entries; `nft -f` accepts it.
@@ -311,14 +374,18 @@ impl fmt::Display for Set {
         writeln!(f, "\t{kind} {} {{", self.name)?;
         match &self.kind {
             SetKind::Entries(set) => {
-                let types: Vec<_> = set.fields.iter().map(|field| field.type_name()).collect();
                 let data = set.data.map(|data| format!(" : {}", data.type_name())).unwrap_or_default();
-                writeln!(f, "\t\ttype {}{data}\n\t\tsize {}", types.join(" . "), set.size)?;
+                writeln!(f, "\t\t{}{data}\n\t\tsize {}", declared(set), set.size)?;
                 let counter = if set.counter { "\n\t\tcounter" } else { "" };
                 writeln!(f, "\t\tflags timeout{counter}")?;
                 if set.data.is_none() {
                     writeln!(f, "\t\tgc-interval {}s", COLLECT_MS / 1000)?;
                 }
+            }
+            SetKind::Held(family) => {
+                writeln!(f, "\t\ttype {}\n\t\tsize {HELD_MAX}", types(&held::fields(*family)))?;
+                writeln!(f, "\t\tflags dynamic,timeout\n\t\ttimeout {HELD_S}s")?;
+                writeln!(f, "\t\tgc-interval {}s", COLLECT_MS / 1000)?;
             }
             SetKind::Interfaces(names) => {
                 let names: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
@@ -340,6 +407,23 @@ impl fmt::Display for Set {
         }
         f.write_str("\t}\n\n")
     }
+}
+
+fn types(fields: &[Field]) -> String {
+    fields.iter().map(|field| field.type_name()).collect::<Vec<_>>().join(" . ")
+}
+
+/// How a set's key is declared.
+fn declared(set: &ElementSet) -> String {
+    if !set.is_raw() {
+        return format!("type {}", types(&set.fields));
+    }
+    let place = |field: &Field| match *field {
+        // What is left out of a pair is no matter of the place.
+        Field::Raw { header, offset, length, .. } => Field::raw(header, offset, length).to_string(),
+        other => other.to_string(),
+    };
+    format!("typeof {}", set.fields.iter().map(place).collect::<Vec<_>>().join(" . "))
 }
 
 impl fmt::Display for Chain {

@@ -1,17 +1,20 @@
 //! The contract and the kernel's own promises, on a real kernel, in network namespaces of our own.
 
 mod around;
+mod beside;
+mod errors;
 mod firewall;
+mod held;
 mod local;
 mod media;
 mod nat;
 mod network;
 mod promises;
 
-use engine_contract::{CASES, NAT_CASES};
+use engine_contract::{CASES, HELD_CASES, NAT_CASES, unmanaged};
 use firewall::Kernel;
 use libtest_mimic::{Arguments, Failed, Trial};
-use nftables::Features;
+use nftables::{Features, GateConfig};
 
 fn main() {
     let mut arguments = Arguments::from_args();
@@ -40,7 +43,14 @@ fn contract(suffix: &str, limit: Features) -> Vec<Trial> {
             Ok(())
         })
     };
-    CASES.iter().map(trial).chain(NAT_CASES.iter().map(translated)).collect()
+    let held = |case: &'static engine_contract::Case| {
+        Trial::test(format!("{}{suffix}", case.name), move || -> Result<(), Failed> {
+            case.run(&mut Kernel::with(GateConfig::new(unmanaged()), limit)?);
+            Ok(())
+        })
+    };
+    let all = CASES.iter().map(trial).chain(NAT_CASES.iter().map(translated));
+    all.chain(HELD_CASES.iter().map(held)).collect()
 }
 
 fn promises() -> Vec<Trial> {
@@ -53,10 +63,16 @@ fn promises() -> Vec<Trial> {
         Trial::test("one entry of many that is gone is found", promises::many_entries),
         Trial::test("lost events are drift", promises::lost_events),
         Trial::test("a middlebox that dies is succeeded", promises::adoption),
+        Trial::test("what is written beside takes the place of what was there", beside::beside),
         Trial::test("a full set refuses one and harms no other", promises::full_set),
         Trial::test("what observes changes nothing and counts", promises::observes),
         Trial::test("a phone behind a bridge", promises::behind_a_bridge),
         Trial::test("phones on the firewall itself", local::local_media),
+        Trial::test("a call under way where nothing is managed is closed at once", held::close_a_call),
+        Trial::test("what is held is held by the next middlebox too", held::adoption),
+        Trial::test("what passes gets the DSCP that is wanted", promises::dscp),
+        Trial::test("a closed port is told to who sends through an entry", errors::closed_port),
+        Trial::test("errors about a packet of an entry reach its sender, and no others", errors::no_others),
         Trial::test("one middlebox per network namespace", promises::one_per_namespace),
         Trial::test("removing leaves nothing", promises::removal),
         Trial::test("nft makes the same table from our text", promises::text_is_truth),

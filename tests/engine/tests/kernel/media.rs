@@ -79,6 +79,13 @@ impl Stream {
         self.receiver.join().map_err(panicked)??;
         Ok(self.shared.arrived.load(Ordering::SeqCst))
     }
+
+    /// Stops, and says how many packets did not arrive.
+    pub(crate) fn lost(self) -> io::Result<u64> {
+        let shared = Arc::clone(&self.shared);
+        self.stop()?;
+        Ok(shared.sent.load(Ordering::SeqCst) - shared.count.load(Ordering::SeqCst))
+    }
 }
 
 fn send(shared: &Shared, shot: Shot, from: &UdpSocket, ringer: &UdpSocket) -> io::Result<()> {

@@ -20,9 +20,9 @@ use nix::unistd::Pid;
 pub(crate) const SENTINEL: u16 = 7;
 
 /// Only a broken test waits so long.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-static SHOTS: AtomicU64 = AtomicU64::new(1);
+pub(crate) static SHOTS: AtomicU64 = AtomicU64::new(1);
 
 /// The hosts and their cables.
 #[derive(Debug)]
@@ -198,7 +198,7 @@ fn fire(shot: Shot, count: u32, length: usize, id: [u8; 8]) -> io::Result<()> {
     Ok(())
 }
 
-fn send_raw(socket: &OwnedFd, to: IpAddr, packet: &[u8], count: u32) -> io::Result<()> {
+pub(crate) fn send_raw(socket: &OwnedFd, to: IpAddr, packet: &[u8], count: u32) -> io::Result<()> {
     let to = SockaddrStorage::from(SocketAddr::new(to, 0));
     for _ in 0..count {
         sendto(socket.as_raw_fd(), packet, &to, MsgFlags::empty())?;
@@ -207,7 +207,7 @@ fn send_raw(socket: &OwnedFd, to: IpAddr, packet: &[u8], count: u32) -> io::Resu
 }
 
 /// A raw socket bound to an address.
-fn raw(address: IpAddr, protocol: SockProtocol) -> io::Result<OwnedFd> {
+pub(crate) fn raw(address: IpAddr, protocol: SockProtocol) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
     bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(address, 0)))?;
@@ -233,7 +233,7 @@ fn segment(shot: Shot, id: [u8; 8]) -> Vec<u8> {
     segment
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
+pub(crate) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),

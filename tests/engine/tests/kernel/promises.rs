@@ -4,7 +4,7 @@ use std::io;
 use std::process::Command;
 use std::time::Duration;
 
-use engine_contract::{AGENT, Bench, Host, INSIDE, OUTSIDE, Place, Shot, authority, realms};
+use engine_contract::{AGENT, Bench, Host, INSIDE, OUTSIDE, Place, Shot, authority, realms, unmanaged};
 use libtest_mimic::Failed;
 use midcom::{Direction, Protocol, Tuple};
 use middlebox::{
@@ -25,7 +25,7 @@ fn inbound(v4: bool, port: u16) -> Shot {
     shot(v4, (OUTSIDE, FAR), (INSIDE, port))
 }
 
-fn shot(v4: bool, from: (Host, u16), to: (Host, u16)) -> Shot {
+pub(crate) fn shot(v4: bool, from: (Host, u16), to: (Host, u16)) -> Shot {
     let at = |(host, port): (Host, u16)| match v4 {
         true => (host.v4, port).into(),
         false => (host.v6, port).into(),
@@ -36,7 +36,7 @@ fn shot(v4: bool, from: (Host, u16), to: (Host, u16)) -> Shot {
 }
 
 /// The permit for exactly one direction of a shot, from any port of its source.
-fn permit(shot: Shot) -> Permit {
+pub(crate) fn permit(shot: Shot) -> Permit {
     let mut source = shot.source;
     source.set_port(0);
     let from = Tuple::host(source, Protocol::Udp, 1);
@@ -50,7 +50,7 @@ fn permit(shot: Shot) -> Permit {
     authority().permit(AGENT, &opening).expect("the contract's authority allows everything").remove(0)
 }
 
-fn add(shot: Shot) -> Operation {
+pub(crate) fn add(shot: Shot) -> Operation {
     Operation::Add { permit: permit(shot), lifetime: LONG }
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn close_a_call() -> Result<(), Failed> {
 }
 
 /// Waits for what must come; a broken test waits for ever, which its runner ends.
-fn wait_until(condition: impl Fn() -> bool) {
+pub(crate) fn wait_until(condition: impl Fn() -> bool) {
     while !condition() {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -281,6 +281,24 @@ pub(crate) fn observes() -> Result<(), Failed> {
     Ok(())
 }
 
+/// What an entry lets pass leaves with the DSCP of the configuration, and arrives; the rest keeps its own.
+pub(crate) fn dscp() -> Result<(), Failed> {
+    let config = GateConfig { dscp: Some(46), ..GateConfig::new(realms()) };
+    let mut kernel = Kernel::with(config, Features::ALL)?;
+    kernel.nft(
+        "table inet late { chain c { type filter hook postrouting priority 0;
+         ip dscp ef counter; ip6 dscp ef counter; udp dport 53 ip dscp cs0 counter; }; }",
+    )?;
+    for v4 in [true, false] {
+        open(&mut kernel, inbound(v4, NEAR));
+        assert_eq!(arrived(&mut kernel, inbound(v4, NEAR)), 10);
+        assert_eq!(arrived(&mut kernel, shot(v4, (INSIDE, 4000), (OUTSIDE, 53))), 10);
+    }
+    let seen = kernel.nft("list table inet late")?;
+    assert_eq!(seen.matches("counter packets 10 ").count(), 3, "{seen}");
+    Ok(())
+}
+
 /// A phone behind a bridge of the firewall: the same, whether bridged packets pass IP's rules early (br_netfilter) or not.
 pub(crate) fn behind_a_bridge() -> Result<(), Failed> {
     for early in ["0", "1"] {
@@ -347,8 +365,9 @@ pub(crate) fn text_is_truth() -> Result<(), Failed> {
         GateConfig { mark: Mark { value: 0x10, mask: 0x30 }, ..GateConfig::new(everybody_outside()) };
     let observer = GateConfig { mode: Mode::Observe, ..GateConfig::new(realms()) };
     let local = GateConfig { local: true, ..GateConfig::new(realms()) };
+    let held = GateConfig { dscp: Some(46), ..GateConfig::new(unmanaged()) };
     for config in
-        [GateConfig::new(realms()), GateConfig::new(with_interfaces()), strange_mark, observer, local]
+        [GateConfig::new(realms()), GateConfig::new(with_interfaces()), strange_mark, observer, local, held]
     {
         let text = nftables::ruleset(&config);
         let ours = Kernel::with(config, WITHOUT_OWNER)?;

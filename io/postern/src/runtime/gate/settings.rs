@@ -122,6 +122,7 @@ pub(super) fn realms(config: &Config) -> Result<Realms, String> {
         side,
         networks: realm.media.clone(),
         ports: realm.media_ports.clone(),
+        managed: true,
         interfaces: interfaces::of_media(realm, &places),
         reverse_path,
     };
