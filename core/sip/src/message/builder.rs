@@ -314,7 +314,7 @@ mod tests {
             .header(Name::Server, "s")
             .via("SIP/2.0/UDP h");
         let expected = "BYE sip:b@example.org SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nSupported: timer, 100rel, x, z\r\n\
-            Call-ID: c\r\nContent-Length: 14\r\nServer: s\r\n\r\nSupported: y\r\n";
+            Call-ID: c\r\nServer: s\r\nContent-Length: 14\r\n\r\nSupported: y\r\n";
         assert_eq!(text(built), expected);
     }
 

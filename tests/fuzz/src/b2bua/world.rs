@@ -362,11 +362,13 @@ impl World {
 fn remembered(b2bua: &B2bua) -> String {
     let text: String = format!("{b2bua:?}").chars().filter(|char| !char.is_ascii_digit()).collect();
     let mut text = text.replace("Slot { generation: , tenant: None }", "").replace(", ", "");
-    // Which callees cannot do preconditions is remembered on purpose, up to a limit.
-    if let Some(from) = text.find("unwilling: ")
-        && let Some(length) = text[from..].find("lookups: ")
-    {
-        text.replace_range(from..from + length, "");
+    // Which callees cannot do preconditions, and which servers failed lately, is remembered on purpose, up to a limit.
+    for (first, next) in [("unwilling: ", "lookups: "), ("failures: ", "lookups_made: ")] {
+        if let Some(from) = text.find(first)
+            && let Some(length) = text[from..].find(next)
+        {
+            text.replace_range(from..from + length, "");
+        }
     }
     text.replace("service: Closed", "service: Open")
 }

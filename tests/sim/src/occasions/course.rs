@@ -159,8 +159,7 @@ impl Course {
                     (false, ..) => "CANCEL while INVITE is held",
                     (true, false, [false, false]) => "CANCEL before a 1xx",
                     (true, _, [false, true]) => "CANCEL while the 200 is held",
-                    (true, _, [true, _]) => "CANCEL after the answer",
-                    (true, true, [false, false]) => return,
+                    (true, true, [false, false]) | (true, _, [true, _]) => return,
                 });
             }
             (Method::Bye, _) => {

@@ -26,7 +26,6 @@ pub const NAMES: &[&str] = &[
     "BYE unanswered",
     "BYE while a rule is asked for",
     "BUNDLE",
-    "CANCEL after the answer",
     "CANCEL before a 1xx",
     "CANCEL while INVITE is held",
     "CANCEL while the 200 is held",
@@ -53,7 +52,6 @@ pub const NAMES: &[&str] = &[
     "fax",
     "firewall failure: unreachable",
     "firewall failure: technical",
-    "firewall failure: temporary policy",
     "firewall failure: static policy",
     "first rule refused",
     "good case",
@@ -174,7 +172,9 @@ impl Reader {
                 self.taken.insert(mark, (life, *call));
             }
             (Event::Answered { result: Err(failure), .. }, _) => {
-                self.occasions.note(class(failure.class()), 1);
+                if let Some(name) = class(failure.class()) {
+                    self.occasions.note(name, 1);
+                }
             }
             _ => {}
         }
@@ -235,12 +235,13 @@ fn of(event: &Event) -> Option<CallId> {
     }
 }
 
-fn class(class: FailureClass) -> &'static str {
+/// No middlebox of the simulation refuses for a while; what it takes away is counted as such.
+fn class(class: FailureClass) -> Option<&'static str> {
     match class {
-        FailureClass::Unreachable => "firewall failure: unreachable",
-        FailureClass::Technical => "firewall failure: technical",
-        FailureClass::TemporaryPolicy => "firewall failure: temporary policy",
-        FailureClass::StaticPolicy => "firewall failure: static policy",
+        FailureClass::Unreachable => Some("firewall failure: unreachable"),
+        FailureClass::Technical => Some("firewall failure: technical"),
+        FailureClass::TemporaryPolicy => None,
+        FailureClass::StaticPolicy => Some("firewall failure: static policy"),
     }
 }
 
