@@ -14,6 +14,9 @@ use crate::{AgentId, Event, Input, Nat, RuleAction, StoredAction, StoredRule, li
 const NEAR: &str = "10.0.40.7/32";
 const FAR_HOST: &str = "198.51.100.9/32";
 
+/// An address and a port.
+type Place = (IpAddr, u16);
+
 fn nat(ports: std::ops::RangeInclusive<u16>) -> Nat {
     Nat::new(vec!["203.0.113.1".parse().unwrap(), "203.0.113.2".parse().unwrap()], ports).unwrap()
 }
@@ -172,7 +175,7 @@ impl Driver {
 
     /// No outside port is that of two endpoints, nor of two reservations.
     fn check(&self) {
-        let mut taken: BTreeMap<(IpAddr, u16), (AgentId, Option<(IpAddr, u16)>)> = BTreeMap::new();
+        let mut taken: BTreeMap<Place, (AgentId, Option<Place>)> = BTreeMap::new();
         for rule in self.world.middlebox.rules(self.world.now) {
             let (internal, outside) = match rule.action {
                 RuleAction::Reserved { outside, .. } => (None, outside.unwrap()),
