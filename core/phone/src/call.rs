@@ -10,6 +10,7 @@ use sip::message::{Message, Method, Name, Uri};
 use sip::transport::Hop;
 
 use crate::local::Local;
+use crate::refer::Referral;
 use crate::reliable::Unacknowledged;
 use crate::session::Session;
 use crate::{Offer, Remote};
@@ -125,6 +126,7 @@ pub(crate) struct Call {
     pub(crate) is_provided: bool,
     /// The SDP that says which precondition failed.
     pub(crate) failure: Vec<u8>,
+    pub(crate) referral: Referral,
 }
 
 impl Call {
@@ -161,6 +163,7 @@ impl Call {
             is_providing: false,
             is_provided: false,
             failure: Vec::new(),
+            referral: Referral::default(),
         }
     }
 

@@ -16,6 +16,8 @@ pub struct Config {
     pub user: String,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it says that it listens, if not there: in Contact and in Record-Route, as if a proxy stood before it.
+    pub named: Named,
     /// What it speaks.
     pub protocol: Protocol,
     /// Where it wants RTP; RTCP is one port above.
@@ -28,6 +30,15 @@ pub struct Config {
     pub extensions: Extensions,
     /// How it misbehaves.
     pub oddities: Oddities,
+}
+
+/// Where a phone says that it listens, if not where it does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Named {
+    /// In Contact.
+    pub contact: Option<SocketAddr>,
+    /// In a Record-Route, as if a proxy stood before it.
+    pub route: Option<SocketAddr>,
 }
 
 /// What a phone does when it is called; 100 and, except before a refusal at once, 180 come first.
@@ -75,6 +86,8 @@ pub struct Extensions {
     pub shape: Shape,
     /// Offers again after a 491, when the RFC says it may.
     pub retries: bool,
+    /// Refers its peer to others, and lets itself be referred (RFC 3515); what it is told it does not do by itself.
+    pub refers: bool,
     /// Calls where a 3xx says, at most [`REDIRECTIONS_MAX`] times.
     pub follows: bool,
 }

@@ -11,6 +11,10 @@ impl Phone {
     /// Contact, Allow and Supported, as dialogs are made and refreshed with them.
     pub(crate) fn introduce(&self, builder: Builder) -> Builder {
         let builder = builder.header(Name::Contact, self.contact()).header(Name::Allow, self.allow());
+        let builder = match self.config.named.route {
+            Some(route) => builder.header(Name::RecordRoute, format!("<sip:{route};lr>")),
+            None => builder,
+        };
         match self.options().as_slice() {
             [] => builder,
             options => builder.header(Name::Supported, options.join(", ")),
@@ -31,12 +35,15 @@ impl Phone {
             Protocol::Udp => "",
             Protocol::Tcp => ";transport=tcp",
         };
-        format!("<sip:{user}@{}{transport}>", self.config.address)
+        format!("<sip:{user}@{}{transport}>", self.config.named.contact.unwrap_or(self.config.address))
     }
 
     pub(crate) fn allow(&self) -> String {
         let mut allow = "INVITE, ACK, CANCEL, BYE, OPTIONS".to_owned();
-        for (method, is_allowed) in [("PRACK", self.is_reliable()), ("UPDATE", self.is_updating())] {
+        let refers = self.config.extensions.refers;
+        let further =
+            [("PRACK", self.is_reliable()), ("UPDATE", self.is_updating()), ("REFER, NOTIFY", refers)];
+        for (method, is_allowed) in further {
             if is_allowed {
                 allow.push_str(", ");
                 allow.push_str(method);

@@ -21,6 +21,7 @@ mod prack;
 mod precondition;
 mod progress;
 mod redirect;
+mod refer;
 mod reinvite;
 mod reliable;
 mod remote;
@@ -31,7 +32,9 @@ mod success;
 mod update;
 mod values;
 
-pub use config::{Answer, Config, Extensions, MOVED, Progress, REDIRECTIONS_MAX, Reliable, SessionTimer};
+pub use config::{
+    Answer, Config, Extensions, MOVED, Named, Progress, REDIRECTIONS_MAX, Reliable, SessionTimer,
+};
 pub use odd::Oddities;
 pub use phone::Phone;
 pub use precondition::{Precondition, Provision};

@@ -29,6 +29,8 @@ pub struct Oddities {
     pub refuses_update: bool,
     /// Refuses each change of a running session with 488.
     pub refuses_changes: bool,
+    /// Does not know the subscription that its REFER has made: each NOTIFY gets 481.
+    pub forgets_referral: bool,
     /// How late it answers a re-INVITE.
     pub answers_reinvite_late: Option<Duration>,
     /// Forgets everything so long after a call began; what comes later gets 481.

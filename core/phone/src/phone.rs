@@ -144,6 +144,8 @@ impl Phone {
             Input::Reject { call, status } => self.reject(call, status, out),
             Input::Offer { call, offer } => self.offer(call, offer, out),
             Input::Ask(call) => self.ask(call, out),
+            Input::Refer { call, to } => self.refer(call, &to, out),
+            Input::Notify { call, status } => self.notify(call, status, out),
             Input::Reboot => self.reboot(),
         }
     }
@@ -155,6 +157,8 @@ impl Phone {
                 Method::Bye => self.on_bye(key, &message, out),
                 Method::Prack if self.is_reliable() => self.on_prack(key, &message, out),
                 Method::Update if self.is_updating() => self.on_update(key, &message, out),
+                Method::Refer if self.config.extensions.refers => self.on_refer(key, &message, out),
+                Method::Notify if self.config.extensions.refers => self.on_notify(key, &message, out),
                 method => {
                     let (status, phrase) = other(method);
                     let tag = self.tag();
@@ -193,6 +197,9 @@ impl Phone {
         }
         if let Some(number) = self.find(|call| call.invite == Some(key)) {
             return self.on_refused(number, status, response, out);
+        }
+        if let Some(number) = self.find(|call| call.referral.awaits(key)) {
+            return self.on_referred(number, key, status, out);
         }
         let Some(number) = self.find(|call| call.open.iter().any(|open| open.key == key)) else { return };
         let Some(call) = self.calls.get_mut(&number) else { return };

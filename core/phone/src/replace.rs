@@ -19,8 +19,13 @@ impl Phone {
 
     /// The answered call that an INVITE replaces; `Some(None)` if it names one that is not there.
     pub(crate) fn replaced(&self, invite: &Message) -> Option<Option<CallNumber>> {
-        let value = String::from_utf8_lossy(invite.header(Name::Replaces)?).into_owned();
-        let (call_id, tags) = value.split_once(';').unwrap_or((&value, ""));
+        Some(self.named(&String::from_utf8_lossy(invite.header(Name::Replaces)?)))
+    }
+
+    /// The answered call that a value of Replaces names.
+    #[must_use]
+    pub fn named(&self, replaces: &str) -> Option<CallNumber> {
+        let (call_id, tags) = replaces.split_once(';').unwrap_or((replaces, ""));
         let tag = |name| tags.split(';').find_map(|tag| tag.strip_prefix(name)?.strip_prefix('='));
         let (to, from) = (tag("to-tag").unwrap_or_default(), tag("from-tag").unwrap_or_default());
         let found = self.calls.iter().find(|(_, call)| {
@@ -30,7 +35,7 @@ impl Phone {
             };
             call.state == State::Up && call.talks.iter().any(|talk| is_it(&talk))
         });
-        Some(found.map(|(number, _)| *number))
+        found.map(|(number, _)| *number)
     }
 
     //= RFC 3891 §3: the new call is answered at once, and the old one ended with BYE.

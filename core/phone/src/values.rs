@@ -67,8 +67,47 @@ pub enum Input {
     },
     /// A re-INVITE without SDP: the other side shall offer.
     Ask(CallNumber),
+    /// Refer the other end of an answered call to somebody else ([`Event::ReferAnswered`], [`Event::Notified`]).
+    Refer {
+        /// Which.
+        call: CallNumber,
+        /// The value of Refer-To.
+        to: String,
+    },
+    /// Tell who has referred us how that goes: a no-op if nobody has, or has been told the end.
+    Notify {
+        /// The call that the REFER came in.
+        call: CallNumber,
+        /// 100 to 699.
+        status: u16,
+    },
     /// Forget everything, as after a loss of power.
     Reboot,
+}
+
+impl Event {
+    /// The call it happened in.
+    #[must_use]
+    pub fn call(&self) -> CallNumber {
+        match self {
+            Self::Calling { call, .. }
+            | Self::Called { call, .. }
+            | Self::Alerting { call }
+            | Self::Ringing { call, .. }
+            | Self::Answered { call, .. }
+            | Self::Offered { call }
+            | Self::Changed { call, .. }
+            | Self::ChangeRefused { call, .. }
+            | Self::Moved { call, .. }
+            | Self::Refreshed { call }
+            | Self::Redirected { call, .. }
+            | Self::Referred { call, .. }
+            | Self::ReferAnswered { call, .. }
+            | Self::Notified { call, .. }
+            | Self::NotifyAnswered { call, .. }
+            | Self::Ended { call, .. } => *call,
+        }
+    }
 }
 
 /// A new offer in a dialog.
@@ -185,6 +224,36 @@ pub enum Event {
         call: CallNumber,
         /// The URI of the first Contact.
         to: String,
+    },
+    /// The other end refers us to somebody: the owner calls there, and tells by [`Input::Notify`] what comes of it.
+    Referred {
+        /// The call that the REFER came in.
+        call: CallNumber,
+        /// The URI to call, without headers.
+        to: String,
+        /// Its Replaces header, without escapes.
+        replaces: Option<String>,
+    },
+    /// Our REFER got its final response.
+    ReferAnswered {
+        /// The call.
+        call: CallNumber,
+        /// The status code.
+        status: u16,
+    },
+    /// The one whom we have referred says how far it is.
+    Notified {
+        /// The call.
+        call: CallNumber,
+        /// The status code in its message; 0 if there is none.
+        status: u16,
+    },
+    /// Our NOTIFY got its final response.
+    NotifyAnswered {
+        /// The call.
+        call: CallNumber,
+        /// The status code.
+        status: u16,
     },
     /// The call is over.
     Ended {

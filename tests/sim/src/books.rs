@@ -30,6 +30,28 @@ pub(crate) struct Books {
     pub(crate) forks: BTreeMap<String, crate::switch::Fork>,
     /// What has come about.
     pub(crate) reader: crate::occasions::Reader,
+    /// REFERs, by the call they were sent in.
+    pub(crate) referrals: BTreeMap<usize, crate::referral::Referral>,
+    pub(crate) past_us: PastUs,
     /// Call-IDs of the callers.
     pub(crate) call_ids: BTreeMap<usize, String>,
+}
+
+/// Calls between phones of one side, which a transfer has made.
+#[derive(Debug, Default)]
+pub(crate) struct PastUs {
+    /// Who is dialling, and whom.
+    pub(crate) dials: Option<(usize, usize)>,
+    /// Both ends, by Call-ID.
+    pub(crate) ends: BTreeMap<String, (usize, usize)>,
+    /// Which calls of which phones they are, and whether they last.
+    pub(crate) calls: BTreeMap<(usize, phone::CallNumber), bool>,
+}
+
+impl PastUs {
+    /// True if a message is one of such a call.
+    pub(crate) fn has(&self, bytes: &[u8]) -> bool {
+        !self.ends.is_empty()
+            && crate::wire::field(bytes, "Call-ID").is_some_and(|call_id| self.ends.contains_key(call_id))
+    }
 }

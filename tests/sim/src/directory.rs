@@ -13,11 +13,14 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn new(handsets: &[Handset]) -> Self {
+    /// `also` says where a phone is reached besides, if anywhere, by its position and address.
+    pub(crate) fn new(handsets: &[Handset], also: impl Fn(usize, SocketAddr) -> Option<SocketAddr>) -> Self {
         let mut directory = Self::default();
         for (seat, handset) in handsets.iter().enumerate() {
             directory.users.entry(handset.user.clone()).or_default().push(seat);
-            directory.addresses.entry(handset.address).or_default().push(seat);
+            for address in [handset.address].into_iter().chain(also(seat, handset.address)) {
+                directory.addresses.entry(address).or_default().push(seat);
+            }
         }
         directory
     }

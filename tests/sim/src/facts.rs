@@ -17,7 +17,12 @@ impl World {
         reader.hears(self.agent.life, &event, arriving.as_ref().map(|(_, bytes)| &**bytes));
         match event {
             Event::Started { call: id, .. } => self.begins(id),
-            Event::Ending { call: id, cause, .. } => self.is_ending(id, cause),
+            Event::Ending { call: id, cause, why } => {
+                if let Some(call) = self.known(id) {
+                    self.note_silence(call, id, &why);
+                }
+                self.is_ending(id, cause);
+            }
             Event::Ended { call: id } => self.has_ended(id),
             Event::Received { call: id, side, message } => self.agent_has(id, side, &message),
             Event::Sent { call: id, side, message } => {

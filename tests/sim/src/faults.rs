@@ -17,6 +17,9 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// How long a half may take to stop (`docs/operation.md`: 5 s).
 const STOP_MAX: Duration = Duration::from_secs(5);
 
+/// The host of those who belong to no call.
+pub(crate) const STRANGER: u8 = 99;
+
 impl World {
     pub(crate) fn start_agent(&mut self) {
         self.agent.start(&self.plan.house);
@@ -293,7 +296,7 @@ impl World {
         let (call, call_id) = (*call, call_id.clone());
         let outside = self.rng.percent(50);
         let v6 = self.plan.house.v6;
-        let from = std::net::SocketAddr::new(place::host(v6, outside, 99), 5060);
+        let from = std::net::SocketAddr::new(place::host(v6, outside, STRANGER), 5060);
         let number = self.rng.bits();
         let (tag, branch) = (self.rng.bits(), self.rng.bits());
         for method in ["BYE", "CANCEL", "INVITE", "ACK", "INFO"] {

@@ -11,8 +11,9 @@ use middlebox::{
 };
 use simco::middlebox as end;
 
-use crate::plan::{House, Sabotage, place};
+use crate::plan::{House, place};
 use crate::queue::Life;
+use crate::sabotage::Sabotage;
 
 /// The only agent.
 pub(crate) const AGENT: AgentId = AgentId(1);
@@ -227,7 +228,14 @@ impl Gate {
         let before = sabotage.map(|_| self.engine.clone());
         let results = self.engine.apply(operations);
         match sabotage {
-            None => {}
+            None
+            | Some(
+                Sabotage::CountsNothing
+                | Sabotage::CountsAnything
+                | Sabotage::TrustsContacts
+                | Sabotage::LeavesReferTo
+                | Sabotage::EndsSubscriptions,
+            ) => {}
             Some(Sabotage::KeepsEntries) => {
                 let removes = operations.iter().any(|one| matches!(one, middlebox::Operation::Remove { .. }));
                 if let Some(before) = before.filter(|_| removes) {

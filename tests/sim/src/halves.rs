@@ -9,13 +9,14 @@ use sip::locate::Place;
 use sip::transport::Protocol;
 
 use crate::agent::{self, PAUSE};
+use crate::faults::STRANGER;
 use crate::gate;
 use crate::log::{Lane, Way};
 use crate::model::SETTLE;
 use crate::plan::place;
-use crate::queue::{Happening, Life, Who};
-use crate::wire;
+use crate::queue::{Happening, Life, Seat, Who};
 use crate::world::World;
+use crate::{elsewhere, wire};
 
 impl World {
     /// Tells the agent everything that waits, and carries out what it asks for.
@@ -61,15 +62,23 @@ impl World {
     fn agent_sends(&mut self, hop: sip::transport::Hop, bytes: Bytes) {
         let v6 = self.plan.house.v6;
         let outside = hop.listener == agent::listener(true);
+        let (hop, bytes) = self.tampered(hop, bytes);
         let to_switch = hop.remote == place::switch(v6, outside);
         let found = match to_switch {
             true => self.directory.of_user(wire::user(&bytes).unwrap_or_default()),
             false => self.directory.at(hop.remote),
         };
-        let is_there = |seat: &usize| !to_switch || self.handsets[*seat].outside == outside;
+        let is_there = |seat: &usize| self.handsets[*seat].outside == outside;
         let seats: Vec<usize> = found.iter().copied().filter(is_there).collect();
         let leaving = self.books.leaving.take();
         let Some(first) = seats.first() else {
+            let is_stranger = hop.remote.ip() == place::host(v6, outside, STRANGER);
+            if !to_switch && !is_stranger {
+                // Nobody of that realm is there: it was named by somebody of another one, or stands for no place at all.
+                let (what, call) = (wire::Headline(&bytes), leaving.map(|(call, ..)| call));
+                let text = format!("the agent sends {what} to {}, where nobody of that side is", hop.remote);
+                self.violation(call, text);
+            }
             return self.note(None, format_args!("agent sends {} to nobody", wire::Headline(&bytes)));
         };
         self.log.mix(&bytes);
@@ -89,7 +98,19 @@ impl World {
             self.check_passed_on(*seat, from_call, &bytes);
         }
         if let [seat] = seats[..] {
+            self.note_place(seat, &bytes);
+            let bytes = self.past_proxy(seat, bytes);
             self.over(seat, || Happening::ToPhone { seat, from, bytes: bytes.clone() });
+        }
+    }
+
+    /// What reaches a phone: if it has entered a proxy into the route, not that entry.
+    fn past_proxy(&self, seat: usize, bytes: Bytes) -> Bytes {
+        let Seat { call, end, branch } = self.handsets[seat].seat;
+        let is_behind = self.plan.calls[call].phone(end, branch).0.named.route.is_some();
+        match is_behind && wire::status(&bytes) > 0 {
+            true => Bytes::from(elsewhere::without_record_route(&bytes)),
+            false => bytes,
         }
     }
 
@@ -135,6 +156,7 @@ impl World {
                     }
                     middlebox::Output::Count { session, tid, rules } => {
                         let passed = middlebox::count(&mut self.gates[gate].engine, &rules);
+                        let passed = self.plan.told(self.now, passed);
                         let counted = middlebox::Input::Counted { session, tid, passed };
                         self.gates[gate].inputs.push_back(counted);
                         self.gate_works(gate);

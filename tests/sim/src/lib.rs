@@ -4,6 +4,7 @@
 mod agent;
 mod books;
 mod directory;
+mod elsewhere;
 mod facts;
 mod far;
 mod faults;
@@ -21,9 +22,13 @@ mod occasions;
 mod phones;
 mod plan;
 mod queue;
+mod referral;
+mod sabotage;
 mod sessions;
+mod silence;
 mod switch;
 mod tally;
+mod transfers;
 mod wire;
 mod world;
 
@@ -32,8 +37,10 @@ use std::fmt;
 pub use log::{Lane, Line, Log, Way};
 pub use mishaps::Fault;
 pub use occasions::{NAMES, Occasions};
-pub use plan::{Choice, End, House, Link, Offer, Party, Plan, Sabotage, Script, place};
+pub use plan::{Choice, End, House, Link, Offer, Party, Plan, Script, place};
+pub use sabotage::Sabotage;
 pub use tally::Tally;
+pub use transfers::{Third, Transfer};
 pub use world::Violation;
 
 /// How a run ended.
@@ -90,7 +97,8 @@ impl fmt::Display for Outcome {
         for violation in &self.violations {
             writeln!(f, "at {} in call {:?}: {}", violation.at, violation.call, violation.what)?;
         }
-        let (seed, calls) = (self.plan.seed, self.plan.calls.iter().map(|script| script.number).max());
+        let (seed, calls) =
+            (self.plan.seed, self.plan.calls.iter().map(|script| script.number % transfers::REFERRED).max());
         let calls = calls.unwrap_or(0);
         writeln!(f, "again: cargo run -p postern-sim -- --seed {seed} --calls {calls}")?;
         write!(f, "smaller: add --only with the call's number, --without with kinds of faults")

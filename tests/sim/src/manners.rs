@@ -39,6 +39,7 @@ pub(crate) fn extensions(rng: &mut Rng) -> Extensions {
         shape: shape(rng),
         retries: rng.percent(50),
         follows: rng.percent(50),
+        refers: false,
     }
 }
 
@@ -88,6 +89,7 @@ pub(crate) fn oddities(rng: &mut Rng) -> Oddities {
         odd_sdp: odd(10),
         refuses_update: odd(4),
         refuses_changes: odd(5),
+        forgets_referral: false,
         answers_reinvite_late: None,
         reboots_after: None,
     };
@@ -100,7 +102,8 @@ pub(crate) fn oddities(rng: &mut Rng) -> Oddities {
 
 /// True if nothing drawn here keeps a call from going as its script says.
 pub(crate) fn is_usual(extensions: &Extensions, oddities: &Oddities) -> bool {
-    let late = Oddities { odd_sdp: false, answers_reinvite_late: None, ..*oddities } == Oddities::default();
+    let late = Oddities { odd_sdp: false, forgets_referral: false, answers_reinvite_late: None, ..*oddities }
+        == Oddities::default();
     let soon = oddities.answers_reinvite_late.is_none_or(|late| late < Duration::from_secs(1));
     late && soon
         && extensions.reliable != Reliable::Required

@@ -18,6 +18,7 @@ use crate::gate;
 use crate::plan::{End, Plan};
 use crate::queue::{Life, Seat};
 use crate::sessions::Session;
+use crate::silence::Counted;
 use crate::wire::Place;
 
 /// How long the halves may need until what they have noticed is true in the engine.
@@ -87,6 +88,8 @@ pub(crate) struct View {
     /// No rule may serve this phone of the callee's side any more: another one has got the call.
     pub(crate) lost: Vec<bool>,
     pub(crate) incarnations: Vec<Incarnation>,
+    /// What has been counted at its rules.
+    pub(crate) counted: Counted,
     /// One end may believe what the other does not.
     pub(crate) unsure: bool,
     /// Something went wrong that may cost it its rules.
@@ -145,6 +148,7 @@ impl Model {
             beliefs: [BTreeMap::new(), BTreeMap::new()],
             lost: vec![false; 1 + script.branches.len()],
             incarnations: Vec::new(),
+            counted: Counted::default(),
             unsure: false,
             disturbed: false,
         };
@@ -349,7 +353,7 @@ impl View {
     }
 
     /// True if an entry leads to a place that an end has named, from where the other end may send.
-    fn needs(&self, key: &Key) -> bool {
+    pub(crate) fn needs(&self, key: &Key) -> bool {
         let Some(end) = self.leads_to_named(key) else { return false };
         self.may_come(key.source(), 1 - end)
     }
@@ -406,7 +410,7 @@ impl View {
     }
 
     /// True if both ends talk, nothing is under way, and nothing went wrong.
-    fn is_sound(&self, life: Life) -> bool {
+    pub(crate) fn is_sound(&self, life: Life) -> bool {
         // Of several phones one has the call, and the others know it.
         let one = |all: &BTreeMap<(usize, CallNumber), Belief>| {
             let mut living = all.values().filter(|one| one.ends.is_empty());

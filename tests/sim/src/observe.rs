@@ -19,7 +19,7 @@ use crate::wire;
 use crate::world::World;
 
 /// Where a packet comes in.
-fn interface(outside: bool) -> &'static str {
+pub(crate) fn interface(outside: bool) -> &'static str {
     if outside { "out" } else { "in" }
 }
 
@@ -48,6 +48,7 @@ impl World {
             self.gates[gate].engine.advance(self.now);
             self.check_entries(gate);
         }
+        self.talk();
         for call in 0..self.plan.calls.len() {
             self.check_media(call);
             self.check_sessions(call);
@@ -154,7 +155,8 @@ impl World {
         let body = wire::body(bytes);
         let call = self.handsets[seat].seat.call;
         let digest = crate::log::digest(bytes);
-        if body.is_empty() || !self.books.passed_on.insert(digest) {
+        // What a NOTIFY carries is no description.
+        if body.is_empty() || wire::method(bytes) == "NOTIFY" || !self.books.passed_on.insert(digest) {
             return;
         }
         // Without early media an offer has a reservation at most, and sometimes it comes in a response.
@@ -325,6 +327,8 @@ impl World {
             && script.caller.media.port() > 1024
             && script.callee.media.port() > 1024
             && script.hang_ups.iter().all(|(_, after)| *after > Duration::from_secs(3));
+        let is_dialled = view.beliefs.iter().any(|all| !all.is_empty());
+        let usual = usual && (is_dialled || !script.is_referred());
         let accepts = matches!(script.answer, phone::Answer::Accept { .. });
         if !usual || !accepts || self.plan.house.calls_max < 100 || self.plan.house.names {
             return;

@@ -25,6 +25,9 @@ impl World {
     }
 
     fn phone_sends(&mut self, seat: usize, to: std::net::SocketAddr, bytes: bytes::Bytes) {
+        if self.goes_past_us(seat, &bytes) {
+            return;
+        }
         let seat_of = self.handsets[seat].seat;
         if bytes.starts_with(b"BYE ") || bytes.starts_with(b"CANCEL ") {
             self.model.views[seat_of.call].said[index(seat_of.end)] = true;
@@ -45,6 +48,12 @@ impl World {
     fn phone_says(&mut self, seat: usize, event: Event) {
         let who = self.handsets[seat].seat;
         let (call, end, at) = (who.call, who.end, index(who.end));
+        if self.is_past_us(seat, &event) {
+            return;
+        }
+        if self.plan.calls[call].is_referred() && end == End::Caller {
+            self.tell_referrer(call, &event);
+        }
         match event {
             Event::Calling { call: number, call_id } => {
                 self.books.call_ids.insert(call, call_id);
@@ -63,33 +72,13 @@ impl World {
             }
             Event::Refreshed { .. } => self.tally.refreshed += 1,
             Event::Alerting { .. } => self.rings(seat),
+            Event::Referred { .. }
+            | Event::ReferAnswered { .. }
+            | Event::Notified { .. }
+            | Event::NotifyAnswered { .. } => self.referral_says(seat, &event),
             Event::Ringing { .. } | Event::Offered { .. } | Event::Redirected { .. } => {}
             Event::Answered { call: number, remote } => self.answered(seat, number, remote),
-            Event::Changed { call: number, remote } => {
-                let wanted = *self.model.views[call].wanted(who);
-                let is_heard = remote.is_some();
-                if let Some(remote) = remote {
-                    let shape = self.plan.calls[call].phone(end, who.branch).0.extensions.shape;
-                    let belief = self.model.belief(who, number);
-                    (belief.far, belief.local) = (Some(Far::new(&remote, &shape)), wanted);
-                    if std::mem::take(&mut belief.waits) {
-                        self.model.views[call].answering = false;
-                        return;
-                    }
-                }
-                let view = &mut self.model.views[call];
-                if view.asking == Some(end) {
-                    // Its answer is on its way in an ACK.
-                    view.offering[at] = false;
-                } else if view.asking.is_some() && !is_heard {
-                    // Its offer is on its way in a 2xx.
-                } else if view.asking.take().is_some() || std::mem::take(&mut view.offering[at]) {
-                    view.answering = false;
-                } else {
-                    view.unsure |= !view.offering[1 - at];
-                    view.answering = true;
-                }
-            }
+            Event::Changed { call: number, remote } => self.changed(who, number, remote),
             Event::ChangeRefused { call: number, .. } => {
                 self.model.views[call].asking = None;
                 // The phone goes back to where it was.
@@ -104,6 +93,34 @@ impl World {
                 self.note(Some(call), format_args!("{name} ended {status} {reason:?} {warning:?}"));
                 self.model.belief(who, number).ends.push(Farewell { status, reason, warning });
             }
+        }
+    }
+
+    /// The session of a call was changed, as one phone sees it.
+    fn changed(&mut self, who: Seat, number: CallNumber, remote: Option<phone::Remote>) {
+        let (call, end, at) = (who.call, who.end, index(who.end));
+        let wanted = *self.model.views[call].wanted(who);
+        let is_heard = remote.is_some();
+        if let Some(remote) = remote {
+            let shape = self.plan.calls[call].phone(end, who.branch).0.extensions.shape;
+            let belief = self.model.belief(who, number);
+            (belief.far, belief.local) = (Some(Far::new(&remote, &shape)), wanted);
+            if std::mem::take(&mut belief.waits) {
+                self.model.views[call].answering = false;
+                return;
+            }
+        }
+        let view = &mut self.model.views[call];
+        if view.asking == Some(end) {
+            // Its answer is on its way in an ACK.
+            view.offering[at] = false;
+        } else if view.asking.is_some() && !is_heard {
+            // Its offer is on its way in a 2xx.
+        } else if view.asking.take().is_some() || std::mem::take(&mut view.offering[at]) {
+            view.answering = false;
+        } else {
+            view.unsure |= !view.offering[1 - at];
+            view.answering = true;
         }
     }
 
@@ -135,6 +152,9 @@ impl World {
             if *by == end {
                 self.queue.put(self.now + *after, Happening::HangUp { seat, number });
             }
+        }
+        if let Some(transfer) = script.transfer.filter(|transfer| transfer.by == end) {
+            self.queue.put(self.now + transfer.after, Happening::Refer { seat, number });
         }
         for (by, after, offer) in &script.offers {
             if *by == end {
@@ -180,6 +200,7 @@ impl World {
         if round == 0 {
             self.note(None, format_args!("curfew"));
         }
+        self.end_past_us();
         for seat in 0..self.handsets.len() {
             let Seat { call, end, branch } = self.handsets[seat].seat;
             let beliefs = &self.model.views[call].beliefs[index(end)];

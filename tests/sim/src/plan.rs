@@ -10,11 +10,13 @@ use std::time::Duration;
 use b2bua::config::{CallPolicy, Crucial, OnHold, PreconditionType, RealmPolicy, Redirect, SessionPolicy};
 use b2bua::ledger::SourcePolicy;
 use machine::{Instant, Rng};
-use phone::{Answer, By, Extensions, Oddities};
+use phone::{Answer, By, Extensions, Named, Oddities};
 use sdp::Direction;
 
-use crate::manners;
 use crate::mishaps::{Fault, draw_faults};
+use crate::sabotage::Sabotage;
+use crate::transfers::Transfer;
+use crate::{manners, silence};
 
 /// Which part of a seed's plan is run.
 #[derive(Debug, Clone, Default)]
@@ -40,15 +42,6 @@ pub struct Plan {
     pub curfew: Instant,
     /// What an engine does though it says that all is well: the observer must see it.
     pub sabotage: Option<Sabotage>,
-}
-
-/// An engine that lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sabotage {
-    /// What it was told to remove stays.
-    KeepsEntries,
-    /// What it was told to add is not there.
-    LosesEntries,
 }
 
 /// What does not change during the run.
@@ -112,6 +105,8 @@ pub struct Party {
     pub address: SocketAddr,
     /// Where it wants media at first.
     pub media: SocketAddr,
+    /// Where it says that it listens, if not there.
+    pub named: Named,
     /// What it can.
     pub extensions: Extensions,
     /// How it misbehaves.
@@ -152,10 +147,14 @@ pub struct Script {
     pub branches: Vec<(Party, Answer)>,
     /// Another phone of the caller's side, which takes the caller's place so long after the answer.
     pub takeover: Option<(Party, Duration)>,
+    /// One end refers the other to somebody.
+    pub transfer: Option<Transfer>,
     /// The caller gives up so long after it dialled.
     pub cancel: Option<Duration>,
     /// An end hangs up so long after it saw the answer.
     pub hang_ups: Vec<(End, Duration)>,
+    /// An end sends no media any more so long after it saw the answer.
+    pub silent: [Option<Duration>; 2],
     /// An end re-offers so long after it saw the answer.
     pub offers: Vec<(End, Duration, Offer)>,
 }
@@ -246,6 +245,10 @@ pub mod place {
     }
 }
 
+/// Make the generators of transfers, odd addresses and silence others than that of the seed.
+const TRANSFERS: u64 = 0x7265_6665_7200_0000;
+const NAMES: u64 = 0x6e61_6d65_7300_0000;
+const SILENCE: u64 = 0x7369_6c65_6e63_6500;
 /// Hosts with phones on each side; few, so that calls share addresses.
 const HOSTS: u64 = 6;
 /// Even media ports of each host; few, so that calls use ports again that others have just left.
@@ -265,11 +268,18 @@ impl Plan {
     #[must_use]
     pub fn new(seed: u64, calls: u32, choice: &Choice) -> Self {
         let mut rng = Rng::from_number(seed);
-        let house = House::draw(&mut rng.fork());
+        let mut house = House::draw(&mut rng.fork());
+        house.policy.media_timeout = silence::timeout(&mut Rng::from_number(seed ^ SILENCE));
         let quiet = rng.percent(10);
         let spread = Duration::from_secs(u64::from(calls) * (1 + rng.below(6)));
         let mut scripts: Vec<Script> =
             (1..=calls).map(|number| Script::draw(&mut rng.fork(), number, &house, spread)).collect();
+        for script in &mut scripts {
+            let own = u64::from(script.number) << 32;
+            script.draw_transfer(&mut Rng::from_number(seed ^ own ^ TRANSFERS), calls);
+            script.draw_names(&mut Rng::from_number(seed ^ own ^ NAMES), &house);
+            script.draw_silence(&mut Rng::from_number(seed ^ own ^ SILENCE), &house);
+        }
         let curfew = Instant::ZERO + spread + Duration::from_secs(60 + rng.below(300));
         let mut faults = draw_faults(&mut rng, &house, curfew, u64::from(calls));
         if quiet {
@@ -278,6 +288,8 @@ impl Plan {
         let without = |kind: &str| choice.without.iter().any(|one| one == kind || one == "all");
         faults.retain(|(_, fault)| !without(fault.kind()));
         scripts.retain(|script| choice.only.is_empty() || choice.only.contains(&script.number));
+        let referred: Vec<Script> = scripts.iter().filter_map(|script| script.referred(&house)).collect();
+        scripts.extend(referred);
         if quiet || choice.without.iter().any(|one| one == "links") {
             for script in &mut scripts {
                 let takeover = script.takeover.iter_mut().map(|(party, _)| party);
@@ -368,7 +380,8 @@ impl Party {
         let media = media(rng, host);
         // Now and then one names a port that no pinhole may lead to.
         let media = if rng.percent(3) { SocketAddr::new(host, 22) } else { media };
-        Self { address: SocketAddr::new(host, port), media, extensions, oddities, link: Link::draw(rng) }
+        let (address, named) = (SocketAddr::new(host, port), Named::default());
+        Self { address, media, named, extensions, oddities, link: Link::draw(rng) }
     }
 }
 
@@ -379,7 +392,7 @@ fn media(rng: &mut Rng, host: IpAddr) -> SocketAddr {
 }
 
 impl Script {
-    fn draw(rng: &mut Rng, number: u32, house: &House, spread: Duration) -> Self {
+    pub(crate) fn draw(rng: &mut Rng, number: u32, house: &House, spread: Duration) -> Self {
         let start = Instant::ZERO + millis(rng, 500, 500 + spread.as_millis() as u64);
         let from_outside = rng.percent(50);
         let caller = Party::draw(&mut rng.fork(), house, from_outside, number);
@@ -426,8 +439,10 @@ impl Script {
             answer,
             branches: Vec::new(),
             takeover: None,
+            transfer: None,
             cancel,
             hang_ups,
+            silent: [None; 2],
             offers: Vec::new(),
         };
         let mut others = rng.fork();

@@ -37,6 +37,8 @@ pub(crate) enum Happening {
     Cancel { call: usize },
     /// Somebody takes a caller's place in an answered call.
     TakeOver { seat: usize, number: phone::CallNumber },
+    /// A phone refers the other end to somebody.
+    Refer { seat: usize, number: phone::CallNumber },
     /// A phone hangs up.
     HangUp { seat: usize, number: phone::CallNumber },
     /// A phone re-offers.

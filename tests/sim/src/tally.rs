@@ -14,6 +14,16 @@ pub struct Tally {
     pub expired: u64,
     /// Answered once more, by a call that replaces them.
     pub taken_over: u64,
+    /// REFERs that left, that arrived, that were refused because they name the inside.
+    pub refers: u64,
+    pub referred: u64,
+    pub refused_refers: u64,
+    /// NOTIFYs that arrived, and that found their subscription ended with the call.
+    pub notified: u64,
+    pub late_notifies: u64,
+    /// Packets that were counted at rules, and calls that ended for want of them.
+    pub counted: u64,
+    pub silenced: u64,
     pub reoffers: u64,
     pub refreshed: u64,
     pub faults: u64,
@@ -46,6 +56,13 @@ impl Tally {
             (&mut self.cut, other.cut),
             (&mut self.expired, other.expired),
             (&mut self.taken_over, other.taken_over),
+            (&mut self.refers, other.refers),
+            (&mut self.referred, other.referred),
+            (&mut self.refused_refers, other.refused_refers),
+            (&mut self.notified, other.notified),
+            (&mut self.late_notifies, other.late_notifies),
+            (&mut self.counted, other.counted),
+            (&mut self.silenced, other.silenced),
             (&mut self.reoffers, other.reoffers),
             (&mut self.refreshed, other.refreshed),
             (&mut self.faults, other.faults),
@@ -86,6 +103,12 @@ impl fmt::Display for Tally {
             "{dialled} calls dialled ({forked} to several phones), {answered} answered, {} taken over, {reoffers} re-offers, {} refreshes, {cut} cut by us with a reason ({} for silence)",
             self.taken_over, self.refreshed, self.expired
         )?;
+        writeln!(
+            f,
+            "{} REFERs sent, {} arrived, {} refused because they name the inside; {} NOTIFYs arrived, {} after the call",
+            self.refers, self.referred, self.refused_refers, self.notified, self.late_notifies
+        )?;
+        writeln!(f, "{} packets counted, {} calls ended for want of media", self.counted, self.silenced)?;
         writeln!(
             f,
             "{faults} faults, {} datagrams lost, {forged} forged requests, {} orphans closed",

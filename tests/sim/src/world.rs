@@ -17,7 +17,7 @@ use crate::model::Model;
 use crate::plan::{End, Link, Plan, Script, place};
 use crate::queue::{Happening, Queue, Seat, Who};
 use crate::tally::Tally;
-use crate::{agent, wire};
+use crate::{agent, elsewhere, wire};
 
 /// No run does more: a machine that spins is caught here.
 const HAPPENINGS_MAX: u64 = 40_000_000;
@@ -104,9 +104,8 @@ impl World {
 
     fn prepare(&mut self) {
         for (call, script) in self.plan.calls.iter().enumerate() {
-            self.queue.put(script.start, Happening::Dial { call });
-            if let Some(after) = script.cancel {
-                self.queue.put(script.start + after, Happening::Cancel { call });
+            if !script.is_referred() {
+                self.queue.put(script.start, Happening::Dial { call });
             }
             for end in End::BOTH {
                 self.handsets.push(handset(self.plan.seed, script, Seat { call, end, branch: 0 }));
@@ -123,7 +122,12 @@ impl World {
                 self.handsets.push(handset(self.plan.seed, script, seat));
             }
         }
-        self.directory = Directory::new(&self.handsets);
+        self.directory = Directory::new(&self.handsets, |seat, address| {
+            let Seat { call, end, branch } = self.handsets[seat].seat;
+            let named = self.plan.calls[call].phone(end, branch).0.named;
+            let proxy = elsewhere::behind_proxy(&self.plan.house, self.handsets[seat].outside, address);
+            [named.contact, named.route].contains(&Some(proxy)).then_some(proxy)
+        });
         for (at, fault) in &self.plan.faults {
             self.queue.put(*at, Happening::Fault(*fault));
         }
@@ -177,6 +181,7 @@ impl World {
             Happening::Dial { call } => self.dial(call),
             Happening::Cancel { call } => self.give_up(call),
             Happening::TakeOver { seat, number } => self.take_over(seat, number),
+            Happening::Refer { seat, number } => self.refer(seat, number),
             Happening::HangUp { seat, number } => self.phone_input(seat, phone::Input::HangUp(number)),
             Happening::Offer { seat, number, offer } => self.offer(seat, number, offer),
             Happening::ToAgent { seat, outside, bytes } => self.reach_agent(seat, outside, bytes),
@@ -334,7 +339,9 @@ impl World {
             self.log.mix(bytes);
             let (call, name) = (self.handsets[seat].seat.call, self.name(seat));
             self.note(Some(call), format_args!("      -> {name} {}", wire::Headline(bytes)));
-            self.note_terms(seat, bytes);
+            if !self.books.past_us.has(bytes) {
+                self.note_terms(seat, bytes);
+            }
         }
         let mut out = Outbox::new();
         self.handsets[seat].machine.handle(self.now, input, &mut out);
@@ -342,17 +349,26 @@ impl World {
     }
 
     fn dial(&mut self, call: usize) {
-        let seat = call * 2;
-        let outside = self.handsets[seat].outside;
+        let outside = self.handsets[call * 2].outside;
         let next = place::agent(self.plan.house.v6, outside);
         let host = match next.ip() {
             std::net::IpAddr::V4(host) => host.to_string(),
             std::net::IpAddr::V6(host) => format!("[{host}]"),
         };
-        let to = format!("sip:{}@{host}", self.handsets[seat + 1].user);
+        self.tally.dialled += 1;
+        self.dial_to(call, format!("sip:{}@{host}", self.handsets[call * 2 + 1].user));
+    }
+
+    /// A caller calls a URI, through us, and may give up after a while.
+    pub(crate) fn dial_to(&mut self, call: usize, to: String) {
+        let seat = call * 2;
+        let outside = self.handsets[seat].outside;
+        if let Some(after) = self.plan.calls[call].cancel {
+            self.queue.put(self.now + after, Happening::Cancel { call });
+        }
+        let next = place::agent(self.plan.house.v6, outside);
         let next =
             sip::transport::Hop { listener: sip::transport::ListenerId(0), ..agent::hop(outside, next) };
-        self.tally.dialled += 1;
         self.phone_input(seat, phone::Input::Call { to, next });
     }
 
@@ -431,6 +447,7 @@ fn handset(seed: u64, script: &Script, seat: Seat) -> Handset {
     let config = phone::Config {
         user: user.clone(),
         address: party.address,
+        named: party.named,
         protocol: sip::transport::Protocol::Udp,
         media: party.media,
         answer,

@@ -30,6 +30,10 @@ fn every_promise_is_kept_in_a_thousand_worlds() {
         assert_eq!(tally.dialled, calls);
         assert!(tally.answered > calls / 4 && tally.cut > calls / 50, "{tally}");
         assert!(tally.must_pass > calls && tally.must_not > calls && tally.orphans > 100, "{tally}");
+        // Transfers of each kind, and calls that fall silent.
+        let told =
+            [tally.referred, tally.refused_refers, tally.notified, tally.late_notifies, tally.silenced];
+        assert!(told.into_iter().all(|count| count > 5), "{tally}");
     }
 }
 
@@ -63,6 +67,40 @@ fn an_engine_that_lies_is_found_out() {
         outcomes.filter(|outcome| !outcome.is_good()).count()
     };
     assert_eq!((found(Sabotage::KeepsEntries), found(Sabotage::LosesEntries)), (20, 20));
+}
+
+/// In how many of so many seeds the observer notices what is done wrong.
+fn found(sabotage: Sabotage, seeds: u64) -> usize {
+    let outcomes = (1..=seeds).map(|seed| {
+        let plan = Plan::new(seed, CALLS, &Choice { without: vec!["all".into()], ..Choice::default() });
+        sim::judge(Plan { sabotage: Some(sabotage), ..plan })
+    });
+    outcomes.filter(|outcome| !outcome.is_good()).count()
+}
+
+#[test]
+fn an_agent_that_believes_every_contact_is_found_out() {
+    assert!(found(Sabotage::TrustsContacts, 20) > 10);
+}
+
+#[test]
+fn an_agent_that_mistreats_transfers_is_found_out() {
+    for sabotage in [Sabotage::LeavesReferTo, Sabotage::EndsSubscriptions] {
+        let found = found(sabotage, 60);
+        assert!(found > 10, "{sabotage:?}: {found}");
+    }
+}
+
+#[test]
+fn an_engine_that_counts_wrong_is_found_out() {
+    // As many as have a house that looks at counters.
+    let looks = |seed: &u64| Plan::new(*seed, CALLS, &Choice::default()).house.policy.media_timeout.is_some();
+    let houses = (1..=60).filter(looks).count();
+    assert!(houses > 4);
+    for sabotage in [Sabotage::CountsNothing, Sabotage::CountsAnything] {
+        let found = found(sabotage, 60);
+        assert!(found * 3 > houses, "{sabotage:?}: {found} of {houses}");
+    }
 }
 
 #[test]

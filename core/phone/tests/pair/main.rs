@@ -6,6 +6,7 @@ mod change;
 mod odd;
 mod plain;
 mod precondition;
+mod refer;
 mod reliable;
 mod session;
 mod shapes;

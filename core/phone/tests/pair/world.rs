@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use machine::{Instant, Machine, Outbox, Rng};
 use postern_phone::{
-    Answer, By, CallNumber, Config, Event, Extensions, Input, Oddities, Offer, Output, Phone, Remote,
+    Answer, By, CallNumber, Config, Event, Extensions, Input, Named, Oddities, Offer, Output, Phone, Remote,
 };
 use sdp::Direction;
 use sip::transaction::TimerValues;
@@ -51,6 +51,7 @@ impl Pair {
             let mut config = Config {
                 user: ["anna", "bert"][host].to_owned(),
                 address: address(host, 5060),
+                named: Named::default(),
                 protocol: Protocol::Udp,
                 media: address(host, 4000),
                 answer: ACCEPT,

@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use machine::{Instant, Machine as _, Outbox};
 use netns::Host;
-use phone::{Answer, Config, Event, Extensions, Input, Oddities, Output, Phone, Precondition, Provision};
+use phone::{
+    Answer, Config, Event, Extensions, Input, Named, Oddities, Output, Phone, Precondition, Provision,
+};
 use sdp::precondition::{Strength, Type};
 use sip::transaction::TimerValues;
 use sip::transport::{Hop, ListenerId, Protocol};
@@ -53,6 +55,7 @@ impl Handset {
         let config = Config {
             user: user.to_owned(),
             address,
+            named: Named::default(),
             protocol: Protocol::Udp,
             media,
             answer: Answer::Accept { after: RINGS },

@@ -30,8 +30,12 @@ pub const NAMES: &[&str] = &[
     "CANCEL while INVITE is held",
     "CANCEL while the 200 is held",
     "CANCEL without effect",
+    "Contact of another side",
     "ICE",
     "INVITE again while it is held",
+    "INVITE with Replaces",
+    "NOTIFY",
+    "NOTIFY after the call",
     "PER answered late",
     "PER unanswered",
     "PID_A after the answer, caller inside",
@@ -42,6 +46,10 @@ pub const NAMES: &[&str] = &[
     "PID_B, caller outside",
     "PRACK from one side only",
     "PRACK through both legs",
+    "REFER",
+    "REFER refused",
+    "Record-Route of another side",
+    "Replaces in Refer-To",
     "TCP stream",
     "answer in 200",
     "answer in a reliable 18x",
@@ -59,6 +67,7 @@ pub const NAMES: &[&str] = &[
     "late 18x",
     "lines nobody knows",
     "moves between 18x and 200",
+    "no media ends a call",
     "offer in 200",
     "offerless re-INVITE",
     "our 488",
@@ -141,6 +150,11 @@ impl Reader {
         [name, whose].into_iter().for_each(|name| self.occasions.note(name, 1));
     }
 
+    /// Something that the observer has seen at the phones.
+    pub(crate) fn sees(&mut self, name: &'static str) {
+        self.occasions.note(name, 1);
+    }
+
     /// A datagram of a phone arrives at the agent.
     pub(crate) fn arrives(&mut self, life: Life, bytes: &[u8]) {
         let Some(mark) = mark(bytes) else { return };
@@ -193,6 +207,12 @@ impl Reader {
             ("session refreshed", tally.refreshed),
             ("stranger's request", tally.forged),
             ("several phones ring", tally.forked),
+            ("INVITE with Replaces", tally.taken_over),
+            ("REFER", tally.referred),
+            ("REFER refused", tally.refused_refers),
+            ("NOTIFY", tally.notified),
+            ("NOTIFY after the call", tally.late_notifies),
+            ("no media ends a call", tally.silenced),
         ] {
             occasions.note(name, count);
         }
