@@ -13,6 +13,7 @@ use crate::{CallNumber, Event};
 impl Phone {
     pub(crate) fn accept(&mut self, number: CallNumber, out: &mut Out<'_>) {
         let Some(mut call) = self.calls.remove(&number) else { return };
+        let mut replaced = None;
         //= RFC 3262 §5: no 2xx while a reliable response with SDP has no PRACK.
         let is_held = call.unacknowledged.as_ref().is_some_and(|unheard| unheard.has_sdp);
         if call.state == State::Ringing && call.is_alerting && is_held {
@@ -28,8 +29,12 @@ impl Phone {
             self.move_away(number, &mut call, out);
             self.succeed(number, &mut call, key, &invite, out);
             out.event(Event::Answered { call: number, remote: call.remote() });
+            replaced = call.replaced.take();
         }
         self.calls.insert(number, call);
+        if let Some(old) = replaced {
+            self.hang_up(old, None, out);
+        }
     }
 
     /// An odd phone receives elsewhere than it said in its 18x.

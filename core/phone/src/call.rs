@@ -13,7 +13,7 @@ use crate::local::Local;
 use crate::refer::Referral;
 use crate::reliable::Unacknowledged;
 use crate::session::Session;
-use crate::{Offer, Remote};
+use crate::{CallNumber, Offer, Remote};
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +127,8 @@ pub(crate) struct Call {
     /// The SDP that says which precondition failed.
     pub(crate) failure: Vec<u8>,
     pub(crate) referral: Referral,
+    /// The call that this one replaces as soon as it is answered.
+    pub(crate) replaced: Option<CallNumber>,
 }
 
 impl Call {
@@ -164,6 +166,7 @@ impl Call {
             is_provided: false,
             failure: Vec::new(),
             referral: Referral::default(),
+            replaced: None,
         }
     }
 

@@ -54,7 +54,7 @@ impl Phone {
             call.called = Some((key, message));
         }
         match replaced.flatten() {
-            Some(old) => self.take_over(number, old, out),
+            Some(old) => self.replace(number, old, out),
             None => self.take_up(number, out),
         }
     }

@@ -124,14 +124,20 @@ impl Phone {
         self.calls.insert(number, call);
     }
 
-    /// Rings, if nothing is in the way any more.
+    /// Rings, or takes another call over, if nothing is in the way any more.
     pub(crate) fn resume(&mut self, number: CallNumber, out: &mut Out<'_>) {
         let waits = self.calls.get(&number).is_some_and(|call| {
             call.state == State::Ringing && !call.is_alerting && call.local.condition.is_some()
         });
-        if waits && !self.is_suspended(number) {
-            self.ring(number, out);
-            self.set_answer_timer(number, out);
+        if !waits || self.is_suspended(number) {
+            return;
+        }
+        match self.calls.get(&number).and_then(|call| call.replaced) {
+            Some(old) => self.take_over(number, old, out),
+            None => {
+                self.ring(number, out);
+                self.set_answer_timer(number, out);
+            }
         }
     }
 

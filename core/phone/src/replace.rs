@@ -38,12 +38,30 @@ impl Phone {
         found.map(|(number, _)| *number)
     }
 
-    //= RFC 3891 §3: the new call is answered at once, and the old one ended with BYE.
+    /// A new call replaces an old one: at once, unless it must wait for a precondition. The old one stays for so long.
+    pub(crate) fn replace(&mut self, new: CallNumber, old: CallNumber, out: &mut Out<'_>) {
+        if let Some(call) = self.calls.get_mut(&new) {
+            call.replaced = Some(old);
+        }
+        if self.is_suspended(new) {
+            //= RFC 3312 §6: nothing is answered either before every mandatory precondition is met.
+            self.provisional(new, 183, out);
+            self.provide(new, out);
+        } else {
+            self.take_over(new, old, out);
+        }
+    }
+
+    //= RFC 3891 §3: the new call is answered without asking anybody; the answer ends the old one with BYE.
     pub(crate) fn take_over(&mut self, new: CallNumber, old: CallNumber, out: &mut Out<'_>) {
+        let is_there = self.calls.get(&old).is_some_and(|call| call.state == State::Up);
+        if !is_there {
+            //= RFC 3891 §3: 603 if the dialog has just ended, so that nobody rings for nothing.
+            return self.reject(new, 603, out);
+        }
         if let Some(call) = self.calls.get_mut(&new) {
             call.is_alerting = true;
         }
         self.accept(new, out);
-        self.hang_up(old, None, out);
     }
 }

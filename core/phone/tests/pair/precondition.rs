@@ -154,3 +154,34 @@ fn a_callee_whose_user_is_out_refuses_without_waiting() {
     pair.finish();
     assert_eq!(pair.ends(), [(1, 480), (0, 480)]);
 }
+
+#[test]
+fn a_call_is_taken_over_when_the_precondition_is_met_and_not_before() {
+    let taking_over = |provision| {
+        let mut pair =
+            Pair::calling_of(wanting(Type::Fw, Strength::Mandatory, [provision, Provision::ByNetwork]));
+        if provision != SOON {
+            pair.rewrite = Some(|_, text| text.replace("a=curr:fw e2e none", "a=curr:fw e2e sendrecv"));
+        }
+        pair.run(Duration::from_secs(5));
+        assert_eq!(pair.answered(), [true, true]);
+        pair.rewrite = None;
+        let (_, replaces) = pair.phones[0].place(CALL).unwrap();
+        let to = "sip:bert@192.0.2.2".to_owned();
+        pair.input(0, Input::TakeOver { to, next: crate::world::hop(1), replaces });
+        let before = pair.log.len();
+        pair.run(Duration::from_millis(500));
+        //= test RFC 3312 §6: it waits.
+        assert_eq!(pair.log[before..], ["1 100", "1 183", "0 PRACK", "1 200"]);
+        pair
+    };
+    let mut pair = taking_over(SOON);
+    let before = pair.log.len();
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.log[before..before + 4], ["0 UPDATE", "1 200", "1 200", "1 BYE"]);
+    assert_eq!(pair.ends(), [(0, 200), (1, 200)]);
+    //= test RFC 3891 §3: what cannot be accepted leaves the old call as it was.
+    let mut pair = taking_over(Provision::ByNetwork);
+    pair.run(Duration::from_secs(20));
+    assert!(pair.ends().is_empty() && !pair.log.contains(&"1 BYE".to_owned()), "{:?}", pair.log);
+}
