@@ -1,7 +1,7 @@
 //! Bytes that are a text and are kept as bytes.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 
 /// A text: its `Debug` form is that of a string, written line by line, where that of bytes is written byte by byte.
 ///
@@ -14,18 +14,6 @@ impl<T> Deref for Text<T> {
 
     fn deref(&self) -> &T {
         &self.0
-    }
-}
-
-impl<T> DerefMut for Text<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
-    }
-}
-
-impl<T> From<T> for Text<T> {
-    fn from(text: T) -> Self {
-        Self(text)
     }
 }
 

@@ -64,9 +64,11 @@ struct Half(Option<Uuid>);
 
 impl fmt::Display for Half {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bits = self.0.map_or(0, |uuid| uuid.0);
-        // In two halves: digits of 128-bit numbers are made with 128-bit divisions.
-        write!(f, "{:016x}{:016x}", (bits >> 64) as u64, bits as u64)
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let octets = self.0.map_or(0, |uuid| uuid.0).to_be_bytes();
+        // Digit by digit: nearly every message has four halves in it.
+        let digits = octets.map(|octet| [octet >> 4, octet & 0xf].map(|digit| DIGITS[usize::from(digit)]));
+        f.write_str(std::str::from_utf8(digits.as_flattened()).unwrap_or_default())
     }
 }
 

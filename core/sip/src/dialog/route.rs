@@ -69,12 +69,12 @@ impl RouteSet {
 ///
 //= RFC 3261 §19.1.1 table 1: no `method` parameter and no headers.
 pub(super) fn as_request_uri(uri: &str) -> String {
-    let without_headers = match Uri::parse(uri) {
-        Ok(parsed) if parsed.headers().next().is_some() => uri.split('?').next().unwrap_or(uri),
-        Ok(_) | Err(_) => uri,
+    let without_headers = match uri.contains('?').then(|| Uri::parse(uri)) {
+        Some(Ok(parsed)) if parsed.headers().next().is_some() => uri.split('?').next().unwrap_or(uri),
+        Some(_) | None => uri,
     };
-    let has_method = Uri::parse(without_headers).is_ok_and(|uri| uri.param("method").is_some());
-    if !has_method {
+    let has_method = || Uri::parse(without_headers).is_ok_and(|uri| uri.param("method").is_some());
+    if !without_headers.contains(';') || !has_method() {
         return without_headers.to_owned();
     }
     let kept = without_headers.split(';').enumerate().filter(|(index, part)| {

@@ -326,7 +326,7 @@ impl Client {
 
     fn acknowledge(&mut self, response: Option<&Message>, out: &mut Outbox<Transmit>) {
         let Some(response) = response else { return };
-        if let Ok(invite) = Message::parse(std::mem::take(&mut *self.bytes)) {
+        if let Ok(invite) = Message::parse(std::mem::take(&mut self.bytes.0)) {
             self.bytes = Text(build::ack(&invite, response));
             //= RFC 3261 §17.1.1.2: the ACK goes where the INVITE went.
             self.send(out);

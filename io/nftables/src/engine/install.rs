@@ -18,8 +18,8 @@ const ATTEMPTS: usize = 3;
 /// The shape of a set in the kernel: flags, key length, key type, size.
 type Shape = (u32, u32, u32, u32);
 
-/// Puts the whole gate in place in one commit, whatever was there before. Sets of entries that are there and have the
-/// right shape stay as they are, with all their elements; every chain, rule and other set is made anew.
+/// Puts the whole gate in place, all rules in one commit, whatever was there before. Base chains stay, and so do sets of entries
+/// of the right shape, with all their elements; every rule and other set is made anew.
 pub(super) fn install(
     socket: &mut Socket,
     config: &GateConfig,
@@ -28,8 +28,10 @@ pub(super) fn install(
 ) -> Result<(), Error> {
     let table = generation.gate(config, TABLE);
     let mut last = None;
-    for _ in 0..ATTEMPTS {
-        let Err(error) = adopt(socket, &table, features)? else { return Ok(()) };
+    for attempt in 0..ATTEMPTS {
+        // Chains that stand at another hook or priority than ours cannot stay.
+        let way = if attempt == 0 { change_rules } else { make_anew };
+        let Err(error) = adopt(socket, &table, features, way)? else { return Ok(()) };
         if error.error().raw_os_error() == Some(libc::EPERM) && owner(socket)? {
             return Err(Error::Owned(TABLE));
         }
@@ -82,8 +84,8 @@ pub(super) fn take_over(
     config: &GateConfig,
     generation: Generation,
 ) -> Result<(), Error> {
-    let table = generation.gate(config, TABLE);
     let found = shapes(socket)?;
+    let table = as_installed(generation.gate(config, TABLE), |set| found.contains_key(&set.name));
     let mut batch = socket.batch();
     named(&mut batch, uapi::DELRULE);
     for name in found.keys().filter(|name| !table.sets.iter().any(|set| set.name == **name)) {
@@ -96,6 +98,13 @@ pub(super) fn take_over(
     socket.commit(batch).map_err(Error::kernel("cannot put new sets into force"))
 }
 
+/// The table with those names for the sets that never change which they have in the kernel.
+fn as_installed(first: Table, found: impl Fn(&Set) -> bool) -> Table {
+    let second = first.clone().with_second_names();
+    let there = second.sets.iter().any(|set| set.kind.is_fixed() && found(set));
+    if there { second } else { first }
+}
+
 /// Deletes our table; not being there is no error.
 pub(super) fn remove(socket: &mut Socket) -> Result<(), Error> {
     if !exists(socket)? {
@@ -106,7 +115,31 @@ pub(super) fn remove(socket: &mut Socket) -> Result<(), Error> {
     socket.commit(batch).map_err(Error::kernel("cannot delete the nftables table"))
 }
 
-fn adopt(socket: &mut Socket, table: &Table, features: Features) -> Result<Result<(), CommitError>, Error> {
+/// What is there: sets with their shapes, and chains.
+struct Found {
+    sets: BTreeMap<String, Shape>,
+    chains: Vec<String>,
+}
+
+impl Found {
+    /// Whether a set can stay as it is.
+    fn keeps(&self, set: &Set) -> bool {
+        !set.kind.is_fixed() && self.sets.get(&set.name) == shape_of(set).as_ref()
+    }
+
+    fn has(&self, set: &Set) -> bool {
+        self.sets.contains_key(&set.name)
+    }
+}
+
+type Way = fn(&mut Socket, &Table, &Found) -> Result<(), CommitError>;
+
+fn adopt(
+    socket: &mut Socket,
+    table: &Table,
+    features: Features,
+    way: Way,
+) -> Result<Result<(), CommitError>, Error> {
     // Claimed in a commit of its own: the kernel refuses new base chains in the one that changes a table's flags. From
     // then on nobody else can change what we read next.
     let mut batch = socket.batch();
@@ -114,24 +147,55 @@ fn adopt(socket: &mut Socket, table: &Table, features: Features) -> Result<Resul
     if let Err(error) = socket.commit(batch) {
         return Ok(Err(error));
     }
-    let found = shapes(socket)?;
+    let sets = shapes(socket)?;
     let chains = names(socket, uapi::GETCHAIN, uapi::CHAIN_TABLE, uapi::CHAIN_NAME)?;
-    let keep = |set: &Set| {
-        matches!(set.kind, SetKind::Entries(_) | SetKind::Held(_))
-            && found.get(&set.name) == shape_of(set).as_ref()
-    };
+    Ok(way(socket, table, &Found { sets, chains }))
+}
+
+/// Base chains stay, and what the new rules look into is there before them and what the old ones look into until after
+/// them. A packet that is on its way meanwhile would find nothing in a base chain that has just been taken away, nor in a
+/// map made in the commit that makes its rule (kernels publish intervals after rules), and would not be marked.
+fn change_rules(socket: &mut Socket, table: &Table, found: &Found) -> Result<(), CommitError> {
+    let in_use = table.sets.iter().any(|set| set.kind.is_fixed() && found.has(set));
+    let table = if in_use { table.clone().with_second_names() } else { table.clone() };
+    let mut batch = socket.batch();
+    table.create_chains(&mut batch, |chain| chain.hook.is_none());
+    table.create_sets(&mut batch, |set| !found.has(set));
+    socket.commit(batch)?;
+    let mut batch = socket.batch();
+    named(&mut batch, uapi::DELRULE);
+    let unfit = |set: &Set| found.has(set) && !found.keeps(set);
+    for set in table.sets.iter().filter(|set| unfit(set)) {
+        delete(&mut batch, uapi::DELSET, uapi::SET_TABLE, uapi::SET_NAME, &set.name);
+    }
+    table.create_chains(&mut batch, |chain| chain.hook.is_some());
+    table.create_sets(&mut batch, unfit);
+    table.create_rules(&mut batch);
+    socket.commit(batch)?;
+    let mut batch = socket.batch();
+    for name in found.sets.keys().filter(|name| !table.sets.iter().any(|set| set.name == **name)) {
+        delete(&mut batch, uapi::DELSET, uapi::SET_TABLE, uapi::SET_NAME, name);
+    }
+    for name in found.chains.iter().filter(|name| !table.chains.iter().any(|chain| chain.name == **name)) {
+        delete(&mut batch, uapi::DELCHAIN, uapi::CHAIN_TABLE, uapi::CHAIN_NAME, name);
+    }
+    socket.commit(batch)
+}
+
+/// Every chain, rule and set but those of entries is made anew, in one commit.
+fn make_anew(socket: &mut Socket, table: &Table, found: &Found) -> Result<(), CommitError> {
     let mut batch = socket.batch();
     // All rules first: they hold chains and sets in place.
     named(&mut batch, uapi::DELRULE);
-    let kept: Vec<&String> = table.sets.iter().filter(|set| keep(set)).map(|set| &set.name).collect();
-    for name in found.keys().filter(|name| !kept.contains(name)) {
+    let kept: Vec<&String> = table.sets.iter().filter(|set| found.keeps(set)).map(|set| &set.name).collect();
+    for name in found.sets.keys().filter(|name| !kept.contains(name)) {
         delete(&mut batch, uapi::DELSET, uapi::SET_TABLE, uapi::SET_NAME, name);
     }
-    for name in &chains {
+    for name in &found.chains {
         delete(&mut batch, uapi::DELCHAIN, uapi::CHAIN_TABLE, uapi::CHAIN_NAME, name);
     }
-    table.create(&mut batch, keep);
-    Ok(socket.commit(batch))
+    table.create(&mut batch, |set| found.keeps(set));
+    socket.commit(batch)
 }
 
 fn new_table(batch: &mut Batch, flags: u32) {

@@ -16,7 +16,7 @@ use middlebox::{Counter, Drift, Engine, EngineFailure, Entry, Key, Operation};
 use crate::Error;
 use crate::config::GateConfig;
 use crate::netlink::Socket;
-use crate::ruleset::{Generation, SetId, gate};
+use crate::ruleset::{Generation, Names, gate};
 
 pub(crate) use install::TABLE;
 pub use probe::Features;
@@ -39,9 +39,9 @@ pub struct Nft {
     features: Features,
     socket: Socket,
     watch: Watch,
-    sets: BTreeSet<SetId>,
-    /// The names of the sets that are written and read.
+    /// The sets that are written and read.
     generation: Generation,
+    names: Names,
     /// The sets are being filled, and those with the other names are in force.
     beside: bool,
     commits_counted: u32,
@@ -72,15 +72,15 @@ impl Nft {
         let generation = install::generation(&mut socket)?;
         install::install(&mut socket, &config, features, generation)?;
         let watch = Watch::open(&mut socket).map_err(Error::kernel("cannot listen to nftables"))?;
-        let sets = SetId::all(&config).into_iter().collect();
+        let names = Names::new(&config, generation);
         let commits_counted = socket.commits();
         Ok(Self {
             config,
             features,
             socket,
             watch,
-            sets,
             generation,
+            names,
             beside: false,
             commits_counted,
             disturbed: false,
@@ -142,6 +142,7 @@ impl Nft {
     pub fn begin_beside(&mut self) -> Result<(), Error> {
         install::begin_beside(&mut self.socket, &self.config, self.generation.other())?;
         self.generation = self.generation.other();
+        self.names = Names::new(&self.config, self.generation);
         self.beside = true;
         Ok(())
     }
@@ -160,8 +161,8 @@ impl Nft {
     }
 
     fn write(&mut self, operations: &[Operation]) -> (Vec<Result<(), EngineFailure>>, bool) {
-        let kernel = Kernel { features: self.features, generation: self.generation };
-        write::apply(&mut self.socket, kernel, |set| self.sets.contains(&set), operations)
+        let kernel = Kernel { features: self.features, names: &self.names };
+        write::apply(&mut self.socket, kernel, operations)
     }
 
     fn install(&mut self) -> Result<(), Error> {
@@ -209,14 +210,13 @@ impl Engine for Nft {
             self.install().map_err(|_| EngineFailure::Unavailable)?;
         }
         if expected.len() > DUMP_MAX {
-            let there = read::are_there(&mut self.socket, self.generation, expected)
+            let there = read::are_there(&mut self.socket, &self.names, expected)
                 .map_err(|_| EngineFailure::Unavailable)?;
             let missing = expected.iter().zip(there).filter(|(_, there)| !there);
             return Ok(Drift { missing: missing.map(|(key, _)| *key).collect(), foreign: Vec::new() });
         }
         let found: BTreeSet<Key> = self.entries()?.into_iter().map(|entry| entry.key).collect();
-        let quoted = read::quoted(&mut self.socket, self.generation, &self.sets)
-            .map_err(|_| EngineFailure::Unavailable)?;
+        let quoted = read::quoted(&mut self.socket, &self.names).map_err(|_| EngineFailure::Unavailable)?;
         let expected: BTreeSet<Key> = expected.iter().copied().collect();
         let whole = |key: &Key| found.contains(key) && (key.translation().is_some() || quoted.contains(key));
         Ok(Drift {
@@ -227,11 +227,11 @@ impl Engine for Nft {
 
     fn counters(&mut self, keys: &[Key]) -> Vec<Option<Counter>> {
         let none = || vec![None; keys.len()];
-        read::counters(&mut self.socket, self.generation, keys).unwrap_or_else(|_| none())
+        read::counters(&mut self.socket, &self.names, keys).unwrap_or_else(|_| none())
     }
 
     fn entries(&mut self) -> Result<Vec<Entry>, EngineFailure> {
-        read::entries(&mut self.socket, self.generation, &self.sets).map_err(|_| EngineFailure::Unavailable)
+        read::entries(&mut self.socket, &self.names).map_err(|_| EngineFailure::Unavailable)
     }
 }
 
@@ -269,7 +269,6 @@ pub fn kernel_entries(config: &GateConfig) -> Result<Vec<Entry>, Error> {
     if !install::exists(&mut socket)? {
         return Ok(Vec::new());
     }
-    let generation = install::generation(&mut socket)?;
-    let sets = SetId::all(config).into_iter().collect();
-    read::entries(&mut socket, generation, &sets).map_err(Error::kernel("cannot read the nftables table"))
+    let names = Names::new(config, install::generation(&mut socket)?);
+    read::entries(&mut socket, &names).map_err(Error::kernel("cannot read the nftables table"))
 }

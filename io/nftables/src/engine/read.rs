@@ -9,7 +9,7 @@ use middlebox::{Counter, End, Entry, Key, PortBlock, Translation};
 use super::TABLE;
 use super::element::{self, Life};
 use crate::netlink::{Message, Socket, be64, text, uapi};
-use crate::ruleset::{Generation, OPEN, OWN_UDP_PACKETS, Part, SetId, Translated, UDP_PACKETS};
+use crate::ruleset::{Names, OPEN, OWN_UDP_PACKETS, Part, SetId, Translated, UDP_PACKETS};
 
 /// Keys per question: their answers must fit in the smallest receive buffer, where each takes about a kilobyte.
 const KEYS_PER_QUESTION: usize = 100;
@@ -21,23 +21,19 @@ const ELEMENTS_MAX: usize = 4;
 const DUMPS_MAX: usize = 20;
 
 /// The counters of entries; `None` for those that are not there.
-pub(super) fn counters(
-    socket: &mut Socket,
-    generation: Generation,
-    keys: &[Key],
-) -> io::Result<Vec<Option<Counter>>> {
+pub(super) fn counters(socket: &mut Socket, names: &Names, keys: &[Key]) -> io::Result<Vec<Option<Counter>>> {
     let order = keys.iter().enumerate().map(|(position, key)| (element::set_of(key), position)).collect();
-    counters_in(socket, generation, keys, order)
+    counters_in(socket, names, keys, order)
 }
 
 /// Whether entries are there, with all their elements.
-pub(super) fn are_there(socket: &mut Socket, generation: Generation, keys: &[Key]) -> io::Result<Vec<bool>> {
+pub(super) fn are_there(socket: &mut Socket, names: &Names, keys: &[Key]) -> io::Result<Vec<bool>> {
     let mut there = vec![true; keys.len()];
     for nth in 0..ELEMENTS_MAX {
         let nth_of = |(position, key)| Some((element::sets_of(key).nth(nth)?, position));
         let order: Vec<(SetId, usize)> = keys.iter().enumerate().filter_map(nth_of).collect();
         let asked: Vec<usize> = order.iter().map(|(_, position)| *position).collect();
-        let found = counters_in(socket, generation, keys, order)?;
+        let found = counters_in(socket, names, keys, order)?;
         asked.into_iter().for_each(|position| there[position] &= found[position].is_some());
     }
     Ok(there)
@@ -45,7 +41,7 @@ pub(super) fn are_there(socket: &mut Socket, generation: Generation, keys: &[Key
 
 fn counters_in(
     socket: &mut Socket,
-    generation: Generation,
+    names: &Names,
     keys: &[Key],
     mut order: Vec<(SetId, usize)>,
 ) -> io::Result<Vec<Option<Counter>>> {
@@ -53,7 +49,7 @@ fn counters_in(
     order.sort();
     for of_one_set in order.chunk_by(|one, other| one.0 == other.0) {
         for some in of_one_set.chunks(KEYS_PER_QUESTION) {
-            some_counters(socket, generation, keys, some, &mut counters)?;
+            some_counters(socket, names, keys, some, &mut counters)?;
         }
     }
     Ok(counters)
@@ -61,17 +57,18 @@ fn counters_in(
 
 fn some_counters(
     socket: &mut Socket,
-    generation: Generation,
+    names: &Names,
     keys: &[Key],
     mut wanted: &[(SetId, usize)],
     counters: &mut [Option<Counter>],
 ) -> io::Result<()> {
     while let Some((set, _)) = wanted.first() {
+        let Some(name) = names.get(*set) else { return Ok(()) };
         let mut question =
             Message::nftables(uapi::GETSETELEM, uapi::NLM_F_ACK, uapi::INET, socket.next_sequence());
         let writer = question.attributes();
         writer.text(uapi::ELEM_LIST_TABLE, TABLE);
-        writer.text(uapi::ELEM_LIST_SET, &generation.name(*set));
+        writer.text(uapi::ELEM_LIST_SET, name);
         writer.nest(uapi::ELEM_LIST_ELEMENTS, |list| {
             wanted.iter().for_each(|(_, position)| element::write(list, *set, &keys[*position], Life::Named));
         });
@@ -136,21 +133,17 @@ pub(super) fn traffic(socket: &mut Socket) -> io::Result<Traffic> {
 }
 
 /// Everything in our sets of entries, sorted by key. An entry of which an element is not there is not there.
-pub(super) fn entries(
-    socket: &mut Socket,
-    generation: Generation,
-    sets: &BTreeSet<SetId>,
-) -> io::Result<Vec<Entry>> {
+pub(super) fn entries(socket: &mut Socket, names: &Names) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     let mut maps = BTreeMap::new();
-    for set in sets {
+    for (set, name) in names.iter() {
         if matches!(set, SetId::Quoted(_)) {
             continue;
         }
-        let found = elements(socket, &generation.name(*set), *set)?;
+        let found = elements(socket, name, set)?;
         match set {
             SetId::Translation(of, part) => {
-                maps.insert((*of, *part), found);
+                maps.insert((of, part), found);
             }
             SetId::Quoted(_) => {}
             SetId::Exact(_) | SetId::Host(..) | SetId::Network(..) => {
@@ -179,15 +172,11 @@ pub(super) fn entries(
 }
 
 /// The entries by which errors are recognised.
-pub(super) fn quoted(
-    socket: &mut Socket,
-    generation: Generation,
-    sets: &BTreeSet<SetId>,
-) -> io::Result<BTreeSet<Key>> {
+pub(super) fn quoted(socket: &mut Socket, names: &Names) -> io::Result<BTreeSet<Key>> {
     let mut quoted = BTreeSet::new();
-    for set in sets {
+    for (set, name) in names.iter() {
         if matches!(set, SetId::Quoted(_)) {
-            quoted.extend(elements(socket, &generation.name(*set), *set)?.into_keys());
+            quoted.extend(elements(socket, name, set)?.into_keys());
         }
     }
     Ok(quoted)

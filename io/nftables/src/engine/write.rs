@@ -9,7 +9,7 @@ use middlebox::{Counter, EngineFailure, Key, Operation};
 use super::element::{self, Life};
 use super::{Features, TABLE, read};
 use crate::netlink::{Batch, CommitError, LIST_MAX, Socket, uapi};
-use crate::ruleset::{Generation, SetId};
+use crate::ruleset::{Names, SetId};
 
 /// More than any element takes in a batch, in bytes, its fall-backs included.
 const ELEMENT_MAX: usize = 320;
@@ -19,10 +19,9 @@ const STEPS_MAX: usize = 8;
 
 /// What is written to.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Kernel {
+pub(super) struct Kernel<'a> {
     pub(super) features: Features,
-    /// The names of the sets.
-    pub(super) generation: Generation,
+    pub(super) names: &'a Names,
 }
 
 /// What is to become of one element.
@@ -69,11 +68,10 @@ impl Step {
     }
 }
 
-/// Carries out operations; `known` says whether a set exists. The flag tells that the table is not as we made it.
+/// Carries out operations. The flag tells that the table is not as we made it.
 pub(super) fn apply(
     socket: &mut Socket,
-    kernel: Kernel,
-    known: impl Fn(SetId) -> bool,
+    kernel: Kernel<'_>,
     operations: &[Operation],
 ) -> (Vec<Result<(), EngineFailure>>, bool) {
     let mut results = vec![Ok(()); operations.len()];
@@ -81,7 +79,7 @@ pub(super) fn apply(
     let steps_max = (socket.send_max() / ELEMENT_MAX).max(1);
     let mut steps = Vec::with_capacity(operations.len());
     for (position, operation) in operations.iter().enumerate() {
-        if element::sets_of(&operation.key()).any(|set| !known(set)) {
+        if element::sets_of(&operation.key()).any(|set| kernel.names.get(set).is_none()) {
             results[position] = Err(EngineFailure::Unsupported);
             continue;
         }
@@ -97,7 +95,7 @@ pub(super) fn apply(
 /// Commits steps together; if that fails, one operation after the other, so that only the bad one fails.
 fn settle(
     socket: &mut Socket,
-    kernel: Kernel,
+    kernel: Kernel<'_>,
     steps: &mut Vec<Step>,
     results: &mut [Result<(), EngineFailure>],
 ) -> bool {
@@ -135,7 +133,7 @@ fn failure_of(error: &CommitError) -> EngineFailure {
     }
 }
 
-fn commit(socket: &mut Socket, kernel: Kernel, steps: &[Step]) -> Result<(), CommitError> {
+fn commit(socket: &mut Socket, kernel: Kernel<'_>, steps: &[Step]) -> Result<(), CommitError> {
     let replaced = if kernel.features.extend { BTreeMap::new() } else { present(socket, kernel, steps) };
     let mut batch = socket.batch();
     for some in steps.chunk_by(|one, other| one.group() == other.group()) {
@@ -148,8 +146,8 @@ fn commit(socket: &mut Socket, kernel: Kernel, steps: &[Step]) -> Result<(), Com
 }
 
 /// Deletes without ever failing: a DELSETELEM of what is not there would undo everybody's batch.
-fn remove(batch: &mut Batch, kernel: Kernel, steps: &[Step]) {
-    let names = kernel.generation;
+fn remove(batch: &mut Batch, kernel: Kernel<'_>, steps: &[Step]) {
+    let names = kernel.names;
     if kernel.features.destroy {
         return write(batch, names, uapi::DESTROYSETELEM, steps, |_| Life::Named);
     }
@@ -160,34 +158,34 @@ fn remove(batch: &mut Batch, kernel: Kernel, steps: &[Step]) {
     write(batch, names, uapi::DELSETELEM, &once, |_| Life::Named);
 }
 
-fn put(batch: &mut Batch, kernel: Kernel, steps: &[Step], replaced: &BTreeMap<Key, Counter>) {
+fn put(batch: &mut Batch, kernel: Kernel<'_>, steps: &[Step], replaced: &BTreeMap<Key, Counter>) {
     let before = |step: &Step| replaced.get(&step.key).copied();
     let gone: Vec<Step> = steps.iter().filter(|step| before(step).is_some()).copied().collect();
     remove(batch, kernel, &gone);
-    write(batch, kernel.generation, uapi::NEWSETELEM, steps, |step| match step.change {
+    write(batch, kernel.names, uapi::NEWSETELEM, steps, |step| match step.change {
         Change::Put(lifetime) => Life::Lives(lifetime, before(step)),
         Change::Remove | Change::Clear => Life::Named,
     });
 }
 
 /// The counters of entries that are there already, for kernels that cannot change a lifetime in place.
-fn present(socket: &mut Socket, kernel: Kernel, steps: &[Step]) -> BTreeMap<Key, Counter> {
+fn present(socket: &mut Socket, kernel: Kernel<'_>, steps: &[Step]) -> BTreeMap<Key, Counter> {
     let counted = |step: &&Step| matches!(step.change, Change::Put(_)) && step.set.counts();
     let keys: Vec<Key> = steps.iter().filter(counted).map(|step| step.key).collect();
     // If they cannot be read the commit that follows fails too, and says why.
-    let counters = read::counters(socket, kernel.generation, &keys).unwrap_or_default();
+    let counters = read::counters(socket, kernel.names, &keys).unwrap_or_default();
     keys.into_iter().zip(counters).filter_map(|(key, counter)| Some((key, counter?))).collect()
 }
 
 /// Writes steps of one set, in as many messages as their lists need.
-fn write(batch: &mut Batch, names: Generation, kind: u8, steps: &[Step], life: impl Fn(&Step) -> Life) {
+fn write(batch: &mut Batch, names: &Names, kind: u8, steps: &[Step], life: impl Fn(&Step) -> Life) {
     let mut rest = 0..steps.len();
     while let Some(first) = steps.get(rest.start) {
         let flags = if kind == uapi::NEWSETELEM { uapi::NLM_F_CREATE } else { 0 };
         let mut written: Range<usize> = rest.start..rest.start;
         batch.message(kind, flags, uapi::INET, |writer| {
             writer.text(uapi::ELEM_LIST_TABLE, TABLE);
-            writer.text(uapi::ELEM_LIST_SET, &names.name(first.set));
+            writer.text(uapi::ELEM_LIST_SET, names.get(first.set).unwrap_or_default());
             let list = writer.open(uapi::ELEM_LIST_ELEMENTS | uapi::NLA_F_NESTED);
             let begin = writer.len();
             while written.end < rest.end && writer.len() - begin < LIST_MAX {

@@ -1,9 +1,7 @@
 //! Two sets of names for the sets of entries, so that new ones can be filled beside those in force.
 
-use std::collections::BTreeSet;
-
 use super::gate::{SetId, gate};
-use super::statement::Statement;
+use super::names::second;
 use super::table::{Chain, SetKind, Table};
 use crate::config::GateConfig;
 
@@ -27,14 +25,10 @@ impl Generation {
     }
 
     /// A set's name.
-    pub(crate) fn name(self, set: SetId) -> String {
-        self.of(set.name())
-    }
-
-    fn of(self, first: String) -> String {
+    pub(super) fn name(self, set: SetId) -> String {
         match self {
-            Self::First => first,
-            Self::Second => format!("{first}_2"),
+            Self::First => set.name(),
+            Self::Second => second(&set.name()),
         }
     }
 
@@ -44,24 +38,7 @@ impl Generation {
         if self == Self::First {
             return table;
         }
-        let mut names = BTreeSet::new();
-        for set in table.sets.iter_mut().filter(|set| matches!(set.kind, SetKind::Entries(_))) {
-            let second = self.of(set.name.clone());
-            names.insert(std::mem::replace(&mut set.name, second));
-        }
-        let rename = |set: &mut String| {
-            if names.contains(set) {
-                *set = self.of(std::mem::take(set));
-            }
-        };
-        for statement in table.chains.iter_mut().flat_map(|chain| &mut chain.rules).flatten() {
-            if let Statement::In(_, set) = statement {
-                rename(set);
-            } else if let Statement::Rewrite(rewrite) = statement {
-                rename(&mut rewrite.addresses);
-                rename(&mut rewrite.ports);
-            }
-        }
+        table.rename(|kind| matches!(kind, SetKind::Entries(_)));
         table.chains.push(Chain::inner(SECOND, Vec::new()));
         table
     }

@@ -5,6 +5,7 @@ mod gate;
 mod generation;
 mod held;
 mod intervals;
+mod names;
 mod nat;
 mod quoted;
 mod statement;
@@ -12,6 +13,7 @@ mod table;
 
 pub(crate) use gate::{OPEN, OWN_UDP_PACKETS, SetId, UDP_PACKETS, gate};
 pub(crate) use generation::{Generation, SECOND};
+pub(crate) use names::Names;
 pub(crate) use nat::{Part, Translated};
 pub(crate) use quoted::Quoted;
 pub(crate) use statement::{End, Family, Statement, Verdict};

@@ -73,6 +73,16 @@ pub(crate) enum SetKind {
     Verdicts(Family, Vec<Interval<Verdict>>),
 }
 
+impl SetKind {
+    /// True for what the configuration says and nothing that passes changes.
+    pub(crate) fn is_fixed(&self) -> bool {
+        match self {
+            Self::Entries(_) | Self::Held(_) => false,
+            Self::Interfaces(_) | Self::Networks(..) | Self::Verdicts(..) => true,
+        }
+    }
+}
+
 /// A named set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Set {
@@ -90,20 +100,32 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Adds messages that make this table's sets, chains and rules. The table itself exists; sets of entries for which
-    /// `keep` says true exist too.
+    /// Adds messages that make this table's sets, chains and rules. The table itself exists; sets for which `keep` says true
+    /// exist too.
     pub(crate) fn create(&self, batch: &mut Batch, keep: impl Fn(&Set) -> bool) {
-        for chain in &self.chains {
+        self.create_chains(batch, |_| true);
+        self.create_sets(batch, |set| !keep(set));
+        self.create_rules(batch);
+    }
+
+    /// Adds messages that make these chains, without their rules.
+    pub(crate) fn create_chains(&self, batch: &mut Batch, these: impl Fn(&Chain) -> bool) {
+        for chain in self.chains.iter().filter(|chain| these(chain)) {
             batch.message(uapi::NEWCHAIN, uapi::NLM_F_CREATE, uapi::INET, |w| chain.encode(w, &self.name));
         }
-        for (position, set) in self.sets.iter().enumerate() {
-            if keep(set) {
-                continue;
-            }
+    }
+
+    /// Adds messages that make these sets, with what is in them from the start.
+    pub(crate) fn create_sets(&self, batch: &mut Batch, these: impl Fn(&Set) -> bool) {
+        for (position, set) in self.sets.iter().enumerate().filter(|(_, set)| these(set)) {
             let id = u32::try_from(position).unwrap_or(u32::MAX).saturating_add(1);
             batch.message(uapi::NEWSET, uapi::NLM_F_CREATE, uapi::INET, |w| set.encode(w, &self.name, id));
             set.fill(batch, &self.name);
         }
+    }
+
+    /// Adds messages that make all rules.
+    pub(crate) fn create_rules(&self, batch: &mut Batch) {
         for chain in &self.chains {
             for rule in &chain.rules {
                 let flags = uapi::NLM_F_CREATE | uapi::NLM_F_APPEND;

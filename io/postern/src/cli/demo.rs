@@ -50,6 +50,9 @@ impl Demo {
                  sysctl -w kernel.unprivileged_userns_clone=1 (Debian), kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu)"
             ))
         })?;
+        let complain = |error: io::Error| Complaint::from(error.to_string());
+        // Before anything is played: a folder that cannot be made would be heard of a minute later.
+        self.svg.as_deref().map_or(Ok(()), demo::make_folder).map_err(complain)?;
         let figures = self.figure.map_or_else(|| Figure::ALL.to_vec(), |figure| vec![figure]);
         let json = common.json;
         let mut show = |text: &str| {
@@ -58,9 +61,9 @@ impl Demo {
                 let _ = writeln!(io::stdout(), "{text}");
             }
         };
-        let report = demo::run(&figures, &mut show).map_err(|error| Complaint::from(error.to_string()))?;
+        let report = demo::run(&figures, &mut show).map_err(complain)?;
         if let Some(directory) = &self.svg {
-            report.draw(directory).map_err(|error| Complaint::from(error.to_string()))?;
+            report.draw(directory).map_err(complain)?;
         }
         if json {
             print::json(&report)?;

@@ -47,16 +47,14 @@ impl Report {
         figures && self.ghost_rings.as_ref().is_none_or(GhostRings::hold)
     }
 
-    /// Writes the ladder of each call as a picture into a directory, which is made if it does not exist.
+    /// Writes the ladder of each call as a picture into a directory that is there.
     ///
     /// # Errors
     /// What the file system says, with the file.
     pub(crate) fn draw(&self, directory: &Path) -> io::Result<()> {
-        let say = |file: &Path, error: io::Error| io::Error::other(format!("{}: {error}", file.display()));
-        std::fs::create_dir_all(directory).map_err(|error| say(directory, error))?;
         for verdict in &self.figures {
             let file = directory.join(verdict.figure.file());
-            std::fs::write(&file, verdict.picture()).map_err(|error| say(&file, error))?;
+            std::fs::write(&file, verdict.picture()).map_err(|error| at(&file, &error))?;
         }
         Ok(())
     }
@@ -66,6 +64,18 @@ impl Report {
         let good = self.figures.iter().filter(|verdict| verdict.holds()).count();
         format!("{good} of {} calls kept every promise", self.figures.len())
     }
+}
+
+/// Makes the folder that [`Report::draw`] draws into.
+///
+/// # Errors
+/// What the file system says, with the folder.
+pub(crate) fn make_folder(directory: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(directory).map_err(|error| at(directory, &error))
+}
+
+fn at(file: &Path, error: &io::Error) -> io::Error {
+    io::Error::other(format!("{}: {error}", file.display()))
 }
 
 /// Plays scenes one after the other on one network; `show` gets every line as it happens.

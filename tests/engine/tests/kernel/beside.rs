@@ -1,4 +1,4 @@
-//! Entries that are written beside those in force: a start with a large journal.
+//! Starts while a call is under way: over what is there, and with entries written beside it (a large journal).
 
 use engine_contract::{Bench, INSIDE, OUTSIDE, realms};
 use libtest_mimic::Failed;
@@ -57,6 +57,23 @@ pub(crate) fn beside() -> Result<(), Failed> {
             let found = kernel.engine().entries().map_err(|failure| failure.to_string())?;
             assert_eq!(found.iter().map(|entry| entry.key).collect::<Vec<_>>(), there);
         }
+    }
+    Ok(())
+}
+
+/// Starts over a table that is there, while both phones send without pause: chains stay and only their rules change.
+pub(crate) fn restarts() -> Result<(), Failed> {
+    const TIMES: usize = 300;
+    let mut kernel = Kernel::new(Features::ALL)?;
+    let call = [shot(true, (OUTSIDE, FAR), (INSIDE, NEAR)), shot(true, (INSIDE, NEAR), (OUTSIDE, FAR))];
+    assert_eq!(kernel.engine().apply(&call.map(add)), [Ok(()), Ok(())]);
+    let running = Stream::call(&kernel.network, call)?;
+    for _ in 0..TIMES {
+        kernel.die();
+        kernel.rise(GateConfig::new(realms()))?;
+    }
+    for stream in running {
+        assert_eq!(stream.lost()?, 0, "packets lost");
     }
     Ok(())
 }

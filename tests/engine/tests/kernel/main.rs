@@ -63,6 +63,7 @@ fn promises() -> Vec<Trial> {
         Trial::test("one entry of many that is gone is found", promises::many_entries),
         Trial::test("lost events are drift", promises::lost_events),
         Trial::test("a middlebox that dies is succeeded", promises::adoption),
+        Trial::test("a middlebox that dies again and again costs no packet", beside::restarts),
         Trial::test("what is written beside takes the place of what was there", beside::beside),
         Trial::test("a full set refuses one and harms no other", promises::full_set),
         Trial::test("what observes changes nothing and counts", promises::observes),
