@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,19 @@ use serde_json::{Value, json};
 
 use crate::phone::{Answer, Phone, tone};
 use crate::world::{Program, World};
+
+/// What a baresip that speaks TLS has.
+pub(crate) struct Tls {
+    /// Certificate and key in one file.
+    pub(crate) certificate: PathBuf,
+    pub(crate) ca: PathBuf,
+}
+
+impl Tls {
+    fn settings(&self) -> String {
+        format!("sip_certificate {}\nsip_cafile {}\n", self.certificate.display(), self.ca.display())
+    }
+}
 
 /// A baresip that plays a tone to whoever it talks with.
 pub(crate) struct Baresip {
@@ -28,6 +42,18 @@ impl Baresip {
         address: &str,
         answer: Answer,
     ) -> io::Result<Self> {
+        Self::over(world, (host, address), name, (answer, false), None)
+    }
+
+    /// The same over TLS where these files are given: a certificate with its key, and a CA. It then listens at port 5061.
+    /// `sdes`: its sound is encrypted, with keys in SDP (RFC 4568).
+    pub(crate) fn over(
+        world: &World,
+        (host, address): (&Host, &str),
+        name: &'static str,
+        (answer, sdes): (Answer, bool),
+        tls: Option<&Tls>,
+    ) -> io::Result<Self> {
         let mode = match answer {
             Answer::AtOnce => "auto",
             Answer::WhenTold => "manual",
@@ -38,7 +64,11 @@ impl Baresip {
         let tone = tone(&folder)?;
         fs::write(
             folder.join("accounts"),
-            format!("<sip:{name}@{address}>;regint=0;answermode={mode};audio_codecs=PCMU/8000/1\n"),
+            format!(
+                "<sip:{name}@{address}{}>;regint=0;answermode={mode};audio_codecs=PCMU/8000/1{}\n",
+                if tls.is_some() { ";transport=tls" } else { "" },
+                if sdes { ";mediaenc=srtp-mand" } else { "" },
+            ),
         )?;
         fs::write(folder.join("contacts"), "")?;
         let modules = Command::new("sh")
@@ -51,8 +81,10 @@ impl Baresip {
                 "poll_method epoll\nsip_listen {address}:5060\nnet_interface eth0\nrtp_ports 20000-20100\n\
                  audio_source aufile,{}\naudio_player aubridge,{name}\naudio_alert aubridge,alert\n\
                  module_path {modules}\nmodule g711.so\nmodule aufile.so\nmodule aubridge.so\n\
-                 module_app account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen {address}:4444\n",
-                tone.display()
+                 module srtp.so\nmodule_app account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
+                 ctrl_tcp_listen {address}:4444\n{}",
+                tone.display(),
+                tls.map(Tls::settings).unwrap_or_default(),
             ),
         )?;
         let log = fs::File::create(folder.join("log"))?;

@@ -25,6 +25,9 @@ pub(crate) const DELAYED_OFFER: Extra = "sdp_200_ack=1\n";
 /// It sends provisional responses reliably to who can take them (RFC 3262).
 pub(crate) const RELIABLE: Extra = "100rel_support_level=1\n";
 
+/// It calls over TLS, and checks nothing.
+pub(crate) const TLS: Extra = "sip_tls_port=-1\nverify_server_certs=0\nverify_server_cn=0\n";
+
 /// It is known by the address it was given, which need not be the first of its host.
 pub(crate) const OWN_ADDRESS: Extra = "guess_hostname=0\n";
 
@@ -42,11 +45,12 @@ impl Linphone {
         fs::create_dir_all(folder.join(".local/share/linphone"))?;
         let early = u8::from(answer == Answer::WithEarlyMedia);
         let settings = folder.join("settings");
+        let no_tls = if extra == TLS { "" } else { "sip_tls_port=0\n" };
         let domain = if extra == OWN_ADDRESS { address } else { "example.org" };
         fs::write(
             &settings,
             format!(
-                "[sip]\nsip_port=5060\nsip_tcp_port=0\nsip_tls_port=0\nuse_ipv6=0\nbind_address={address}\nipv6_migration_done=1\n\
+                "[sip]\nsip_port=5060\nsip_tcp_port=0\n{no_tls}use_ipv6=0\nbind_address={address}\nipv6_migration_done=1\n\
                  contact=\"{name}\" <sip:{name}@{domain}>\nincoming_calls_early_media={early}\n{extra}\
                  [rtp]\naudio_rtp_port=20000-20100\nnortp_timeout=600\n[sound]\nechocancellation=0\nremote_ring=\nlocal_ring=\n\
                  [video]\nenabled=0\ncapture=0\ndisplay=0\n[misc]\nreal_early_media={early}\n\

@@ -33,7 +33,7 @@ fn talk(from_outside: bool) -> Outcome {
 
 /// Waits for a moment between two packets, when each phone has heard exactly what the other has sent since the call
 /// began. One packet lost, and it never comes. (After the BYE baresip sends one more, which must not arrive.)
-fn nothing_is_missing(world: &World, postern: &Postern<'_>) -> io::Result<()> {
+pub(crate) fn nothing_is_missing(world: &World, postern: &Postern<'_>) -> io::Result<()> {
     postern.wait_for("each phone has heard all that the other has sent", || {
         let before = rtp(world, &world.outside)?;
         let (sent, heard) = rtp(world, &world.inside)?;
@@ -59,12 +59,22 @@ impl Conversation {
         }
         let outside = Baresip::start(world, &world.outside, "alice", OUTSIDE, Answer::AtOnce)?;
         let inside = Baresip::start(world, &world.inside, "bob", INSIDE, Answer::AtOnce)?;
-        let (mut caller, mut callee, called) = if from_outside {
+        let (caller, callee, called) = if from_outside {
             (outside, inside, format!("sip:bob@{BORDER_OUTSIDE}"))
         } else {
             (inside, outside, format!("sip:alice@{BORDER_INSIDE}"))
         };
-        caller.call(&called)?;
+        Self::between(world, postern, (caller, callee), &called)
+    }
+
+    /// One phone calls the other at this URI; the RTP of both hosts is being counted.
+    pub(crate) fn between(
+        world: &World,
+        postern: &Postern<'_>,
+        (mut caller, mut callee): (Baresip, Baresip),
+        called: &str,
+    ) -> io::Result<Self> {
+        caller.call(called)?;
         caller.wait_for("CALL_ESTABLISHED")?;
         callee.wait_for("CALL_ESTABLISHED")?;
         postern.wait_for("both phones have heard a second of sound", || {
@@ -87,7 +97,7 @@ impl Conversation {
 }
 
 /// Makes the kernel of a phone's host count RTP (even ports) as it leaves and arrives.
-fn count_rtp(world: &World, host: &Host) -> io::Result<()> {
+pub(crate) fn count_rtp(world: &World, host: &Host) -> io::Result<()> {
     let rules = "table inet count {
         counter sent {}
         counter heard {}

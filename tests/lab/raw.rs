@@ -81,6 +81,12 @@ impl Request {
         self
     }
 
+    /// Over TLS.
+    pub(crate) fn tls(mut self) -> Self {
+        self.transport = "TLS";
+        self
+    }
+
     /// Over TCP.
     pub(crate) fn tcp(mut self) -> Self {
         self.transport = "TCP";
@@ -89,10 +95,11 @@ impl Request {
 
     pub(crate) fn text(&self) -> String {
         let Self { method, transport, from, id, to_tag, call_id, cseq, lines, body } = self;
+        let way = if *transport == "TLS" { ";transport=tls" } else { "" };
         format!(
             "{method} sip:bob@{BORDER_OUTSIDE} SIP/2.0\r\nVia: SIP/2.0/{transport} {from};branch=z9hG4bK{id};rport\r\n\
              Max-Forwards: 70\r\nFrom: <sip:alice@example.org>;tag={id}\r\nTo: <sip:bob@example.org>{to_tag}\r\n\
-             Call-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nContact: <sip:alice@{from}>\r\n{lines}\
+             Call-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nContact: <sip:alice@{from}{way}>\r\n{lines}\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         )

@@ -16,7 +16,7 @@ pub(crate) fn trials() -> Vec<Named> {
 }
 
 /// The inside network's name server; it listens on the firewall's own loopback.
-const NAME_SERVER: &str = "127.0.0.53:5353";
+pub(crate) const NAME_SERVER: &str = "127.0.0.53:5353";
 /// Another address of the inside phone's host, on which nothing listens.
 const DEAD: &str = "10.0.40.21";
 
@@ -25,7 +25,7 @@ fn config() -> String {
 }
 
 /// Serves these records from the firewall.
-fn name_server(world: &World, records: &[&str]) -> io::Result<Program> {
+pub(crate) fn name_server(world: &World, records: &[&str]) -> io::Result<Program> {
     let (address, port) = NAME_SERVER.split_once(':').unwrap_or_default();
     world.command(&world.firewall, "ip", &["link", "set", "lo", "up"])?;
     let child = world.firewall.spawn(

@@ -6,13 +6,14 @@ use machine::onlooker::{Onlooker, see_map};
 use machine::{Instant, Machine, Outbox, Rng};
 use midcom::{AgentEvent, Failure, MiddleboxId, Notification, Prid, Reply, RequestId};
 use sip::endpoint::{self, ClientKey, Endpoint, Incoming};
+use sip::locate::Place;
 use sip::message::{Message, Method};
 use sip::transaction::TimerValues;
-use sip::transport::{Hop, ListenerId};
+use sip::transport::{Hop, ListenerId, NameId, Protocol};
 
 use crate::agents::{Again, Asker};
 use crate::call::{Call, Cut, Request, stray};
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::context::{Context, Recipient, Shared};
 use crate::event::{CallId, Cause, Event};
 use crate::failure::{Reason, Verdict};
@@ -47,6 +48,12 @@ pub(crate) enum Service {
     Closed,
 }
 
+/// The listener from which requests leave that are too long for a datagram: TCP of the same realm.
+fn longer(config: &Config, of: &Listener) -> Option<ListenerId> {
+    let place = Place { protocol: Protocol::Tcp, address: of.address };
+    config.listener_to(of.realm, &place).filter(|_| of.protocol == Protocol::Udp)
+}
+
 impl B2bua {
     /// A B2BUA without calls. `rng` is the only source of tags, branches and identifiers.
     #[must_use]
@@ -66,6 +73,7 @@ impl B2bua {
                     protocol: listener.protocol,
                     address: listener.address,
                     sent_by: listener.sent_by.clone(),
+                    longer: longer(&config, listener),
                 })
                 .collect(),
             branch_prefix: format!("{:02x}", config.shard),
@@ -89,6 +97,12 @@ impl B2bua {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The name that the other end of a secure connection must prove (RFC 5922 §7.3).
+    #[must_use]
+    pub fn name(&self, id: NameId) -> Option<&str> {
+        self.shared.names.name(id)
     }
 
     /// All calls, oldest first.
@@ -364,7 +378,7 @@ impl Machine for B2bua {
             Input::Message { hop, bytes } => self.on_message(now, hop, bytes, out),
             Input::TransportFailed { hop } => {
                 let mut incoming = std::mem::take(&mut self.incoming);
-                self.shared.endpoint.transport_failed(now, hop, &mut incoming);
+                self.context(now, out).transport_failed(hop, &mut incoming);
                 self.on_incoming(now, incoming, out);
             }
             Input::Midcom { middlebox, event } => self.on_midcom(now, middlebox, event, out),

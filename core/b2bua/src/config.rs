@@ -65,7 +65,7 @@ pub struct Realm {
 pub struct Listener {
     /// The realm whose messages arrive here.
     pub realm: RealmId,
-    /// UDP or TCP.
+    /// What is spoken here.
     pub protocol: Protocol,
     /// The bound address.
     pub address: SocketAddr,
@@ -134,6 +134,17 @@ pub struct NextHop {
     pub port: Option<u16>,
     /// The transport; `None`: as RFC 3263 finds it, UDP for an address.
     pub transport: Option<Protocol>,
+    /// True if it may be reached over TLS only, as a SIPS URI is.
+    pub secure: bool,
+}
+
+impl NextHop {
+    /// The same, reached in no other way than a SIPS URI is; `None` if its transport is another.
+    //= RFC 5630 §5.3: what is described by a SIPS URI never goes over a link that is not secure.
+    #[must_use]
+    pub fn secured(self) -> Option<Self> {
+        self.transport.is_none_or(Protocol::is_secure).then_some(Self { secure: true, ..self })
+    }
 }
 
 impl From<Hop> for NextHop {
@@ -142,6 +153,7 @@ impl From<Hop> for NextHop {
             host: Host::Address(hop.remote.ip()),
             port: Some(hop.remote.port()),
             transport: Some(hop.protocol),
+            secure: false,
         }
     }
 }
@@ -355,13 +367,15 @@ impl Config {
         listeners.find(|(_, listener)| fits(listener)).map(|(id, _)| id)
     }
 
-    /// What a realm can send over, in the order of its listeners.
+    /// What a realm can send over to whom it is not connected with yet, in the order of its listeners; `secure`: to a SIPS
+    /// URI.
     #[must_use]
-    pub fn speaks(&self, realm: RealmId) -> Vec<Protocol> {
+    pub fn speaks(&self, realm: RealmId, secure: bool) -> Vec<Protocol> {
         let mut spoken = Vec::new();
-        for (_, listener) in self.listeners_in(realm) {
-            if !spoken.contains(&listener.protocol) {
-                spoken.push(listener.protocol);
+        for (_, Listener { protocol, .. }) in self.listeners_in(realm) {
+            let fits = protocol.can_connect() && (protocol.is_secure() || !secure);
+            if fits && !spoken.contains(protocol) {
+                spoken.push(*protocol);
             }
         }
         spoken

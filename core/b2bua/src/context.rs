@@ -20,6 +20,7 @@ use crate::event::{CallId, Event, Sip};
 use crate::failures::Failures;
 use crate::io::{LookupId, Output};
 use crate::ledger::{LedgerRequest, RequestIds};
+use crate::names::Names;
 use crate::precondition::memory::Unwilling;
 use crate::side::Side;
 use crate::tag::Tag;
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) lookups: Map<LookupId, CallId>,
     /// Servers that did not work.
     pub(crate) failures: Failures,
+    /// Names that servers must prove.
+    pub(crate) names: Names,
     lookups_made: u64,
     /// Used again for every call of the endpoint.
     transmits: Outbox<Transmit>,
@@ -123,6 +126,7 @@ impl Shared {
             lookups: Map::with_hasher(Seeded::new(&mut rng)),
             unwilling: Unwilling::default(),
             failures: Failures::default(),
+            names: Names::default(),
             lookups_made: 0,
             transmits: Outbox::new(),
             requests: Outbox::new(),
@@ -146,6 +150,7 @@ impl Shared {
             unwilling,
             lookups,
             failures,
+            names: _,
             lookups_made: _,
             transmits: _,
             requests: _,
@@ -215,6 +220,13 @@ impl Context<'_> {
     pub(crate) fn receive(&mut self, hop: Hop, bytes: Bytes, incoming: &mut Outbox<Incoming>) {
         let Shared { endpoint, transmits, .. } = &mut *self.shared;
         endpoint.receive(self.now, hop, bytes, transmits, incoming);
+        self.transmit();
+    }
+
+    /// What was sent to a hop cannot get there.
+    pub(crate) fn transport_failed(&mut self, hop: Hop, incoming: &mut Outbox<Incoming>) {
+        let Shared { endpoint, transmits, .. } = &mut *self.shared;
+        endpoint.transport_failed(self.now, hop, transmits, incoming);
         self.transmit();
     }
 
@@ -366,7 +378,7 @@ impl Context<'_> {
         let id = LookupId(self.shared.lookups_made);
         self.shared.lookups.insert(id, call);
         let NextHop { port, transport, .. } = *next_hop;
-        let speaks = self.config.speaks(realm);
+        let speaks = self.config.speaks(realm, next_hop.secure);
         self.out.push(Output::Resolve { id, wish: Wish { host: host.to_owned(), port, transport, speaks } });
         true
     }

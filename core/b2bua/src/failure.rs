@@ -58,6 +58,9 @@ impl Default for Codes {
     }
 }
 
+/// The text of warn-code 380.
+const SIPS_NOT_ALLOWED: &str = "SIPS Not Allowed";
+
 /// Seconds in Retry-After where a later attempt may succeed.
 const RETRY_AFTER_S: u32 = 10;
 
@@ -118,6 +121,12 @@ impl Verdict {
         Self::new(code, phrase(code), what)
     }
 
+    /// The call was made with a SIPS URI, and no next hop of its route is reached over TLS.
+    //= RFC 5630 §5.3: 480 with Warning 380.
+    pub(crate) fn sips_not_allowed() -> Self {
+        Self::new(480, SIPS_NOT_ALLOWED, "no next hop is reached over TLS")
+    }
+
     /// The INVITE was given up; there is nothing to explain.
     pub(crate) fn terminated() -> Self {
         Self::plain(487, "")
@@ -132,7 +141,8 @@ impl Verdict {
 impl Verdict {
     /// Adds what a response of ours says about the failure.
     pub(crate) fn explain(&self, builder: Builder, pseudonym: &str) -> Builder {
-        let warning = format_args!("399 {pseudonym} \"{}\"", Explained(self));
+        let warn_code = if self.class == SIPS_NOT_ALLOWED { 380 } else { 399 };
+        let warning = format_args!("{warn_code} {pseudonym} \"{}\"", Explained(self));
         let builder = match self.is_explained() {
             true => builder.header_fmt(Name::Warning, warning),
             false => builder,

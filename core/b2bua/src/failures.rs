@@ -44,7 +44,7 @@ mod tests {
 
     fn hop(port: u16) -> Hop {
         let remote = SocketAddr::from(([192, 0, 2, 1], port));
-        Hop { listener: ListenerId(0), protocol: Protocol::Udp, remote, connection: None }
+        Hop { listener: ListenerId(0), protocol: Protocol::Udp, remote, connection: None, name: None }
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod ledger;
 mod leg;
 mod limits;
 mod named;
+mod names;
 mod outside;
 mod precondition;
 mod route;

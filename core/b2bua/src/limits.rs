@@ -54,6 +54,9 @@ pub(crate) const UNWILLING_MAX: usize = 4096;
 pub(crate) const UNWILLING_TIME: Duration = Duration::from_secs(3600);
 /// The longest Request-URI, in bytes, with which one is remembered; longer ones are asked each time.
 pub(crate) const UNWILLING_URI_MAX: usize = 256;
+/// Names of servers that are reached over TLS, since the start: a redirection may bring new ones. Beyond it a server must prove
+/// its address instead of its name, which next to none can: the call goes to the next place, or fails as if nobody answered.
+pub(crate) const NAMES_MAX: usize = 4096;
 /// Servers remembered because they did not work; further ones are not, and the next calls begin with them again.
 pub(crate) const FAILURES_MAX: usize = 256;
 /// How long a server that did not work is called after the others of its name.

@@ -7,11 +7,11 @@ use machine::{Instant, Outbox};
 use midcom::Failure;
 use sdp::precondition::Strength;
 use sip::dialog::Dialog;
-use sip::message::{Builder, Message, Method, Name};
+use sip::message::{Builder, Message, Method, Name, Scheme, Uri};
 
 use crate::b2bua::{B2bua, Service};
 use crate::call::{Call, Plan, Request};
-use crate::config::{NextHop, Then};
+use crate::config::{Config, NextHop, RealmId, Then};
 use crate::context::Context;
 use crate::event::{CallId, Event, Sip};
 use crate::failure::{Verdict, phrase};
@@ -122,6 +122,7 @@ impl B2bua {
         let nowhere = || Verdict::plain(404, "no route leads out of this realm");
         let from = config.realm_of(request.hop.listener).ok_or_else(nowhere)?;
         let replaces = self.replacement(&request.message, from, request.hop.remote.ip()).map(Box::new);
+        let is_sips = Uri::parse(request.message.request_uri()).is_ok_and(|uri| uri.scheme() == Scheme::Sips);
         let (to, mut next_hops, listener) = match replaces.as_ref().and_then(|it| it.target.as_ref()) {
             Some(target) => (target.realm, vec![NextHop::from(target.hop)].into(), Some(target.hop.listener)),
             None => {
@@ -132,10 +133,14 @@ impl B2bua {
                         return Err(Verdict::plain(*status, format!("route {number} refuses this call")));
                     }
                 };
+                let next_hops = if is_sips { secured(config, to, next_hops) } else { next_hops };
                 let listener = next_hops.front().and_then(|hop| route::listener(config, to, hop));
                 (to, next_hops, listener)
             }
         };
+        if is_sips && !next_hops.front().is_some_and(|hop| route::protocol(hop).is_secure()) {
+            return Err(Verdict::sips_not_allowed());
+        }
         let no_listener = || Verdict::plain(500, "no listener towards the next hop");
         let next_hop = next_hops.pop_front().ok_or_else(no_listener)?;
         let listener = listener.ok_or_else(no_listener)?;
@@ -155,6 +160,7 @@ impl B2bua {
         Ok(Plan {
             sessions: Sides { a: session(from)?, b: session(to)? },
             realms,
+            is_sips,
             next_hop,
             next_hops,
             listener,
@@ -176,6 +182,12 @@ impl B2bua {
         next_hops.sort_by_key(failed);
         next_hops.into()
     }
+}
+
+/// The next hops that a SIPS URI may be sent to.
+fn secured(config: &Config, to: RealmId, next_hops: VecDeque<NextHop>) -> VecDeque<NextHop> {
+    let secured = next_hops.into_iter().filter_map(NextHop::secured);
+    secured.filter(|next_hop| route::listener(config, to, next_hop).is_some()).collect()
 }
 
 /// What an OPTIONS to us is told (RFC 3261 §11.2); `timer` where sessions are timed.

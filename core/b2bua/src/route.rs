@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use sip::locate::Place;
 use sip::message::{Message, Scheme, Uri};
-use sip::transport::{Hop, ListenerId, Protocol};
+use sip::transport::{Hop, ListenerId, NameId, Protocol};
 
 use crate::config::{Config, Host, Listener, NextHop, Realm, RealmId, Route, Then, UserPattern, When};
 
@@ -84,23 +84,23 @@ fn next_hops(config: &Config) -> impl Iterator<Item = (RealmId, &NextHop)> {
 pub(crate) fn hop(next_hop: &NextHop, listener: ListenerId) -> Option<Hop> {
     //= RFC 3263 §4.2: a numeric host is used as it is, with the port given or 5060.
     let Place { protocol, address } = place(next_hop)?;
-    Some(Hop { listener, protocol, remote: address, connection: None })
+    Some(Hop { listener, protocol, remote: address, connection: None, name: None })
 }
 
 /// The transport to a next hop that is a number.
-//= RFC 3263 §4.1: UDP unless the URI says otherwise.
+//= RFC 3263 §4.1: UDP for a SIP URI and TLS for a SIPS URI, unless the URI says otherwise.
 pub(crate) fn protocol(next_hop: &NextHop) -> Protocol {
-    next_hop.transport.unwrap_or(Protocol::Udp)
+    next_hop.transport.unwrap_or(if next_hop.secure { Protocol::Tls } else { Protocol::Udp })
 }
 
 /// The listener of a realm that reaches a next hop; for a name without a transport any will do until it is found.
 pub(crate) fn listener(config: &Config, realm: RealmId, next_hop: &NextHop) -> Option<ListenerId> {
-    let first = || config.listener_in(realm, *config.speaks(realm).first()?);
+    let first = || config.listener_in(realm, *config.speaks(realm, next_hop.secure).first()?);
     match (&next_hop.host, next_hop.transport) {
         (_, Some(transport)) => config.listener_in(realm, transport),
         (Host::Address(_), None) => {
             let listener = place(next_hop).and_then(|place| config.listener_to(realm, &place));
-            listener.or_else(|| config.listener_in(realm, Protocol::Udp))
+            listener.or_else(|| config.listener_in(realm, protocol(next_hop)))
         }
         (Host::Name(_), None) => first(),
     }
@@ -110,24 +110,25 @@ pub(crate) fn listener(config: &Config, realm: RealmId, next_hop: &NextHop) -> O
 pub(crate) fn place(next_hop: &NextHop) -> Option<Place> {
     match next_hop.host {
         Host::Address(address) => {
-            let address = SocketAddr::new(address, next_hop.port.unwrap_or(PORT));
-            Some(Place { protocol: protocol(next_hop), address })
+            let protocol = protocol(next_hop);
+            let address = SocketAddr::new(address, next_hop.port.unwrap_or_else(|| protocol.port()));
+            Some(Place { protocol, address })
         }
         Host::Name(_) => None,
     }
 }
 
-/// The hops to places that a realm can send to, in their order.
-pub(crate) fn hops(config: &Config, realm: RealmId, places: &[Place]) -> Vec<Hop> {
+/// The hops to places that a realm can send to, in their order; `name` is whose places they are.
+//= RFC 5922 §7.3: what is proven is the name that was looked for, not one that the name service has put in its place.
+pub(crate) fn hops(config: &Config, realm: RealmId, places: &[Place], name: Option<NameId>) -> Vec<Hop> {
     let hop = |place: &Place| {
+        let Place { protocol, address: remote } = *place;
         let listener = config.listener_to(realm, place)?;
-        Some(Hop { listener, protocol: place.protocol, remote: place.address, connection: None })
+        let name = name.filter(|_| protocol.is_secure());
+        Some(Hop { listener, protocol, remote, connection: None, name })
     };
     places.iter().filter_map(hop).collect()
 }
-
-/// The default port of SIP.
-pub(crate) const PORT: u16 = sip::locate::PORT;
 
 /// The Request-URI of the outgoing INVITE.
 ///
@@ -152,10 +153,14 @@ pub(crate) fn is_us_in(config: &Config, realm: RealmId, uri: &Uri<'_>) -> bool {
 }
 
 fn is_listener(listener: &Listener, uri: &Uri<'_>) -> bool {
-    let port = uri.port().unwrap_or(PORT);
+    let (default, scheme) = (listener.protocol.port(), uri.scheme());
+    //= RFC 3261 §19.1.2: the port that a URI does not name is that of its scheme.
+    let usual = if scheme == Scheme::Sips { Protocol::Tls } else { Protocol::Udp };
+    let asked = Protocol::of_uri(uri).ok().flatten().unwrap_or(usual);
+    let port = uri.port().unwrap_or_else(|| asked.port());
     uri.host().is_some_and(|host| {
         let bound = host.address() == Some(listener.address.ip()) && port == listener.address.port();
-        let (name, advertised_port) = split_sent_by(&listener.sent_by);
+        let (name, advertised_port) = split_sent_by(&listener.sent_by, default);
         let advertised = sip::message::Host::parse(name).is_some_and(|name| name.is_equivalent(&host));
         bound || (advertised && port == advertised_port)
     })
@@ -244,12 +249,12 @@ fn is_private(address: IpAddr) -> bool {
 }
 
 /// Host and port of a sent-by.
-fn split_sent_by(sent_by: &str) -> (&str, u16) {
+fn split_sent_by(sent_by: &str, default: u16) -> (&str, u16) {
     match sent_by.rsplit_once(':') {
         Some((host, port)) if !host.starts_with('[') || host.ends_with(']') => {
-            (host, port.parse().unwrap_or(PORT))
+            (host, port.parse().unwrap_or(default))
         }
-        Some(_) | None => (sent_by, PORT),
+        Some(_) | None => (sent_by, default),
     }
 }
 
@@ -292,7 +297,7 @@ mod tests {
 
     fn next_hop(host: &str, port: Option<u16>) -> NextHop {
         let host = host.parse().map_or_else(|_| Host::Name(host.into()), Host::Address);
-        NextHop { host, port, transport: None }
+        NextHop { host, port, transport: None, secure: false }
     }
 
     fn readdressed(uri: &str, host: &str, port: Option<u16>) -> String {
@@ -312,9 +317,9 @@ mod tests {
 
     #[test]
     fn a_sent_by_is_taken_apart() {
-        assert_eq!(split_sent_by("sbc.example"), ("sbc.example", 5060));
-        assert_eq!(split_sent_by("sbc.example:5070"), ("sbc.example", 5070));
-        assert_eq!(split_sent_by("[2001:db8::1]"), ("[2001:db8::1]", 5060));
-        assert_eq!(split_sent_by("[2001:db8::1]:5070"), ("[2001:db8::1]", 5070));
+        assert_eq!(split_sent_by("sbc.example", 5060), ("sbc.example", 5060));
+        assert_eq!(split_sent_by("sbc.example:5070", 5061), ("sbc.example", 5070));
+        assert_eq!(split_sent_by("[2001:db8::1]", 5061), ("[2001:db8::1]", 5061));
+        assert_eq!(split_sent_by("[2001:db8::1]:5070", 5060), ("[2001:db8::1]", 5070));
     }
 }

@@ -34,6 +34,9 @@ impl Phone {
         let transport = match self.config.protocol {
             Protocol::Udp => "",
             Protocol::Tcp => ";transport=tcp",
+            Protocol::Tls => ";transport=tls",
+            Protocol::Ws => ";transport=ws",
+            Protocol::Wss => ";transport=wss",
         };
         format!("<sip:{user}@{}{transport}>", self.config.named.contact.unwrap_or(self.config.address))
     }

@@ -135,7 +135,9 @@ impl Phone {
             Input::Received { hop, bytes } => {
                 self.endpoint.receive(out.now, hop, bytes, &mut out.transmit, tu);
             }
-            Input::TransportFailed { hop } => self.endpoint.transport_failed(out.now, hop, tu),
+            Input::TransportFailed { hop } => {
+                self.endpoint.transport_failed(out.now, hop, &mut out.transmit, tu);
+            }
             Input::Call { to, next } => self.call(&to, next, None, out),
             Input::TakeOver { to, next, replaces } => self.call(&to, next, Some(replaces), out),
             Input::Cancel(call) => self.cancel(call, out),
@@ -310,6 +312,7 @@ fn endpoint_of(config: &Config, rng: Rng) -> Endpoint {
         protocol: config.protocol,
         address: config.address,
         sent_by: config.address.to_string(),
+        longer: None,
     };
     let settings = endpoint::Config {
         timers: config.timers,

@@ -8,5 +8,6 @@ pub mod dialog;
 pub mod endpoint;
 pub mod locate;
 pub mod message;
+mod stun;
 pub mod transaction;
 pub mod transport;

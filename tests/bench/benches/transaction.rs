@@ -28,7 +28,7 @@ struct Relay {
 
 fn hop(host: u8) -> Hop {
     let remote = ([192, 0, 2, host], 5060).into();
-    Hop { listener: ListenerId(0), protocol: Protocol::Udp, remote, connection: None }
+    Hop { listener: ListenerId(0), protocol: Protocol::Udp, remote, connection: None, name: None }
 }
 
 impl Relay {
@@ -38,6 +38,7 @@ impl Relay {
             protocol: Protocol::Udp,
             address: ([192, 0, 2, 1], 5060).into(),
             sent_by: "192.0.2.1:5060".to_owned(),
+            longer: None,
         };
         let config = Config {
             timers: TimerValues::default(),

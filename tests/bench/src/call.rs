@@ -136,6 +136,7 @@ impl Border {
             protocol: Protocol::Udp,
             remote: address(from),
             connection: None,
+            name: None,
         };
         self.handle(Input::Message { hop, bytes });
     }
@@ -238,7 +239,8 @@ fn config() -> Config {
         address: address(at),
         sent_by: at.into(),
     };
-    let next_hop = NextHop { host: Host::Address(address(B).ip()), port: None, transport: None };
+    let next_hop =
+        NextHop { host: Host::Address(address(B).ip()), port: None, transport: None, secure: false };
     Config {
         realms: vec![realm("outside", "0.0.0.0/0"), realm("inside", "10.0.40.0/24")],
         listeners: vec![listener(RealmId(0), "203.0.113.1:5060"), listener(RealmId(1), "10.0.0.1:5060")],

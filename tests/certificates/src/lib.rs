@@ -25,7 +25,7 @@ pub fn now() -> u64 {
 pub struct Leaf<'a> {
     /// Of the subject.
     pub common_name: &'a str,
-    /// DNS names; what reads like an address is one.
+    /// DNS names; what reads like an address or a URI is one.
     pub names: &'a [&'a str],
     /// Seconds since 1970.
     pub not_before: u64,
@@ -140,6 +140,7 @@ fn general_name(name: &str) -> Vec<u8> {
     match name.parse::<std::net::IpAddr>() {
         Ok(std::net::IpAddr::V4(address)) => with_tag(0x87, &address.octets()),
         Ok(std::net::IpAddr::V6(address)) => with_tag(0x87, &address.octets()),
+        Err(_) if name.contains(':') => with_tag(0x86, name.as_bytes()),
         Err(_) => with_tag(0x82, name.as_bytes()),
     }
 }

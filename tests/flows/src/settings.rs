@@ -311,7 +311,7 @@ impl<'s> Settings<'s> {
             "name" => Host::Name("pbx.example".into()),
             _ => Host::Address(address.parse().map_err(|_| "an address".to_owned())?),
         };
-        Ok(NextHop { host, port: None, transport: None })
+        Ok(NextHop { host, port: None, transport: None, secure: false })
     }
 }
 

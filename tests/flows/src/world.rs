@@ -162,7 +162,7 @@ impl World {
     fn hop(&self, number: usize) -> Hop {
         let (phone, inside) = &self.phones[number];
         let listener = ListenerId(u16::from(*inside));
-        Hop { listener, protocol: Protocol::Udp, remote: phone.address, connection: None }
+        Hop { listener, protocol: Protocol::Udp, remote: phone.address, connection: None, name: None }
     }
 
     fn handle_from(&mut self, number: usize, bytes: Bytes) {

@@ -378,7 +378,7 @@ impl World {
         self.monitor.arrives(side, &bytes);
         let listener = ListenerId(u16::from(side == Side::B));
         let remote = self.phones[side].address();
-        let hop = Hop { listener, protocol: Protocol::Udp, remote, connection: None };
+        let hop = Hop { listener, protocol: Protocol::Udp, remote, connection: None, name: None };
         self.handle(Input::Message { hop, bytes })
     }
 

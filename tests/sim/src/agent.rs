@@ -152,7 +152,7 @@ pub(crate) fn listener(outside: bool) -> ListenerId {
 
 /// A phone as the agent sees it.
 pub(crate) fn hop(outside: bool, remote: std::net::SocketAddr) -> Hop {
-    Hop { listener: listener(outside), protocol: Protocol::Udp, remote, connection: None }
+    Hop { listener: listener(outside), protocol: Protocol::Udp, remote, connection: None, name: None }
 }
 
 fn config(house: &House) -> Config {
@@ -183,7 +183,7 @@ fn config(house: &House) -> Config {
             false => Host::Address(place::switch(house.v6, outside).ip()),
         };
         let port = Some(place::switch(house.v6, outside).port());
-        Route::always(RealmId(u16::from(!outside)), NextHop { host, port, transport: None })
+        Route::always(RealmId(u16::from(!outside)), NextHop { host, port, transport: None, secure: false })
     };
     let middlebox = |number| Middlebox {
         name: format!("gate {number}"),

@@ -31,7 +31,14 @@ impl Call {
             return;
         };
         let (realm, is_contact) = (self.legs.b.realm, setup.redirected.is_some());
-        let hops = route::hops(ctx.config, realm, places);
+        let next_hop = setup.redirected.as_ref().map_or(&setup.next_hop, |contact| contact.next_hop());
+        let name = match &next_hop.host {
+            Host::Name(name) if places.iter().any(|place| place.protocol.is_secure()) => {
+                ctx.shared.names.id(name)
+            }
+            Host::Name(_) | Host::Address(_) => None,
+        };
+        let hops = route::hops(ctx.config, realm, places, name);
         let mut hops: VecDeque<Hop> = ctx.shared.failures.last(ctx.now, hops).into();
         if is_contact {
             // Who redirects may only name hosts of the realm; who configures may name any.

@@ -267,7 +267,10 @@ fn contacts(config: &Config, realm: RealmId, message: &Message, facts: &Facts<'_
 }
 
 fn usable(config: &Config, realm: RealmId, contact: &NameAddr<'_>, facts: &Facts<'_>) -> Option<Contact> {
-    let uri = contact.parsed_uri().ok().filter(|uri| uri.scheme() == Scheme::Sip)?;
+    //= RFC 5630 §5.3: who called a SIPS URI is not brought to a SIP URI, nor the other way round.
+    let is_sips = facts.callee.is_some_and(|uri| uri.scheme() == Scheme::Sips);
+    let wanted = if is_sips { Scheme::Sips } else { Scheme::Sip };
+    let uri = contact.parsed_uri().ok().filter(|uri| uri.scheme() == wanted)?;
     //= RFC 3261 §19.1.5: what a URI asks for besides whom to call is not done for a stranger.
     if uri.param("maddr").is_some() || uri.param("method").is_some() || route::is_us(config, &uri) {
         return None;
@@ -276,10 +279,10 @@ fn usable(config: &Config, realm: RealmId, contact: &NameAddr<'_>, facts: &Facts
     if route::refuses(config, &Facts { callee: Some(uri), ..*facts }) {
         return None;
     }
-    let transport = match uri.param("transport") {
-        Some(word) => Some(Protocol::from_token(word)?),
-        None => None,
-    };
+    let transport = Protocol::of_uri(&uri).ok()?;
+    if transport.is_some_and(|protocol| !protocol.can_connect()) {
+        return None;
+    }
     let host = uri.host()?;
     let host = match host.address() {
         Some(address) if route::is_in(config, realm, address) => Host::Address(address),
@@ -289,7 +292,9 @@ fn usable(config: &Config, realm: RealmId, contact: &NameAddr<'_>, facts: &Facts
     //= RFC 3261 §19.1.5: headers in a URI would become those of our INVITE.
     let text = uri.as_str().split_once('?').map_or(uri.as_str(), |(text, _)| text);
     let q = contact.params().text("q").map_or(Q_MAX, thousandths);
-    let next_hop = NextHop { host, port: uri.port(), transport };
+    // Of a SIPS URI without a transport NAPTR records may still say where its servers are.
+    let transport = transport.filter(|_| !is_sips || uri.param("transport").is_some());
+    let next_hop = NextHop { host, port: uri.port(), transport, secure: is_sips };
     route::listener(config, realm, &next_hop)?;
     Some(Contact { uri: text.into(), next_hop, q })
 }

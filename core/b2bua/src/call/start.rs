@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) listener: ListenerId,
     pub(crate) path: MediaPath,
     pub(crate) pinholes: Sides<Arc<Realm>>,
+    /// True if its Request-URI is a SIPS URI.
+    pub(crate) is_sips: bool,
     /// The dialog of ours that it takes the place of.
     pub(crate) replaces: Option<Box<Replacement>>,
     /// What each leg agrees to; A's has heard the INVITE.
@@ -65,6 +67,7 @@ impl Call {
             turned_off: SmallVec::new(),
             session,
             session_wake: None,
+            is_sips: plan.is_sips,
             hides: None,
         };
         let hop_b = Hop { listener: plan.listener, protocol: route::protocol(&plan.next_hop), ..hop };

@@ -44,6 +44,8 @@ pub(crate) struct Leg {
     pub(crate) session: SessionTimer,
     /// Runs until the session is refreshed or ends.
     pub(crate) session_wake: Option<TimerId>,
+    /// True if the call was made with a SIPS URI: no hop of it is without TLS.
+    pub(crate) is_sips: bool,
     /// A type of precondition that the other peer has been asked for by us: this one sees nothing of it.
     pub(crate) hides: Option<PreconditionType>,
 }
@@ -70,10 +72,17 @@ impl Leg {
         //= RFC 3261 §8.1.1.8: where the peer shall send requests inside the dialog.
         let Some(listener) = config.listener(self.hop.listener) else { return builder };
         let sent_by = &listener.sent_by;
-        match listener.protocol {
-            Protocol::Udp => builder.header_fmt(Name::Contact, format_args!("<sip:{sent_by}>")),
-            Protocol::Tcp => builder.header_fmt(Name::Contact, format_args!("<sip:{sent_by};transport=tcp>")),
-        }
+        //= RFC 3261 §8.1.1.8, §12.1.1; RFC 5630 §5.1.1.2: a SIPS URI where, and only where, the call was made with one.
+        let scheme = if self.is_sips { "sips" } else { "sip" };
+        let transport = match (listener.protocol, self.is_sips) {
+            (Protocol::Udp, _) | (Protocol::Tls, true) => "",
+            (Protocol::Tcp, _) => ";transport=tcp",
+            //= exception RFC 5630 §5.1.2: `transport=tls` is not to be used; without it phones would come back over UDP.
+            (Protocol::Tls, false) => ";transport=tls",
+            //= RFC 7118 §5.2: one word for both.
+            (Protocol::Ws | Protocol::Wss, _) => ";transport=ws",
+        };
+        builder.header_fmt(Name::Contact, format_args!("<{scheme}:{sent_by}{transport}>"))
     }
 
     /// Our address on this leg, as `o=` names it.
@@ -196,8 +205,9 @@ impl Leg {
     pub(crate) fn hop_of(&self, config: &Config, dialog: &Dialog) -> Hop {
         let Ok(uri) = Uri::parse(dialog.next_hop()) else { return self.hop };
         let Some(address) = uri.host().and_then(|host| host.address()) else { return self.hop };
-        let remote = SocketAddr::new(address, uri.port().unwrap_or(route::PORT));
-        let protocol = uri.param("transport").and_then(Protocol::from_token).unwrap_or(Protocol::Udp);
+        let asked = Protocol::of_uri(&uri).ok().flatten();
+        let protocol = asked.unwrap_or(if self.is_sips { Protocol::Tls } else { Protocol::Udp });
+        let remote = SocketAddr::new(address, uri.port().unwrap_or_else(|| protocol.port()));
         self.hop_to(config, remote, protocol)
     }
 
@@ -208,8 +218,10 @@ impl Leg {
             _ if same_peer => Hop { remote, ..self.hop },
             // Nobody has another realm called from inside of it.
             _ if !route::may_be_at(config, self.realm, self.hop.remote.ip(), remote.ip()) => self.hop,
-            Some(listener) => Hop { listener, protocol, remote, connection: None },
-            None => self.hop,
+            Some(listener) if protocol.can_connect() && (protocol.is_secure() || !self.is_sips) => {
+                Hop { listener, protocol, remote, connection: None, name: None }
+            }
+            Some(_) | None => self.hop,
         }
     }
 

@@ -18,7 +18,13 @@ pub(crate) fn address(host: usize, port: u16) -> SocketAddr {
 }
 
 pub(crate) fn hop(host: usize) -> Hop {
-    Hop { listener: ListenerId(0), protocol: Protocol::Udp, remote: address(host, 5060), connection: None }
+    Hop {
+        listener: ListenerId(0),
+        protocol: Protocol::Udp,
+        remote: address(host, 5060),
+        connection: None,
+        name: None,
+    }
 }
 
 pub(crate) struct Pair {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use machine::{Instant, Outbox, Text, TimerId};
 
+use super::config::DATAGRAM_LEN_MAX;
 use super::{ClientFailure, ClientKey, Due, Endpoint, Incoming, Owner, Transmit, build};
 use crate::message::{Builder, Message, Method, Name};
 use crate::transaction::{ClientAction, Step, Timer, invite_client, non_invite_client};
-use crate::transport::Hop;
+use crate::transport::{Hop, Protocol};
 
 /// One client transaction.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub(super) struct Client {
     repetition: Option<TimerId>,
     /// All others: one runs at a time.
     end: Option<TimerId>,
+    /// How it goes on over UDP if no stream leads there.
+    datagram: Option<Box<(Hop, Bytes)>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,13 +98,46 @@ impl Endpoint {
     /// The message with our Via on top, and the random part of its branch.
     pub(super) fn stamped(&mut self, hop: Hop, builder: Builder, mark: Option<u32>) -> (u64, Bytes) {
         let number = self.rng.bits();
+        (number, builder.via(self.via(hop, number, mark)).finish())
+    }
+
+    fn via(&self, hop: Hop, number: u64, mark: Option<u32>) -> String {
         let sent_by = self.listener(hop.listener).map_or("unknown.invalid", |listener| &listener.sent_by);
         let mut via = self.branches.via(hop.protocol.token(), sent_by, number, mark);
         //= RFC 3581 §3: rport is asked for over UDP, where an address translator may change the port.
         if !hop.protocol.is_reliable() {
             via.push_str(";rport");
         }
-        (number, builder.via(via).finish())
+        //= RFC 5923 §8.1: whoever answers may send us requests over this connection.
+        if hop.protocol == Protocol::Tls {
+            via.push_str(";alias");
+        }
+        via
+    }
+
+    /// The hop over a stream and the request for it, if it is too long for the datagram that it would be.
+    //= RFC 3261 §18.1.1: above 1300 bytes over a congestion controlled transport, with the Via of that.
+    fn lengthened(
+        &self,
+        now: Instant,
+        hop: Hop,
+        bytes: &Bytes,
+        via: impl Fn(Hop) -> String,
+    ) -> Option<(Hop, Bytes)> {
+        if bytes.len() <= DATAGRAM_LEN_MAX
+            || hop.protocol != Protocol::Udp
+            || self.streamless.has(now, hop.remote)
+        {
+            return None;
+        }
+        let listener = self.listener(self.listener(hop.listener)?.longer?)?;
+        let hop = Hop { listener: listener.id, protocol: listener.protocol, ..hop };
+        // We wrote it: the Via is the first line behind the request line.
+        let start = memchr::memmem::find(bytes, b"\r\n")? + 2;
+        let length = memchr::memmem::find(bytes.get(start..)?, b"\r\n")?;
+        let text = format!("Via: {}", via(hop));
+        let bytes = [&bytes[..start], text.as_bytes(), &bytes[start + length..]].concat();
+        Some((hop, bytes.into()))
     }
 
     pub(super) fn start_client(
@@ -115,13 +151,19 @@ impl Endpoint {
         let method = builder.method().cloned().unwrap_or(Method::Options);
         debug_assert!(method != Method::Ack, "an ACK is no transaction: use send_ack");
         let (number, bytes) = self.stamped(hop, builder, mark);
-        self.add_client(now, hop, number, method, bytes, out)
+        match self.lengthened(now, hop, &bytes, |hop| self.via(hop, number, mark)) {
+            Some((stream, longer)) => {
+                let datagram = Some(Box::new((hop, bytes)));
+                self.add_client(now, (stream, datagram), number, method, longer, out)
+            }
+            None => self.add_client(now, (hop, None), number, method, bytes, out),
+        }
     }
 
     fn add_client(
         &mut self,
         now: Instant,
-        hop: Hop,
+        (hop, datagram): (Hop, Option<Box<(Hop, Bytes)>>),
         number: u64,
         method: Method,
         bytes: Bytes,
@@ -142,6 +184,7 @@ impl Endpoint {
             interval: Duration::ZERO,
             repetition: None,
             end: None,
+            datagram,
         }));
         self.by_branch.insert(by_branch, key);
         self.by_remote.insert((hop.protocol, hop.remote, key));
@@ -168,7 +211,7 @@ impl Endpoint {
         }
         let invite = Message::parse(client.bytes.0.clone()).ok()?;
         let bytes = build::cancel(&invite, extra, body);
-        Some(self.add_client(now, hop, number, Method::Cancel, bytes, out))
+        Some(self.add_client(now, (hop, None), number, Method::Cancel, bytes, out))
     }
 
     /// RFC 3261 §17.1.3: by branch and by the method of CSeq.
@@ -204,15 +247,45 @@ impl Endpoint {
         self.step_client(now, key, Input::Timer(timer), None, out, tu);
     }
 
-    pub(super) fn clients_failed(&mut self, now: Instant, hop: Hop, tu: &mut Outbox<Incoming>) {
+    pub(super) fn clients_failed(
+        &mut self,
+        now: Instant,
+        hop: Hop,
+        out: &mut Outbox<Transmit>,
+        tu: &mut Outbox<Incoming>,
+    ) {
         let range = (hop.protocol, hop.remote, ClientKey::MIN)..=(hop.protocol, hop.remote, ClientKey::MAX);
         let keys: Vec<ClientKey> = self.by_remote.range(range).map(|entry| entry.2).collect();
         for key in keys {
             let own = self.client_hop(key).and_then(|own| own.connection);
-            if own.is_none() || hop.connection.is_none() || own == hop.connection {
+            let is_meant = own.is_none() || hop.connection.is_none() || own == hop.connection;
+            if is_meant && !self.falls_back(now, key, out) {
                 self.step_client(now, key, Input::TransportError, None, &mut Outbox::new(), tu);
             }
         }
+    }
+
+    /// A request that was only too long for a datagram begins anew as one, if nobody has answered it; true if it does.
+    //= RFC 3261 §18.1.1: whoever knows no TCP gets it over UDP.
+    fn falls_back(&mut self, now: Instant, key: ClientKey, out: &mut Outbox<Transmit>) -> bool {
+        let Some(client) = self.clients.at_mut(key.0) else { return false };
+        let start = match client.state {
+            State::Invite(invite_client::State::Calling) => invite_client::START,
+            State::Other(non_invite_client::State::Trying) => non_invite_client::START,
+            State::Invite(_) | State::Other(_) => return false,
+        };
+        let Some(datagram) = client.datagram.take() else { return false };
+        let stream = client.hop;
+        (client.hop, client.bytes) = (datagram.0, Text(datagram.1));
+        let hop = client.hop;
+        for id in [client.repetition.take(), client.end.take()].into_iter().flatten() {
+            self.timers.stop(id);
+        }
+        self.streamless.note(now, hop.remote);
+        self.by_remote.remove(&(stream.protocol, stream.remote, key));
+        self.by_remote.insert((hop.protocol, hop.remote, key));
+        self.act_client(now, key, start, None, out, &mut Outbox::new());
+        true
     }
 
     fn step_client(

@@ -30,19 +30,24 @@ pub struct Listener {
     pub address: SocketAddr,
     /// What stands in our Via and Contact: `host` or `host:port`.
     pub sent_by: String,
+    /// Over UDP: the listener from which requests leave that are too long for a datagram; `None`: they leave all the same.
+    pub longer: Option<ListenerId>,
 }
+
+/// A request that is longer than this, in bytes, goes over a stream.
+//= RFC 3261 §18.1.1: where the path's MTU is not known.
+pub(super) const DATAGRAM_LEN_MAX: usize = 1_300;
 
 impl Listener {
     /// True if this `host` and `port` of a Via are the ones we write here.
     pub(super) fn is_sent_by(&self, host: Host<'_>, port: Option<u16>) -> bool {
         let (own_host, own_port) = Host::split_port(&self.sent_by);
-        let own_port = own_port.and_then(|port| port.parse().ok()).unwrap_or(PORT);
-        Host::parse(own_host).is_some_and(|own| own.is_equivalent(&host)) && port.unwrap_or(PORT) == own_port
+        let default = self.protocol.port();
+        let own_port = own_port.and_then(|port| port.parse().ok()).unwrap_or(default);
+        Host::parse(own_host).is_some_and(|own| own.is_equivalent(&host))
+            && port.unwrap_or(default) == own_port
     }
 }
-
-//= RFC 3261 §18.1.1: the port of a sent-by that names none, over UDP and TCP.
-pub(super) const PORT: u16 = 5060;
 
 /// How much of everything an endpoint holds, and what happens beyond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

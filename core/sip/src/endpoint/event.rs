@@ -110,7 +110,7 @@ pub enum ServerEnd {
 /// What was thrown away or answered without a transaction, since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Datagrams that are only line ends: keep-alives.
+    /// Datagrams that are only line ends, or STUN: keep-alives.
     pub keep_alives: u64,
     /// Requests that could not be read and were answered (400, 505, 513 …).
     pub malformed_answered: u64,

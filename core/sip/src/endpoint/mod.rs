@@ -15,7 +15,7 @@
 //! Not done on purpose:
 //!
 //! - `maddr` in a Via is not followed: it would let a stranger send our responses to anyone.
-//! - A request is sent over the transport of its [`Hop`], however large it is: the transaction user chooses.
+//! - An ACK to a 2xx is sent over the transport of its [`Hop`], however long it is: nobody would say that it did not arrive.
 
 mod branch;
 mod build;
@@ -26,6 +26,7 @@ mod receive;
 mod server;
 mod show;
 mod slots;
+mod streamless;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -41,6 +42,7 @@ use branch::{Branches, Fingerprint};
 use client::Client;
 use server::Server;
 use slots::{Key, Slots};
+use streamless::Streamless;
 
 pub use config::{Config, Limits, Listener};
 pub use event::{ClientFailure, Counters, Incoming, ServerEnd, Transmit};
@@ -63,6 +65,8 @@ pub struct Endpoint {
     by_origin: Map<Fingerprint, ServerKey>,
     /// Servers over connections, by where their responses go when the connection is closed.
     by_return: BTreeSet<(SocketAddr, ServerKey)>,
+    /// Peers that long requests are sent to in datagrams.
+    streamless: Streamless,
     timers: Timers<Due>,
     counters: Counters,
 }
@@ -93,6 +97,7 @@ impl Endpoint {
             by_request: Map::with_hasher(Seeded::new(&mut rng)),
             by_origin: Map::with_hasher(Seeded::new(&mut rng)),
             by_return: BTreeSet::new(),
+            streamless: Streamless::default(),
             timers: Timers::new(),
             counters: Counters::default(),
             config,
@@ -132,8 +137,14 @@ impl Endpoint {
     /// the hop of the [`Transmit`] that failed, or with that of the connection that broke.
     ///
     //= RFC 3261 §17.1.4, §18.4: the client transactions that wait for an answer from there fail.
-    pub fn transport_failed(&mut self, now: Instant, hop: Hop, tu: &mut Outbox<Incoming>) {
-        self.clients_failed(now, hop, tu);
+    pub fn transport_failed(
+        &mut self,
+        now: Instant,
+        hop: Hop,
+        out: &mut Outbox<Transmit>,
+        tu: &mut Outbox<Incoming>,
+    ) {
+        self.clients_failed(now, hop, out, tu);
         self.servers_failed(now, hop, tu);
     }
 

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use machine::{Instant, Outbox};
 
 use super::branch::Fingerprint;
-use super::config::PORT;
 use super::server::{Given, Input, New};
 use super::{Endpoint, Incoming, ServerKey, Transmit};
 use crate::message::{Builder, Defect, Host, Message, Method, Name, ParseError, Scheme, Via};
+use crate::stun;
 use crate::transport::{Hop, Protocol};
 
 /// A status code, its phrase and the loop mark of what passed.
@@ -25,6 +25,12 @@ impl Endpoint {
         out: &mut Outbox<Transmit>,
         tu: &mut Outbox<Incoming>,
     ) {
+        if hop.protocol == Protocol::Udp && stun::is_stun(&bytes) {
+            self.counters.keep_alives += 1;
+            //= RFC 5626 §8: answered where SIP over UDP is, with the same addresses.
+            let answer = stun::answer(&bytes, hop.remote);
+            return out.extend(answer.map(|bytes| Transmit { hop, bytes }));
+        }
         match Message::parse(bytes) {
             Ok(message) if message.is_request() => self.on_request(now, hop, message, out, tu),
             Ok(message) => self.on_response(now, hop, message, out, tu),
@@ -253,7 +259,8 @@ impl Endpoint {
     fn identify(&self, request: &Message, method: &Method) -> Option<Fingerprint> {
         let via = request.top_via().ok()?;
         let Some(branch) = via.rfc3261_branch() else { return self.identify_2543(request, method) };
-        let port = via.port().unwrap_or(PORT).to_be_bytes();
+        let default = Protocol::from_token(via.transport()).unwrap_or(Protocol::Udp).port();
+        let port = via.port().unwrap_or(default).to_be_bytes();
         let mut octets = [0; 16];
         let mut name = String::new();
         let host: &[u8] = match via.host() {
@@ -310,13 +317,13 @@ impl Endpoint {
 /// Where responses to a request go: RFC 3261 §18.2.2, RFC 3581 §4.
 fn return_hop(hop: Hop, request: &Message) -> Hop {
     let via = request.top_via().ok();
-    let port = via.as_ref().and_then(Via::port).unwrap_or(PORT);
+    let port = via.as_ref().and_then(Via::port).unwrap_or_else(|| hop.protocol.port());
     let wants_source_port = via.is_some_and(|via| via.rport().is_some());
     let port = match hop.protocol {
         //= RFC 3581 §4: to the source port if rport was asked for.
         Protocol::Udp if wants_source_port => hop.remote.port(),
         //= RFC 3261 §18.2.2: to the source address with the port of sent-by; over TCP only if the connection is closed.
-        Protocol::Udp | Protocol::Tcp => port,
+        Protocol::Udp | Protocol::Tcp | Protocol::Tls | Protocol::Ws | Protocol::Wss => port,
     };
     Hop { remote: SocketAddr::new(hop.remote.ip(), port), ..hop }
 }

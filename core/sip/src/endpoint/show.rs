@@ -24,6 +24,7 @@ impl Endpoint {
             by_request,
             by_origin,
             by_return,
+            streamless: _,
         } = self;
         onlooker.see(timers);
         show_slots(clients, ClientKey, onlooker);

@@ -24,8 +24,6 @@ use crate::transport::Protocol;
 pub use pointer::Pointer;
 pub use service::Service;
 
-/// The port of SIP where nobody names another (RFC 3261 §19.1.2).
-pub const PORT: u16 = 5060;
 /// Records of one answer that are looked at; the rest is not.
 pub const RECORDS_MAX: usize = 32;
 /// Hosts whose addresses are asked for in one search; those that would be tried after them are not.
@@ -42,7 +40,7 @@ pub struct Wish {
     pub port: Option<u16>,
     /// The transport that the URI names.
     pub transport: Option<Protocol>,
-    /// What can be spoken, best first, at least one; nothing else comes out.
+    /// What can be spoken, best first, at least one; nothing else comes out. For a SIPS URI nothing but TLS.
     pub speaks: Vec<Protocol>,
 }
 
@@ -129,8 +127,8 @@ impl Search {
             }
             //= RFC 3263 §4.2: with a transport there is no choice left that NAPTR could make.
             (None, Some(transport)) => {
-                let service = (*transport, service_name(*transport, host));
-                self.ask_services(vec![service])
+                let service = service_name(*transport, host).map(|name| (*transport, name));
+                self.ask_services(service.into_iter().collect())
             }
             (None, None) => Step::Ask(vec![Question::Pointers(host.clone())]),
         }
@@ -163,7 +161,7 @@ impl Search {
     }
 
     /// The transport of this search where no record chooses one.
-    //= RFC 3263 §4.1: UDP for a SIP URI.
+    //= RFC 3263 §4.1: UDP for a SIP URI; for a SIPS URI TLS is all that is spoken.
     fn protocol(&self) -> Protocol {
         let Wish { transport, speaks, .. } = &self.wish;
         let udp = speaks.contains(&Protocol::Udp);
@@ -180,14 +178,15 @@ impl Search {
         if services.is_empty() {
             //= RFC 3263 §4.1: without NAPTR records SRV is asked for every transport that we have.
             let host = &self.wish.host;
-            let each = self.wish.speaks.iter().map(|protocol| (*protocol, service_name(*protocol, host)));
-            let each = each.collect();
+            let named = |protocol: &Protocol| Some((*protocol, service_name(*protocol, host)?));
+            let each = self.wish.speaks.iter().filter_map(named).collect();
             return self.ask_services(each);
         }
         self.ask_services(services)
     }
 
     fn on_services(&mut self, rng: &mut Rng) -> Step {
+        let usual = self.protocol();
         let State::Services { asked, found } = &mut self.state else { return Step::Found(Vec::new()) };
         let mut hosts = Vec::new();
         let mut some = false;
@@ -207,9 +206,11 @@ impl Search {
             true => self.ask_hosts(hosts),
             //= RFC 3263 §4.2: without SRV records the addresses of the name itself, at the default port.
             false => {
-                let protocol = asked.first().map_or(Protocol::Udp, |(protocol, _)| *protocol);
-                let name = self.wish.host.clone();
-                self.ask_hosts(vec![Host { protocol, port: PORT, name }])
+                let first = asked.first().map(|(protocol, _)| *protocol);
+                let is_asked = asked.iter().any(|(protocol, _)| *protocol == usual);
+                let protocol = first.filter(|_| !is_asked).unwrap_or(usual);
+                let (port, name) = (protocol.port(), self.wish.host.clone());
+                self.ask_hosts(vec![Host { protocol, port, name }])
             }
         }
     }
@@ -248,12 +249,14 @@ impl Search {
     }
 }
 
-/// The SRV name of a transport (RFC 3263 §4.1).
-fn service_name(protocol: Protocol, host: &str) -> String {
+/// The SRV name of a transport (RFC 3263 §4.1); none where we cannot be the one who connects.
+fn service_name(protocol: Protocol, host: &str) -> Option<String> {
     let host = without_root(host);
     match protocol {
-        Protocol::Udp => format!("_sip._udp.{host}"),
-        Protocol::Tcp => format!("_sip._tcp.{host}"),
+        Protocol::Udp => Some(format!("_sip._udp.{host}")),
+        Protocol::Tcp => Some(format!("_sip._tcp.{host}")),
+        Protocol::Tls => Some(format!("_sips._tcp.{host}")),
+        Protocol::Ws | Protocol::Wss => None,
     }
 }
 

@@ -27,7 +27,7 @@ impl Pointer {
         let leads_to_service = self.flags.eq_ignore_ascii_case("s")
             && !self.rewrites
             && !without_root(&self.replacement).is_empty();
-        let known = [("SIP+D2U", Protocol::Udp), ("SIP+D2T", Protocol::Tcp)];
+        let known = [("SIP+D2U", Protocol::Udp), ("SIP+D2T", Protocol::Tcp), ("SIPS+D2T", Protocol::Tls)];
         let (_, protocol) = known.into_iter().find(|(word, _)| self.services.eq_ignore_ascii_case(word))?;
         leads_to_service.then_some(protocol)
     }

@@ -72,7 +72,7 @@ fn address(last: u8) -> IpAddr {
     Ipv4Addr::new(192, 0, 2, last).into()
 }
 
-/// RFC 3263 §4.1's example domain, without TLS.
+/// RFC 3263 §4.1's example domain.
 fn example() -> Zone {
     Zone {
         pointers: vec![
@@ -81,6 +81,7 @@ fn example() -> Zone {
             pointer(90, 50, "SIP+D2T", "_sip._tcp.example.com"),
         ],
         services: vec![
+            ("_sips._tcp.example.com", vec![service(0, 1, 5061, "server4.example.com")]),
             ("_sip._tcp.example.com", vec![service(0, 1, 5060, "server1.example.com")]),
             (
                 "_sip._udp.example.com",
@@ -91,6 +92,7 @@ fn example() -> Zone {
             ("server1.example.com", 1),
             ("server2.example.com", 2),
             ("server3.example.com", 3),
+            ("server4.example.com", 4),
             ("example.com", 9),
         ],
     }
@@ -110,6 +112,29 @@ fn what_cannot_be_spoken_is_not_found() {
     let only_udp = Wish { speaks: vec![Protocol::Udp], ..wish("example.com", None, None) };
     let (_, places) = example().search(only_udp, 1);
     assert_eq!(places, ["UDP 192.0.2.3:5080", "UDP 192.0.2.2:5070"]);
+}
+
+#[test]
+fn a_domain_that_prefers_tls_gets_it_where_it_is_spoken() {
+    //= test RFC 3263 §4.1: SIPS+D2T, for a SIP URI as for a SIPS URI.
+    let all = Wish { speaks: vec![Protocol::Udp, Protocol::Tls], ..wish("example.com", None, None) };
+    let (asked, places) = example().search(all, 1);
+    assert_eq!(asked[1], "SRV _sips._tcp.example.com");
+    assert_eq!(places, ["TLS 192.0.2.4:5061", "UDP 192.0.2.3:5080", "UDP 192.0.2.2:5070"]);
+}
+
+#[test]
+fn a_sips_uri_leads_to_tls_only() {
+    //= test RFC 3263 §4.1: for a SIPS URI all but SIPS records are discarded; without any, _sips._tcp, then port 5061.
+    let sips = || Wish { speaks: vec![Protocol::Tls], ..wish("example.com", None, None) };
+    let (_, places) = example().search(sips(), 1);
+    assert_eq!(places, ["TLS 192.0.2.4:5061"]);
+    let plain = Zone { pointers: Vec::new(), ..example() };
+    assert_eq!(plain.search(sips(), 1).0[..2], ["NAPTR example.com", "SRV _sips._tcp.example.com"]);
+    let bare = Zone { pointers: Vec::new(), services: Vec::new(), ..example() };
+    assert_eq!(bare.search(sips(), 1).1, ["TLS 192.0.2.9:5061"]);
+    let with_port = Wish { port: Some(5071), ..sips() };
+    assert_eq!(bare.search(with_port, 1).1, ["TLS 192.0.2.9:5071"]);
 }
 
 #[test]

@@ -18,8 +18,13 @@ use postern_sip::transaction::TimerValues;
 use postern_sip::transport::{ConnectionId, Hop, ListenerId, Protocol};
 
 fn endpoint(protocol: Protocol, host: usize, rng: &mut Rng) -> Endpoint {
-    let listener =
-        Listener { id: ListenerId(0), protocol, address: address(host), sent_by: address(host).to_string() };
+    let listener = Listener {
+        id: ListenerId(0),
+        protocol,
+        address: address(host),
+        sent_by: address(host).to_string(),
+        longer: None,
+    };
     let config = Config {
         timers: TimerValues::default(),
         listeners: vec![listener],
@@ -35,7 +40,7 @@ fn address(host: usize) -> SocketAddr {
 
 fn hop_to(protocol: Protocol, host: usize) -> Hop {
     let connection = protocol.is_reliable().then_some(ConnectionId(1));
-    Hop { listener: ListenerId(0), protocol, remote: address(host), connection }
+    Hop { listener: ListenerId(0), protocol, remote: address(host), connection, name: None }
 }
 
 /// Caller is host 0, callee host 1.

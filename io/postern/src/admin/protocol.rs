@@ -221,6 +221,8 @@ pub(crate) struct AgentStatus {
     pub orphans_closed: u64,
     pub connections: usize,
     pub dropped: u64,
+    /// Of the realms that speak TLS: each file, and until when it is valid.
+    pub certificates: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub middleboxes: Vec<MiddleboxState>,
     pub sandbox: String,

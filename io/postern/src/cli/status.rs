@@ -63,6 +63,9 @@ fn agent_text(agent: &AgentStatus) -> String {
         agent.ghost_rings_prevented,
     );
     text.push_str(&format!("  connections: {}; datagrams dropped: {}\n", agent.connections, agent.dropped));
+    for certificate in &agent.certificates {
+        text.push_str(&format!("  certificate {certificate}\n"));
+    }
     for middlebox in &agent.middleboxes {
         let state = match (&middlebox.trouble, middlebox.up) {
             (_, true) => "up".to_owned(),

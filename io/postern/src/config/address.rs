@@ -3,28 +3,44 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use sip::transport::Protocol;
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::kind::{Kind, complain};
 use super::problem::{Problems, did_you_mean};
 
-/// The port of SIP over UDP and TCP (RFC 3261 §19.1.2).
-const SIP_PORT: u16 = 5060;
-
 /// A transport of this release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Transport {
     Udp,
     Tcp,
+    Tls,
+    Ws,
+    Wss,
+}
+
+impl Transport {
+    /// With their words.
+    const ALL: [(&'static str, Self); 5] =
+        [("udp", Self::Udp), ("tcp", Self::Tcp), ("tls", Self::Tls), ("ws", Self::Ws), ("wss", Self::Wss)];
+
+    /// The same in the core's terms.
+    pub(crate) fn protocol(self) -> Protocol {
+        match self {
+            Self::Udp => Protocol::Udp,
+            Self::Tcp => Protocol::Tcp,
+            Self::Tls => Protocol::Tls,
+            Self::Ws => Protocol::Ws,
+            Self::Wss => Protocol::Wss,
+        }
+    }
 }
 
 impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-        })
+        let word = Self::ALL.iter().find(|(_, transport)| transport == self).map(|(word, _)| *word);
+        f.write_str(word.unwrap_or_default())
     }
 }
 
@@ -53,7 +69,7 @@ impl Kind for ListenKind {
         let transport = transport(word, value, problems)?;
         let address = rest.parse().ok().or_else(|| {
             let bare = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(rest);
-            bare.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, SIP_PORT))
+            bare.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, transport.protocol().port()))
         });
         let Some(address) = address else { return complain(self, value, problems) };
         if address.ip().is_unspecified() || address.ip().is_multicast() {
@@ -71,28 +87,34 @@ impl Kind for ListenKind {
         Some((Listen { transport, address }, value.span()))
     }
     fn describe(&self) -> String {
-        "\"udp:ADDRESS:PORT\" or \"tcp:ADDRESS:PORT\" (port 5060 if left out; IPv6 addresses in brackets)"
+        "\"TRANSPORT:ADDRESS:PORT\", where TRANSPORT is udp, tcp, tls, ws or wss (port 5060 if left out, for tls 5061, for \
+         ws 80, for wss 443; IPv6 addresses in brackets)"
             .into()
     }
 }
 
 /// The transport of a word, or the complaint that it is later's or nobody's.
 fn transport(word: &str, value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Transport> {
-    match word.to_ascii_lowercase().as_str() {
-        "udp" => Some(Transport::Udp),
-        "tcp" => Some(Transport::Tcp),
-        later @ ("tls" | "ws" | "wss" | "sctp") => {
+    let word = word.to_ascii_lowercase();
+    if let Some((_, transport)) = Transport::ALL.iter().find(|(known, _)| *known == word) {
+        return Some(*transport);
+    }
+    match word.as_str() {
+        "sctp" => {
             problems.push_with_help(
                 value.span(),
-                format!("{} is not in this release", later.to_uppercase()),
-                format!("`{later}` cannot be served yet"),
-                "this release speaks udp and tcp; remove this entry or use one of them on a network you trust",
+                "SCTP is not in this release",
+                "`sctp` cannot be served yet",
+                "this release speaks udp, tcp, tls, ws and wss; remove this entry",
             );
             None
         }
         other => {
-            let help = did_you_mean(other, ["udp", "tcp"])
-                .map_or_else(|| "known: udp, tcp".to_owned(), |near| format!("did you mean `{near}`?"));
+            let known = Transport::ALL.map(|(word, _)| word);
+            let help = did_you_mean(other, known).map_or_else(
+                || format!("known: {}", known.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
             problems.push_with_help(
                 value.span(),
                 format!("unknown transport `{other}`"),
@@ -119,6 +141,8 @@ pub(crate) struct NextHop {
     pub port: Option<u16>,
     /// The transport, where given.
     pub transport: Option<Transport>,
+    /// True for a SIPS URI.
+    pub secure: bool,
     /// The URI as written.
     pub text: String,
 }
@@ -131,10 +155,11 @@ impl Kind for NextHopKind {
     type Value = NextHop;
     fn read(&self, value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<NextHop> {
         let text = value.get_ref().as_str().unwrap_or_default();
-        if text.starts_with("sips:") {
-            transport("tls", value, problems)?;
-        }
-        let Some(rest) = text.strip_prefix("sip:") else { return complain(self, value, problems) };
+        let secure = text.strip_prefix("sips:");
+        let Some(rest) = secure.or_else(|| text.strip_prefix("sip:")) else {
+            return complain(self, value, problems);
+        };
+        let secure = secure.is_some();
         let mut parts = rest.split(';');
         let Some((host, port)) = parts.next().and_then(host_and_port) else {
             return complain(self, value, problems);
@@ -142,22 +167,51 @@ impl Kind for NextHopKind {
         let mut used = None;
         for parameter in parts {
             match parameter.split_once('=') {
-                Some(("transport", word)) => used = Some(transport(word, value, problems)?),
+                Some(("transport", word)) => {
+                    used = Some(secured(transport(word, value, problems)?, secure, value, problems)?);
+                }
                 Some(_) | None => {
                     problems.push_with_help(
                         value.span(),
                         format!("unknown parameter `{parameter}`"),
                         "not a parameter of a next hop",
-                        "known: transport=udp, transport=tcp",
+                        "known: transport=udp, transport=tcp, transport=tls",
                     );
                     return None;
                 }
             }
         }
-        Some(NextHop { host, port, transport: used, text: text.to_owned() })
+        Some(NextHop { host, port, transport: used, secure, text: text.to_owned() })
     }
     fn describe(&self) -> String {
-        "SIP URI \"sip:HOST[:PORT][;transport=udp|tcp]\"".into()
+        "SIP URI \"sip:HOST[:PORT][;transport=udp|tcp|tls]\" or \"sips:HOST[:PORT]\"".into()
+    }
+}
+
+/// The transport that a URI with this parameter asks for.
+//= RFC 3261 §26.2.2: `transport=tcp` in a SIPS URI is TLS over TCP; UDP it cannot be.
+fn secured(
+    named: Transport,
+    secure: bool,
+    value: &Spanned<DeValue<'_>>,
+    problems: &mut Problems,
+) -> Option<Transport> {
+    match (named, secure) {
+        //= RFC 7118 §1: browsers are clients; nobody connects to one.
+        (Transport::Ws | Transport::Wss, _) => {
+            problems.push(
+                value.span(),
+                "a next hop is not reached over WebSocket",
+                "only phones connect over it, to us",
+            );
+            None
+        }
+        (Transport::Udp, true) => {
+            problems.push(value.span(), "a SIPS URI is not reached over UDP", "TLS needs a stream");
+            None
+        }
+        (Transport::Tcp, true) => Some(Transport::Tls),
+        (named, _) => Some(named),
     }
 }
 

@@ -15,6 +15,7 @@ mod problem;
 mod realm;
 pub(crate) mod reload;
 mod route;
+mod sip_tls;
 mod tls;
 mod window;
 
@@ -39,6 +40,7 @@ pub(crate) use policy::{Do, Line};
 use problem::Problems;
 pub(crate) use realm::{Precondition, Realm, Source};
 pub(crate) use route::{Route, Then};
+pub(crate) use sip_tls::{Placed, SipTls};
 pub(crate) use tls::Tls;
 
 use crate::log;
@@ -343,7 +345,6 @@ fn routes(document: &DeTable<'_>, realms: &[Realm], problems: &mut Problems) -> 
     routes
 }
 
-/// The same address twice would be refused by the kernel, with less to say.
 /// No pinhole may lead to a port of this host on which we listen ourselves.
 fn own_ports(realms: &[Realm], problems: &mut Problems) {
     let listeners = || realms.iter().flat_map(|realm| &realm.listen);
@@ -364,12 +365,17 @@ fn own_ports(realms: &[Realm], problems: &mut Problems) {
     }
 }
 
+/// The same address twice would be refused by the kernel, with less to say. All but UDP share the ports of TCP.
 fn duplicates(realms: &[Realm], problems: &mut Problems) {
     let mut seen: Vec<(&Listen, &str)> = Vec::new();
     for (realm, (listen, span)) in
         realms.iter().flat_map(|realm| realm.listen.iter().map(move |l| (realm, l)))
     {
-        if let Some((_, first)) = seen.iter().find(|(other, _)| *other == listen) {
+        let same = |other: &Listen| {
+            let datagrams = |listen: &Listen| listen.transport == Transport::Udp;
+            other.address == listen.address && datagrams(other) == datagrams(listen)
+        };
+        if let Some((_, first)) = seen.iter().find(|(other, _)| same(other)) {
             problems.push(
                 span.clone(),
                 format!("{listen} is listened to twice"),

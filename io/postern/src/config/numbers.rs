@@ -24,6 +24,7 @@ pub(crate) struct Timers {
     pub rule_lifetime: Duration,
     pub connection_idle: Duration,
     pub message: Duration,
+    pub handshake: Duration,
 }
 
 macro_rules! time_key {
@@ -101,7 +102,7 @@ time_key!(
     "\"15m\"",
     Duration::from_secs(10),
     Duration::from_secs(86_400),
-    "How long a TCP connection may be silent before it is closed."
+    "How long a connection may be silent before it is closed."
 );
 time_key!(
     MESSAGE,
@@ -109,13 +110,33 @@ time_key!(
     "\"32s\"",
     MS,
     HOUR,
-    "How long a peer may take to finish a message it has begun to send over TCP, or to take one it is sent."
+    "How long a peer may take to finish a message it has begun to send over a connection, or to take one it is sent."
+);
+time_key!(
+    HANDSHAKE,
+    "handshake",
+    "\"5s\"",
+    Duration::from_millis(100),
+    Duration::from_secs(60),
+    "How long a peer may take for the handshakes of TLS and WebSocket together, from the connection on; then it is closed."
 );
 
 pub(super) static TIMERS: Section = Section {
     heading: "[timers]",
     text: "Times of SIP, of the pinholes and of connections.",
-    keys: &[&T1, &T2, &T4, &TIMER_C, &HOLD, &ANSWER, &CLOSE, &RULE_LIFETIME, &CONNECTION_IDLE, &MESSAGE],
+    keys: &[
+        &T1,
+        &T2,
+        &T4,
+        &TIMER_C,
+        &HOLD,
+        &ANSWER,
+        &CLOSE,
+        &RULE_LIFETIME,
+        &CONNECTION_IDLE,
+        &MESSAGE,
+        &HANDSHAKE,
+    ],
 };
 
 impl Timers {
@@ -136,6 +157,7 @@ impl Timers {
             rule_lifetime: table.value(&RULE_LIFETIME, problems),
             connection_idle: table.value(&CONNECTION_IDLE, problems),
             message: table.value(&MESSAGE, problems),
+            handshake: table.value(&HANDSHAKE, problems),
         };
         if timers.t2 < timers.t1 {
             problems.push(table.place(&T2), "`t2` is shorter than `t1`", "retransmissions would speed up");
@@ -150,6 +172,7 @@ pub(crate) struct Limits {
     pub calls: u32,
     pub connections: u32,
     pub connections_per_peer: u32,
+    pub handshakes: u32,
     pub streams: u32,
     pub rules_per_call: u32,
     pub history: u32,
@@ -180,7 +203,7 @@ number_key!(
     "1_000",
     1..=100_000,
     "connections",
-    "TCP connections at a time. One more is closed as it arrives."
+    "Connections at a time, over TCP, TLS and WebSocket. One more is closed as it arrives."
 );
 number_key!(
     CONNECTIONS_PER_PEER,
@@ -188,7 +211,15 @@ number_key!(
     "100",
     1..=100_000,
     "connections",
-    "TCP connections from one address at a time."
+    "Connections with one address at a time."
+);
+number_key!(
+    HANDSHAKES,
+    "handshakes",
+    "200",
+    1..=100_000,
+    "handshakes",
+    "Peers at a time whose handshake of TLS or WebSocket is under way. One more pushes out the one that has taken longest."
 );
 number_key!(STREAMS, "streams", "8", 1..=64, "m-lines", "Media streams of one SDP. More are answered 488.");
 number_key!(
@@ -211,7 +242,7 @@ number_key!(
 pub(super) static LIMITS: Section = Section {
     heading: "[limits]",
     text: "What a stranger, or a fault, can use up.",
-    keys: &[&CALLS, &CONNECTIONS, &CONNECTIONS_PER_PEER, &STREAMS, &RULES_PER_CALL, &HISTORY],
+    keys: &[&CALLS, &CONNECTIONS, &CONNECTIONS_PER_PEER, &HANDSHAKES, &STREAMS, &RULES_PER_CALL, &HISTORY],
 };
 
 impl Limits {
@@ -225,6 +256,7 @@ impl Limits {
             calls: table.value(&CALLS, problems),
             connections: table.value(&CONNECTIONS, problems),
             connections_per_peer: table.value(&CONNECTIONS_PER_PEER, problems),
+            handshakes: table.value(&HANDSHAKES, problems),
             streams: table.value(&STREAMS, problems),
             rules_per_call: table.value(&RULES_PER_CALL, problems),
             history: table.value(&HISTORY, problems),

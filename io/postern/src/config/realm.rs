@@ -9,6 +9,7 @@ use super::address::{Listen, ListenKind};
 use super::key::{Absent, Key, Section, Table};
 use super::kind::{Bool, List, Network, OneOf, OrOff, Ports, Text, Time};
 use super::problem::Problems;
+use super::sip_tls::{self, SipTls};
 
 /// From whom media may come through a pinhole of this realm (`docs/pinholes.md`, source policy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub(crate) struct Realm {
     /// Where its heading stands.
     pub span: Range<usize>,
     pub listen: Vec<(Listen, Range<usize>)>,
+    /// Where one of its listeners speaks TLS.
+    pub tls: Option<SipTls>,
     pub media: Vec<IpNet>,
     pub media_ports: RangeInclusive<u16>,
     pub managed: bool,
@@ -147,6 +150,12 @@ pub(super) static SECTION: Section = Section {
            most 16 realms.",
     keys: &[
         &LISTEN,
+        &sip_tls::CERTIFICATE,
+        &sip_tls::KEY,
+        &sip_tls::CLIENT_CA,
+        &sip_tls::CLIENT_CERTIFICATE,
+        &sip_tls::CA,
+        &sip_tls::HOST,
         &MEDIA,
         &MEDIA_PORTS,
         &MANAGED,
@@ -176,6 +185,7 @@ impl Realm {
                 "needs at least one entry",
             );
         }
+        let tls = sip_tls::read(&table, listen.as_deref().unwrap_or_default(), problems);
         let interfaces = table.value(&INTERFACES, problems);
         if let Some(long) = interfaces.iter().find(|interface| interface.len() > 15) {
             problems.push(
@@ -209,6 +219,7 @@ impl Realm {
             name: name.to_owned(),
             span,
             listen: listen.unwrap_or_default(),
+            tls,
             media,
             media_ports: table.given(&MEDIA_PORTS, problems).unwrap_or(ports),
             managed,

@@ -82,7 +82,8 @@ static NEXT_HOP: Key<Either<NextHopKind, List<NextHopKind>>> = Key {
     name: "next-hop",
     kind: Either(NextHopKind, List { of: NextHopKind, max: NEXT_HOPS_MAX }),
     absent: Absent::Derived("none: needed unless the route refuses its calls"),
-    text: "Where the INVITE is sent. An address is spoken to over UDP unless `transport` says otherwise. A name is looked \
+    text: "Where the INVITE is sent. An address is spoken to over UDP unless `transport` says otherwise; `sips:` is reached \
+           over TLS only. A name is looked \
            up when a call needs it, as RFC 3263 says: with a port only its addresses; else its SRV records, chosen by \
            NAPTR records among the transports of the realm's listeners unless `transport` names one; else its \
            addresses. If a server answers 503, cannot be reached, or says nothing for 64 times `t1`, the next one of the \
@@ -208,8 +209,9 @@ fn check_reachable(
 /// The transport that the realm must have; a name without one leaves it to the name service.
 fn needed(next_hop: &NextHop) -> Option<Transport> {
     match next_hop.host {
-        Host::Address(_) => Some(next_hop.transport.unwrap_or(Transport::Udp)),
-        Host::Name(_) => next_hop.transport,
+        Host::Address(_) if !next_hop.secure => Some(next_hop.transport.unwrap_or(Transport::Udp)),
+        Host::Name(_) if !next_hop.secure => next_hop.transport,
+        Host::Address(_) | Host::Name(_) => Some(next_hop.transport.unwrap_or(Transport::Tls)),
     }
 }
 

@@ -101,7 +101,7 @@ impl Drop for Handset {
 }
 
 fn hop(remote: SocketAddr) -> Hop {
-    Hop { listener: ListenerId(0), protocol: Protocol::Udp, remote, connection: None }
+    Hop { listener: ListenerId(0), protocol: Protocol::Udp, remote, connection: None, name: None }
 }
 
 /// What the phone's thread owns.

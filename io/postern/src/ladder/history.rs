@@ -276,7 +276,7 @@ fn verb(request: &Request) -> (Verb, Option<Prid>) {
 pub(crate) fn some_hop() -> Hop {
     use sip::transport::{ListenerId, Protocol};
     let remote = ([192, 0, 2, 1], 5060).into();
-    Hop { listener: ListenerId(0), protocol: Protocol::Udp, remote, connection: None }
+    Hop { listener: ListenerId(0), protocol: Protocol::Udp, remote, connection: None, name: None }
 }
 
 #[cfg(test)]

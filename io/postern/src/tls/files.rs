@@ -43,18 +43,23 @@ impl fmt::Display for Wrong {
 }
 
 impl Wrong {
-    fn new(file: &Path, what: impl Into<String>) -> Self {
+    pub(super) fn new(file: &Path, what: impl Into<String>) -> Self {
         Self { file: file.to_owned(), what: what.into() }
     }
 
     /// What TLS has against files that can be read.
     pub(crate) fn of(error: &rustls::Error, files: &Tls) -> Self {
+        Self::of_pair(error, &files.certificate, &files.key)
+    }
+
+    /// The same for a certificate and its key.
+    pub(super) fn of_pair(error: &rustls::Error, certificate: &Path, key: &Path) -> Self {
         match error {
             rustls::Error::InconsistentKeys(_) => {
-                let of = files.certificate.display();
-                Self::new(&files.key, format!("this key is not that of the certificate in {of}"))
+                let of = certificate.display();
+                Self::new(key, format!("this key is not that of the certificate in {of}"))
             }
-            other => Self::new(&files.certificate, other.to_string()),
+            other => Self::new(certificate, other.to_string()),
         }
     }
 }
@@ -62,20 +67,33 @@ impl Wrong {
 impl Stored {
     /// Reads all three.
     pub(crate) fn read(files: &Tls) -> Result<Self, Wrong> {
-        let chain = certificates(&files.certificate)?;
-        let own = chain.first().and_then(|first| Certificate::read(first));
-        let own = own.ok_or_else(|| Wrong::new(&files.certificate, "not an X.509 certificate"))?;
-        let pem = content(&files.key)?;
-        let key = PrivateKeyDer::from_pem_slice(&pem)
-            .map_err(|error| Wrong::new(&files.key, format!("no private key in PEM: {error}")))?;
-        let roots = roots(certificates(&files.ca)?).map_err(|error| {
-            Wrong::new(&files.ca, format!("no CA certificate in it can be read: {error}"))
-        })?;
-        Ok(Self { chain, key, roots: Arc::new(roots), own })
+        let (chain, own) = own_chain(&files.certificate)?;
+        let key = private_key(&files.key)?;
+        Ok(Self { chain, key, roots: Arc::new(anchors(&files.ca)?), own })
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Wrong> {
+/// A certificate of ours with those that lead to its CA, and what it says.
+pub(super) fn own_chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Certificate), Wrong> {
+    let chain = certificates(path)?;
+    let own = chain.first().and_then(|first| Certificate::read(first));
+    let own = own.ok_or_else(|| Wrong::new(path, "not an X.509 certificate"))?;
+    Ok((chain, own))
+}
+
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Wrong> {
+    let pem = content(path)?;
+    PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|error| Wrong::new(path, format!("no private key in PEM: {error}")))
+}
+
+/// The CA certificates in a file, each of which must be one.
+pub(super) fn anchors(path: &Path) -> Result<RootCertStore, Wrong> {
+    roots(certificates(path)?)
+        .map_err(|error| Wrong::new(path, format!("no CA certificate in it can be read: {error}")))
+}
+
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Wrong> {
     let pem = content(path)?;
     let list: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match list {
@@ -99,9 +117,9 @@ fn content(path: &Path) -> Result<Vec<u8>, Wrong> {
 }
 
 /// How a file looked: whether it has changed is seen by this. `None`: it cannot be looked at.
-type Look = Option<(u64, u64, i64, i64)>;
+pub(super) type Look = Option<(u64, u64, i64, i64)>;
 
-fn look(path: &Path) -> Look {
+pub(super) fn look(path: &Path) -> Look {
     let found = fs::metadata(path).ok()?;
     Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
 }

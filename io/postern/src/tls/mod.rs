@@ -1,10 +1,11 @@
-//! TLS for SIMCO (RFC 4540 §9): both ends show a certificate, and both check it. TLS 1.2 and later (RFC 8996).
+//! TLS 1.2 and later (RFC 8996). For SIMCO (RFC 4540 §9) both ends show a certificate, and both check it; for SIP see [`sip`].
 //!
-//! Sessions are never resumed: who may not connect any more must not get in with what an earlier connection left behind.
+//! Sessions of SIMCO are never resumed: who may not connect any more must not get in with what an earlier connection left behind.
 
 mod der;
 mod files;
 mod refusal;
+pub(crate) mod sip;
 mod x509;
 
 use std::sync::Arc;

@@ -21,6 +21,8 @@ pub(crate) struct Certificate {
     /// DNS names and URIs; where there are none, the common name.
     //= RFC 6125 §6.4.4: the common name counts only where there is no other name.
     pub names: Vec<String>,
+    /// The SIP domains it is for.
+    pub domains: Vec<String>,
     /// Seconds since 1970: valid from, and until.
     pub not_before: u64,
     pub not_after: u64,
@@ -44,8 +46,17 @@ impl Certificate {
             }
         }
         //= RFC 6125 §6.4.4: the common name counts only where there are no alternative names at all.
-        let names = alternative.unwrap_or_else(|| common_name(subject).into_iter().collect());
-        Some(Self { names, not_before, not_after })
+        let alternative = alternative
+            .unwrap_or_else(|| common_name(subject).into_iter().map(|name| (DNS_NAME, name)).collect());
+        let domains = domains(&alternative);
+        let names = alternative.into_iter().map(|(_, name)| name).collect();
+        Some(Self { names, domains, not_before, not_after })
+    }
+
+    /// True if it is for this SIP domain.
+    //= RFC 5922 §7.2: in their entirety, without regard to case; a `*` is a letter like others.
+    pub(crate) fn is_for(&self, domain: &str) -> bool {
+        self.domains.iter().any(|own| own.eq_ignore_ascii_case(domain))
     }
 
     /// True if this is one of its names; case matters to nobody.
@@ -54,10 +65,32 @@ impl Certificate {
     }
 }
 
-/// `Some(None)` if there is no such extension.
-fn alternative_names(extensions: &[u8]) -> Option<Option<Vec<String>>> {
+/// The SIP domains among names with their tags.
+fn domains(names: &[(u8, String)]) -> Vec<String> {
+    let of = |wanted: u8| names.iter().filter(move |(tag, _)| *tag == wanted).map(|(_, name)| name.as_str());
+    let named: Vec<String> = of(URI).filter_map(domain).map(str::to_owned).collect();
+    match named.is_empty() {
+        //= RFC 5922 §7.1: DNS names count only where no `sip` URI does.
+        true => of(DNS_NAME).map(str::to_owned).collect(),
+        false => named,
+    }
+}
+
+/// The domain of a URI.
+//= RFC 5922 §7.1: the scheme is `sip`, in any case, and nobody is named before an `@`.
+//= RFC 5922 §7.2: nothing but the host is compared.
+fn domain(uri: &str) -> Option<&str> {
+    let (scheme, rest) = uri.split_once(':')?;
+    if !scheme.eq_ignore_ascii_case("sip") || rest.contains('@') {
+        return None;
+    }
+    rest.split([':', ';', '?']).next().filter(|host| !host.is_empty())
+}
+
+/// With their tags. `Some(None)` if there is no such extension.
+fn alternative_names(extensions: &[u8]) -> Option<Option<Vec<(u8, String)>>> {
     let mut list = Der(extensions).expect(SEQUENCE)?;
-    let mut names: Option<Vec<String>> = None;
+    let mut names: Option<Vec<(u8, String)>> = None;
     while let Some(mut extension) = list.expect(SEQUENCE) {
         if extension.expect(OID)?.0 != ALTERNATIVE_NAMES {
             continue;
@@ -71,7 +104,7 @@ fn alternative_names(extensions: &[u8]) -> Option<Option<Vec<String>>> {
         names.get_or_insert_default();
         while let Some((tag, name)) = general.next() {
             if matches!(tag, DNS_NAME | URI) {
-                names.get_or_insert_default().extend(text(name));
+                names.get_or_insert_default().extend(text(name).map(|name| (tag, name)));
             }
         }
     }
@@ -153,6 +186,26 @@ mod tests {
     #[test]
     fn the_common_name_counts_where_there_is_no_other() {
         assert_eq!(read(&Leaf { common_name: "agent", ..Leaf::valid() }).names, ["agent"]);
+    }
+
+    #[test]
+    fn a_sip_uri_outweighs_dns_names() {
+        //= test RFC 5922 §7.1: URI before DNS, no users, no other schemes, and the CN only without any of them.
+        let domains = |names: &[&str]| {
+            read(&Leaf { common_name: "cn.example", names, ..Leaf::valid() }).domains.join(" ")
+        };
+        let named = ["pbx.example.com", "sip:bob@example.com", "SIP:Example.com;lr", "https://example.net"];
+        assert_eq!(domains(&named), "Example.com");
+        assert_eq!(
+            domains(&["pbx.example.com", "b.example", "sip:bob@b.example"]),
+            "pbx.example.com b.example"
+        );
+        assert_eq!(domains(&["sips:example.org", "192.0.2.1"]), "");
+        assert_eq!(domains(&[]), "cn.example");
+        let found = read(&Leaf { names: &["*.example.com"], ..Leaf::valid() });
+        assert!(
+            found.is_for("*.Example.com") && !found.is_for("a.example.com") && !found.is_for("example.com")
+        );
     }
 
     #[test]

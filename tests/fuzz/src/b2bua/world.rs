@@ -69,10 +69,20 @@ impl World {
                 protocol: Protocol::Udp,
                 remote: (host, 5060).into(),
                 connection: None,
+                name: None,
             };
             let connection = Some(ConnectionId(listener.into()));
             let remote = (host, 40_000).into();
-            [udp, Hop { listener: ListenerId(listener + 2), protocol: Protocol::Tcp, remote, connection }]
+            [
+                udp,
+                Hop {
+                    listener: ListenerId(listener + 2),
+                    protocol: Protocol::Tcp,
+                    remote,
+                    connection,
+                    name: None,
+                },
+            ]
         };
         let phones = [Phone::new('a', hops(0, [192, 0, 2, 10])), Phone::new('b', hops(1, [10, 0, 0, 5]))];
         let b2bua = B2bua::new(config, Rng::from_number(1));
@@ -404,7 +414,7 @@ fn config(settings: u8, features: u8) -> Config {
             0 => Host::Address(host.into()),
             _ => Host::Name("pbx.example".into()),
         };
-        NextHop { host, port: None, transport: None }
+        NextHop { host, port: None, transport: None, secure: false }
     };
     let (far, near) = ([203, 0, 113, 1], [10, 0, 0, 1]);
     let middlebox = |number| config::Middlebox {

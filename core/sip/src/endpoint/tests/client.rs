@@ -160,13 +160,13 @@ fn an_unreachable_hop_fails_whoever_waits_for_it() {
     let (_, other) = subject.ask_over(tcp(PEER), &Method::Bye);
     subject.answer(&ringing, 180, "b1");
     subject.heard();
-    subject.endpoint.transport_failed(subject.now, hop(PEER), &mut subject.tu);
+    subject.endpoint.transport_failed(subject.now, hop(PEER), &mut subject.out, &mut subject.tu);
     assert!(matches!(subject.heard()[..],
         [Incoming::ClientFailed { key, why: ClientFailure::Transport }] if key == waiting));
     let broken = Hop { connection: Some(ConnectionId(8)), ..tcp(PEER) };
-    subject.endpoint.transport_failed(subject.now, broken, &mut subject.tu);
+    subject.endpoint.transport_failed(subject.now, broken, &mut subject.out, &mut subject.tu);
     assert!(subject.heard().is_empty(), "another connection to the same peer");
-    subject.endpoint.transport_failed(subject.now, tcp(PEER), &mut subject.tu);
+    subject.endpoint.transport_failed(subject.now, tcp(PEER), &mut subject.out, &mut subject.tu);
     assert_eq!(subject.heard().len(), 1);
     subject.answer(&elsewhere, 200, "x").answer(&other, 200, "x");
     assert_eq!(subject.heard().len(), 1, "only the one elsewhere is still there");
@@ -199,4 +199,70 @@ fn a_cancel_may_say_with_a_body_what_failed() {
     subject.endpoint.cancel(subject.now, key, &[label], b"v=0\r\n", &mut subject.out);
     let sent = text(&subject.transmits()[0]);
     assert!(sent.ends_with("Content-Type: application/sdp\nContent-Length: 5\n\nv=0\n"), "{sent}");
+}
+
+/// A request with a body of this length.
+fn long(subject: &mut Subject, hop: Hop, length: usize) -> (ClientKey, Vec<Transmit>) {
+    let request = Builder::request(&Method::Invite, "sip:b@peer.example")
+        .header(Name::From, "<sip:a@us.example>;tag=ft")
+        .header(Name::To, "<sip:b@peer.example>")
+        .header(Name::CallId, "out-1")
+        .header(Name::CSeq, "5 INVITE")
+        .body("text/plain", vec![b'x'; length]);
+    let key = subject.endpoint.request(subject.now, hop, request, &mut subject.out);
+    (key, subject.out.drain().collect())
+}
+
+#[test]
+fn what_is_too_long_for_a_datagram_goes_over_a_stream() {
+    //= test RFC 3261 §18.1.1: above 1300 bytes over TCP, which the Via says too.
+    let mut subject = Subject::new();
+    let (_, short) = long(&mut subject, hop(PEER), 700);
+    assert_eq!(short[0].hop, hop(PEER));
+    let (_, sent) = long(&mut subject, hop(PEER), 1_300);
+    let stream = Hop { listener: ListenerId(1), protocol: Protocol::Tcp, ..hop(PEER) };
+    assert_eq!(sent[0].hop, stream);
+    let message = Message::parse(sent[0].bytes.clone()).unwrap();
+    assert_eq!(message.top_via().unwrap().transport(), "TCP");
+    assert!(message.top_via().unwrap().rport().is_none());
+    assert_eq!(message.body().len(), 1_300);
+    subject.wait(Duration::from_secs(4));
+    assert!(subject.out.drain().all(|sent| sent.hop == hop(PEER)), "over a stream nothing is repeated");
+}
+
+#[test]
+fn who_has_no_stream_gets_long_requests_in_datagrams() {
+    //= test RFC 3261 §18.1.1: the same request over UDP, if the connection cannot be made.
+    let mut subject = Subject::new();
+    let (key, sent) = long(&mut subject, hop(PEER), 1_300);
+    let branch = |sent: &Transmit| {
+        let message = Message::parse(sent.bytes.clone()).unwrap();
+        message.top_via().unwrap().branch().unwrap().to_owned()
+    };
+    subject.endpoint.transport_failed(subject.now, sent[0].hop, &mut subject.out, &mut subject.tu);
+    let again: Vec<Transmit> = subject.out.drain().collect();
+    assert_eq!((again[0].hop, branch(&again[0])), (hop(PEER), branch(&sent[0])));
+    assert!(subject.heard().is_empty(), "nobody need know");
+    subject.wait(Duration::from_millis(500));
+    assert_eq!(subject.out.drain().count(), 1, "a datagram is repeated");
+    let (_, next) = long(&mut subject, hop(PEER), 1_300);
+    assert_eq!(next[0].hop, hop(PEER), "it is remembered");
+    subject.endpoint.transport_failed(subject.now, hop(PEER), &mut subject.out, &mut subject.tu);
+    let failed = subject.heard();
+    assert!(
+        failed
+            .iter()
+            .any(|heard| matches!(heard, Incoming::ClientFailed { key: failed, .. } if *failed == key))
+    );
+}
+
+#[test]
+fn stun_is_answered_where_sip_is() {
+    //= test RFC 5626 §8: over UDP, from where it was heard.
+    let mut subject = Subject::new();
+    let request = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], b"transaction!"].concat();
+    subject.endpoint.receive(subject.now, hop(PEER), request.into(), &mut subject.out, &mut subject.tu);
+    let sent: Vec<Transmit> = subject.out.drain().collect();
+    assert_eq!((sent.len(), sent[0].hop, &sent[0].bytes[..2]), (1, hop(PEER), &[1, 1][..]));
+    assert!(subject.heard().is_empty() && subject.endpoint.is_empty());
 }

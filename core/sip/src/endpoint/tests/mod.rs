@@ -20,6 +20,7 @@ fn hop(remote: &str) -> Hop {
         protocol: Protocol::Udp,
         remote: remote.parse().unwrap(),
         connection: None,
+        name: None,
     }
 }
 
@@ -46,6 +47,7 @@ impl Subject {
             protocol,
             address,
             sent_by: "Us.example:5060".to_owned(),
+            longer: (protocol == Protocol::Udp).then_some(ListenerId(1)),
         };
         let config = Config {
             timers: TimerValues::default(),

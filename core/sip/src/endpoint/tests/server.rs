@@ -214,7 +214,7 @@ fn an_undeliverable_response_is_told_and_changes_nothing() {
     subject.receive_from(tcp("192.0.2.9:6000"), &asked("INVITE", VIA, ""));
     let (key, _) = subject.request();
     let failed = Hop { connection: None, ..subject.endpoint.response_hop(key).unwrap() };
-    subject.endpoint.transport_failed(subject.now, failed, &mut subject.tu);
+    subject.endpoint.transport_failed(subject.now, failed, &mut subject.out, &mut subject.tu);
     assert!(matches!(subject.heard()[..], [Incoming::ServerGone { why: ServerEnd::Transport, .. }]));
     assert_eq!(subject.endpoint.len(), (0, 1));
 }

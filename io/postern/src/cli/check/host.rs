@@ -66,7 +66,9 @@ fn sockets(config: &Config, findings: &mut Vec<Finding>) {
 fn try_listen(listen: Listen) -> std::io::Result<()> {
     match listen.transport {
         Transport::Udp => UdpSocket::bind(listen.address).map(drop),
-        Transport::Tcp => TcpListener::bind(listen.address).map(drop),
+        Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
+            TcpListener::bind(listen.address).map(drop)
+        }
     }
 }
 

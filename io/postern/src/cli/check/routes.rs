@@ -2,11 +2,9 @@
 
 use std::net::SocketAddr;
 
-use b2bua::config::When;
-use sip::locate::PORT;
-
 use super::{Finding, Grade};
-use crate::config::{Config, Host, Route, Then};
+use crate::config::{Config, Host, Route, Then, Transport};
+use b2bua::config::When;
 
 pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) {
     for (position, route) in config.routes.iter().enumerate() {
@@ -57,7 +55,9 @@ fn ourselves(config: &Config, position: usize, route: &Route, findings: &mut Vec
     let listeners = || config.realms.iter().flat_map(|realm| &realm.listen).map(|(listen, _)| listen.address);
     for next_hop in next_hops {
         let Host::Address(ip) = next_hop.host else { continue };
-        let to = SocketAddr::new(ip, next_hop.port.unwrap_or(PORT));
+        let usual = if next_hop.secure { Transport::Tls } else { Transport::Udp };
+        let port = next_hop.transport.unwrap_or(usual).protocol().port();
+        let to = SocketAddr::new(ip, next_hop.port.unwrap_or(port));
         if listeners().any(|ours| ours == to) {
             let (number, text) = (position + 1, &next_hop.text);
             findings.push(

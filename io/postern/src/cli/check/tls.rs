@@ -8,8 +8,9 @@ use std::path::Path;
 use nix::unistd::{getegid, geteuid};
 
 use super::{Finding, Grade};
-use crate::config::{Config, Tls};
+use crate::config::{Config, Placed, SipTls, Tls};
 use crate::sandbox::Identity;
+use crate::tls::sip::Ends;
 use crate::tls::{self, Certificate, date};
 
 /// From this many days before its end on, a certificate is worth a warning.
@@ -26,6 +27,11 @@ pub(super) fn look(config: &Config, file: &Path, findings: &mut Vec<Finding>) {
     // As root the agent half changes its user before it reads anything.
     let agents = Identity::find(config.user.as_deref()).ok().filter(|_| geteuid().is_root());
     let agents = agents.map_or(ours, |user| (user.uid.as_raw(), user.gid.as_raw()));
+    for realm in &config.realms {
+        if let Some(files) = &realm.tls {
+            sip(files, agents, &place, findings);
+        }
+    }
     for middlebox in &config.middleboxes {
         if let Some(files) = &middlebox.serve_tls {
             end(files, ours, "the middlebox half", &place, tls::is_a_server, findings);
@@ -69,9 +75,8 @@ fn end(
         let known = files.paths().into_iter().zip(&files.places).find(|(path, _)| *path == file);
         known.map_or_else(String::new, |(_, range)| format!("{}: ", place(range.start)))
     };
-    for path in files.paths().into_iter().filter(|path| path.exists() && !may_read(path, reader)) {
-        let text = format!("{}{} may not be read by {who} (user {})", at(path), path.display(), reader.0);
-        findings.push(Finding::new(Grade::Problem, text).advise("chown, or chgrp and chmod g+r"));
+    for path in files.paths() {
+        findings.extend(unreadable(path, &at(path), (reader, who)));
     }
     let stored = match tls::Stored::read(files) {
         Ok(stored) => stored,
@@ -84,11 +89,37 @@ fn end(
         let wrong = tls::Wrong::of(&error, files);
         return findings.push(Finding::new(Grade::Problem, format!("{}{wrong}", at(&wrong.file))));
     }
-    findings.push(validity(&own, &at(&files.certificate), files));
+    findings.push(validity(&own, &at(&files.certificate), &files.certificate));
 }
 
-fn validity(own: &Certificate, at: &str, files: &Tls) -> Finding {
-    let path = files.certificate.display();
+/// The files of a realm.
+fn sip(files: &SipTls, reader: (u32, u32), place: &dyn Fn(usize) -> String, findings: &mut Vec<Finding>) {
+    let at =
+        |path: &Path| files.place(path).map_or_else(String::new, |range| format!("{}: ", place(range.start)));
+    for Placed { path, .. } in files.files() {
+        findings.extend(unreadable(path, &at(path), (reader, "the agent half")));
+    }
+    match Ends::read(files) {
+        Ok(ends) => {
+            for ((certificate, _), own) in files.own.iter().zip(ends.own.iter()) {
+                findings.push(validity(own, &at(&certificate.path), &certificate.path));
+            }
+        }
+        Err(wrong) => findings.push(Finding::new(Grade::Problem, format!("{}{wrong}", at(&wrong.file)))),
+    }
+}
+
+/// Complains about a file that is there, but not for its reader.
+fn unreadable(path: &Path, at: &str, (reader, who): ((u32, u32), &str)) -> Option<Finding> {
+    if !path.exists() || may_read(path, reader) {
+        return None;
+    }
+    let text = format!("{at}{} may not be read by {who} (user {})", path.display(), reader.0);
+    Some(Finding::new(Grade::Problem, text).advise("chown, or chgrp and chmod g+r"))
+}
+
+fn validity(own: &Certificate, at: &str, path: &Path) -> Finding {
+    let path = path.display();
     let until = date(own.not_after);
     match tls::days_left(own) {
         _ if tls::is_over(own) => {

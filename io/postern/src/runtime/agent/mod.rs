@@ -9,7 +9,7 @@ mod open;
 mod reload;
 mod resolver;
 pub(crate) mod settings;
-mod tcp;
+mod streams;
 mod udp;
 
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use self::chronicle::Chronicle;
 use self::link::Link;
 use self::resolver::{Found, Resolver};
-use self::tcp::{Tcp, TcpEvent};
+use self::streams::{Ended, StreamEvent, Streams};
 use self::udp::{Arrived, Udp};
 use super::alarm::Alarm;
 use super::{Failure, Signals, Told};
@@ -53,7 +53,7 @@ struct Agent {
     /// What must still be told to the machine before this turn ends.
     inputs: VecDeque<Input>,
     udp: Udp,
-    tcp: Tcp,
+    streams: Streams,
     links: Vec<Link>,
     midcom: Vec<(MiddleboxId, AgentEvent)>,
     resolver: Resolver,
@@ -69,7 +69,7 @@ struct Agent {
 /// Why the loop woke up; what else is ready is found by looking.
 enum Wake {
     Ready,
-    Tcp(TcpEvent),
+    Stream(StreamEvent),
     Found(Found),
     Asked(Question),
     Signal(Told),
@@ -98,7 +98,7 @@ impl Agent {
     async fn wait(&mut self) -> Wake {
         let machine = self.machine.next_timeout().map(|(at, _)| at);
         let deadline = self.links.iter().filter_map(Link::next_timeout).chain(machine).min();
-        let Self { clock, alarm, udp, tcp, links, resolver, questions, signals, .. } = self;
+        let Self { clock, alarm, udp, streams, links, resolver, questions, signals, .. } = self;
         let sockets = poll_fn(|cx| {
             let mut ready = udp.poll_ready(cx);
             for link in links.iter_mut() {
@@ -114,7 +114,7 @@ impl Agent {
             told = signals.next() => Wake::Signal(told),
             Some(question) = questions.recv() => Wake::Asked(question),
             () = sockets => Wake::Ready,
-            Some(event) = tcp.event() => Wake::Tcp(event),
+            Some(event) = streams.event() => Wake::Stream(event),
             Some(found) = resolver.answer() => Wake::Found(found),
             () = poll_fn(|cx| alarm.poll_due(cx, *clock, deadline)) => Wake::Ready,
         }
@@ -124,7 +124,7 @@ impl Agent {
     fn turn(&mut self, now: Instant, wake: Wake) {
         match wake {
             Wake::Ready => {}
-            Wake::Tcp(event) => self.tcp_event(event),
+            Wake::Stream(event) => self.stream_event(event),
             Wake::Found(found) => self.found(found),
             Wake::Asked(question) => self.asked(now, question),
             Wake::Signal(Told::Stop) => self.stop(),
@@ -136,8 +136,8 @@ impl Agent {
         self.udp.receive(|arrived| inputs.push_back(input(arrived)));
         self.work(now);
         for _ in 0..TURN_MAX {
-            let Some(event) = self.tcp.try_event() else { break };
-            self.tcp_event(event);
+            let Some(event) = self.streams.try_event() else { break };
+            self.stream_event(event);
         }
         for _ in 0..TURN_MAX {
             let Some(found) = self.resolver.try_answer() else { break };
@@ -170,8 +170,9 @@ impl Agent {
             match output {
                 Output::Transmit { hop, bytes } => match hop.protocol {
                     Protocol::Udp => self.udp.queue(hop, bytes),
-                    Protocol::Tcp => {
-                        if let Err(hop) = self.tcp.send(hop, bytes) {
+                    Protocol::Tcp | Protocol::Tls | Protocol::Ws | Protocol::Wss => {
+                        let name = hop.name.and_then(|name| self.machine.name(name));
+                        if let Err(hop) = self.streams.send(hop, name, bytes) {
                             self.inputs.push_back(Input::TransportFailed { hop });
                         }
                     }
@@ -202,23 +203,28 @@ impl Agent {
         }
     }
 
-    fn tcp_event(&mut self, event: TcpEvent) {
+    fn stream_event(&mut self, event: StreamEvent) {
         match event {
-            TcpEvent::Accepted { listener, stream, remote } => {
-                if let Err(why) = self.tcp.accepted(listener, stream, remote) {
-                    log::debug(format_args!("tcp {remote}: refused: {why}"));
+            StreamEvent::Accepted { listener, stream, remote } => {
+                if let Err(why) = self.streams.accepted(listener, stream, remote) {
+                    log::debug(format_args!("{remote}: refused: {why}"));
                 }
             }
-            TcpEvent::Message { id, bytes } => {
-                if let Some(hop) = self.tcp.hop(id) {
+            StreamEvent::Open { id, domains } => self.streams.opened(id, domains),
+            StreamEvent::Message { id, bytes } => {
+                self.streams.learn_alias(id, &bytes);
+                if let Some(hop) = self.streams.hop(id) {
                     self.inputs.push_back(Input::Message { hop, bytes });
                 }
             }
-            TcpEvent::Closed { id, why } => {
-                if let Some(hop) = self.tcp.close(id) {
-                    log::debug(format_args!("tcp {}: {why}", hop.remote));
-                    self.inputs.push_back(Input::TransportFailed { hop });
+            StreamEvent::Closed { id, why } => {
+                let Some(Ended { hop, ours }) = self.streams.close(id) else { return };
+                // Where we connect the operator has chosen; whoever connects to us is anybody.
+                match ours && hop.protocol.is_secure() {
+                    true => log::info(format_args!("{hop}: {why}")),
+                    false => log::debug(format_args!("{hop}: {why}")),
                 }
+                self.inputs.push_back(Input::TransportFailed { hop });
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Opens everything that needs privilege, gives the privilege up, starts the loop.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -13,16 +13,17 @@ use sip::transport::ListenerId;
 use super::chronicle::Chronicle;
 use super::link::Link;
 use super::resolver::Resolver;
-use super::tcp::{self, Tcp};
+use super::streams::{self, Streams};
 use super::udp::Udp;
 use super::{Agent, Failure, doors, settings};
 use crate::admin::{protocol, server};
 use crate::clock::Clock;
-use crate::config::{Config, Listen, Transport};
+use crate::config::{Config, Listen, Realm, Transport};
 use crate::runtime::alarm::Alarm;
 use crate::runtime::{Signals, block_on, unix};
 use crate::sandbox::{self, Identity, Keep};
 use crate::supervise::Parent;
+use crate::tls::sip::Credentials;
 use crate::{log, seed};
 
 /// Read from a middlebox at once.
@@ -37,14 +38,17 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
     let identity = Identity::find(config.user.as_deref()).map_err(Failure::Start)?;
     let rng = seed::rng().map_err(|error| Failure::Start(format!("/dev/urandom: {error}")))?;
     let settings = settings::b2bua(config);
-    let (mut udp, mut tcp) = (Udp::new(), Tcp::new(tcp_limits(config)));
+    let (mut udp, mut streams) = (Udp::new(), Streams::new(stream_limits(config)));
     let mut listeners = Vec::new();
     let (closed, none) = (doors::closed(config), BTreeSet::new());
     for (number, (realm, listen)) in (0..).zip(settings::listeners(config)) {
         let closed = closed.get(realm).unwrap_or(&none);
+        let (id, protocol) = (ListenerId(number), listen.transport.protocol());
         let bound = match listen.transport {
-            Transport::Udp => udp.bind(ListenerId(number), listen.address, closed),
-            Transport::Tcp => tcp.bind(ListenerId(number), listen.address, closed),
+            Transport::Udp => udp.bind(id, listen.address, closed),
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
+                streams.bind((id, protocol, realm), listen.address, closed)
+            }
         };
         bound.map_err(|error| Failure::Start(cannot_listen(&listen, &error)))?;
         listeners.push(listen.to_string());
@@ -57,6 +61,9 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
     if let Some(parent) = parent {
         parent.follow();
     }
+    streams
+        .start(credentials(config))
+        .map_err(|error| Failure::Start(format!("cannot start a thread: {error}")))?;
     let questions = server::serve(socket, allowed).map_err(|error| cannot_serve(&admin, &error))?;
     let mut rng = rng;
     let links: Vec<Link> = (0..)
@@ -77,7 +84,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
         out: Outbox::new(),
         inputs: VecDeque::new(),
         udp,
-        tcp,
+        streams,
         links,
         midcom: Vec::new(),
         resolver: Resolver::new(config.name_servers.clone(), rng.fork()),
@@ -92,11 +99,20 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
     })
 }
 
-fn tcp_limits(config: &Config) -> tcp::Limits {
+/// What the realms show and trust, read as the user that the half has become.
+fn credentials(config: &Config) -> BTreeMap<usize, Credentials> {
+    let of_realm =
+        |(position, realm): (usize, &Realm)| Some((position, Credentials::new(realm.tls.clone()?)));
+    config.realms.iter().enumerate().filter_map(of_realm).collect()
+}
+
+fn stream_limits(config: &Config) -> streams::Limits {
     let size = |number| usize::try_from(number).unwrap_or(usize::MAX);
-    tcp::Limits {
+    streams::Limits {
         connections: size(config.limits.connections),
         connections_per_peer: size(config.limits.connections_per_peer),
+        handshakes: size(config.limits.handshakes),
+        handshake: config.timers.handshake,
         idle: config.timers.connection_idle,
         message: config.timers.message,
     }

@@ -10,6 +10,9 @@ use crate::log;
 impl Agent {
     /// The file that a command has read.
     pub(super) fn reload(&mut self, asked: &Reload) -> Answer {
+        if !asked.check {
+            self.streams.refresh();
+        }
         match self.take(&asked.path, &asked.text, asked.check) {
             Ok(changed) => Answer::of(&changed),
             Err(text) => Answer::Error(text),
@@ -18,6 +21,7 @@ impl Agent {
 
     /// The file as it is now, at a signal.
     pub(super) fn reload_file(&mut self) {
+        self.streams.refresh();
         let path = self.config.file.display().to_string();
         let taken = config::read(&self.config.file).and_then(|text| self.take(&path, &text, false));
         if let Err(text) = taken {

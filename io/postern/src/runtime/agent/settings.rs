@@ -9,7 +9,6 @@ use b2bua::config as to;
 use b2bua::ledger;
 use midcom::Lifetime;
 use nix::ifaddrs::getifaddrs;
-use sip::transport::Protocol;
 
 use crate::config::{
     CommonCrucial, Config, Crucial, Engine, Host, Listen, Middlebox, NextHop, OnHold, OnRedirect,
@@ -30,9 +29,9 @@ pub(crate) fn b2bua(config: &Config) -> to::Config {
         listeners: listeners(config)
             .map(|(position, listen)| to::Listener {
                 realm: id(position),
-                protocol: protocol(listen.transport),
+                protocol: listen.transport.protocol(),
                 address: listen.address,
-                sent_by: listen.address.to_string(),
+                sent_by: sent_by(config, position, listen),
             })
             .collect(),
         routes: routes(config),
@@ -142,7 +141,8 @@ pub(super) fn next_hop(from: &NextHop) -> to::NextHop {
         Host::Address(address) => to::Host::Address(*address),
         Host::Name(name) => to::Host::Name(name.clone()),
     };
-    to::NextHop { host, port: from.port, transport: from.transport.map(protocol) }
+    let transport = from.transport.map(Transport::protocol);
+    to::NextHop { host, port: from.port, transport, secure: from.secure }
 }
 
 fn middleboxes(config: &Config) -> Vec<to::Middlebox> {
@@ -195,10 +195,13 @@ fn size(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn protocol(transport: Transport) -> Protocol {
-    match transport {
-        Transport::Udp => Protocol::Udp,
-        Transport::Tcp => Protocol::Tcp,
+/// What stands in Via and Contact: the address, or over TLS the name that the certificate is for, if one is given.
+fn sent_by(config: &Config, realm: usize, listen: Listen) -> String {
+    let tls = config.realms.get(realm).and_then(|realm| realm.tls.as_ref());
+    let host = tls.and_then(|tls| tls.host.as_ref()).filter(|_| listen.transport.protocol().is_secure());
+    match host {
+        Some(host) => format!("{host}:{}", listen.address.port()),
+        None => listen.address.to_string(),
     }
 }
 

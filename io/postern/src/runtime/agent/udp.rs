@@ -126,7 +126,7 @@ impl Udp {
 
 impl Socket {
     fn hop(&self, remote: SocketAddr) -> Hop {
-        Hop { listener: self.listener, protocol: Protocol::Udp, remote, connection: None }
+        Hop { listener: self.listener, protocol: Protocol::Udp, remote, connection: None, name: None }
     }
 
     fn flush(&mut self, each: &mut impl FnMut(Arrived)) {
@@ -233,7 +233,13 @@ mod tests {
         let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut udp = Udp::new();
         udp.bind(ListenerId(0), "127.0.0.1:0".parse().unwrap(), &BTreeSet::new()).unwrap();
-        let remote = Hop { listener: ListenerId(0), protocol: Protocol::Udp, remote: gone, connection: None };
+        let remote = Hop {
+            listener: ListenerId(0),
+            protocol: Protocol::Udp,
+            remote: gone,
+            connection: None,
+            name: None,
+        };
         udp.queue(remote, Bytes::from_static(b"x"));
         udp.flush(|_| {});
         let mut failed = Vec::new();

@@ -158,7 +158,12 @@ mod tests {
     }
 
     fn tls(name: &str) -> Origin {
-        Origin::Tls(Certificate { names: vec![name.into()], not_before: 0, not_after: 0 })
+        Origin::Tls(Certificate {
+            names: vec![name.into()],
+            domains: Vec::new(),
+            not_before: 0,
+            not_after: 0,
+        })
     }
 
     fn who(guests: &Guests, origin: &Origin) -> Vec<AgentId> {
