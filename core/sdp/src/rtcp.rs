@@ -49,7 +49,8 @@ impl Attributes {
         if address.is_ipv4() != stream.is_ipv4() {
             return Err(Why::MalformedRtcp);
         }
-        let of_its_own = port != 0 && port != rtp && !address.is_unspecified();
+        // The same number on another host is a port of its own.
+        let of_its_own = port != 0 && (address, port) != (stream, rtp) && !address.is_unspecified();
         Ok(of_its_own.then_some(Rtcp { address, port }))
     }
 }
