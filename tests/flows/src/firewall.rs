@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 
-use midcom::{Failure, Gid, Lifetime, Passed, Prid, Protocol, Reply, Request, RequestId, Tuple};
+use midcom::{Failure, Gid, Lifetime, Parity, Passed, Prid, Protocol, Reply, Request, RequestId, Tuple};
 
 /// One middlebox.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct Firewall {
 struct Nat {
     reserved: BTreeMap<Prid, u16>,
     seen: BTreeMap<(IpAddr, u16), u16>,
+    /// The inside ports of each rule.
+    rules: BTreeMap<Prid, Tuple>,
     taken: u16,
 }
 
@@ -40,8 +42,21 @@ impl Nat {
         Tuple::host((Self::ADDRESS, port).into(), protocol, range)
     }
 
-    /// A2 of A0: that of the reservation, the one it has, or a new one.
-    fn outside(&mut self, reservation: Option<Prid>, internal: Tuple) -> Tuple {
+    /// A rule is gone: inside ports of which no other has need have no outside port any more.
+    fn forget(&mut self, prid: Prid) {
+        self.reserved.remove(&prid);
+        if self.rules.remove(&prid).is_some() {
+            let Self { seen, rules, .. } = self;
+            let is_of = |rule: &Tuple, (address, port): (IpAddr, u16)| {
+                rule.address() == address && (rule.port..=rule.last_port()).contains(&port)
+            };
+            seen.retain(|place, _| rules.values().any(|rule| is_of(rule, *place)));
+        }
+    }
+
+    /// A2 of A0 for a rule: that of the reservation, the one it has, or a new one.
+    fn outside(&mut self, prid: Prid, reservation: Option<Prid>, internal: Tuple) -> Tuple {
+        self.rules.insert(prid, internal);
         let known = self.seen.get(&(internal.address(), internal.port)).copied();
         let reserved = reservation.and_then(|prid| self.reserved.remove(&prid));
         let port = match reserved.or(known) {
@@ -81,7 +96,7 @@ impl Firewall {
         let (id, request) = self.open.remove(position)?;
         let reply = match refusal {
             Some(failure) => Err(failure),
-            None => Ok(self.grant(&request)),
+            None => self.grant(&request),
         };
         Some((id, reply))
     }
@@ -101,6 +116,7 @@ impl Firewall {
     }
 
     pub(crate) fn forget(&mut self, prid: Prid) {
+        self.nat.iter_mut().for_each(|nat| nat.forget(prid));
         self.rules.retain(|rule| *rule != prid);
     }
 
@@ -114,15 +130,22 @@ impl Firewall {
         self.rules.push(prid);
     }
 
-    fn grant(&mut self, request: &Request) -> Reply {
-        match request {
+    fn grant(&mut self, request: &Request) -> Result<Reply, Failure> {
+        if let Request::EnableReserved { prid, parity: Parity::Same, internal, .. } = request {
+            // RFC 4540 §8.4.3: an outside port of the wrong parity is refused.
+            let reserved = self.nat.as_ref().and_then(|nat| nat.reserved.get(prid));
+            if reserved.is_some_and(|port| port % 2 != internal.port % 2) {
+                return Err(Failure::ParityMismatch);
+            }
+        }
+        Ok(match request {
             Request::Enable { internal, lifetime, group, .. } => {
                 let prid = self.make();
-                let outside = self.outside(None, *internal);
+                let outside = self.outside(prid, None, *internal);
                 self.enabled(prid, outside, self.granted(*lifetime), group.unwrap_or(Gid(prid.0)))
             }
             Request::EnableReserved { prid, internal, lifetime, .. } => {
-                let outside = self.outside(Some(*prid), *internal);
+                let outside = self.outside(*prid, Some(*prid), *internal);
                 self.enabled(*prid, outside, self.granted(*lifetime), Gid(prid.0))
             }
             Request::Reserve { lifetime, group, protocol, ports, .. } => {
@@ -149,15 +172,15 @@ impl Firewall {
             }
             Request::Disable { lifetime, .. } => Reply::Disabled { prid: self.make(), lifetime: *lifetime },
             Request::Status { .. } => Reply::Ended,
-        }
+        })
     }
 
     fn granted(&self, asked: Lifetime) -> Lifetime {
         asked.min(self.granted)
     }
 
-    fn outside(&mut self, reservation: Option<Prid>, internal: Tuple) -> Tuple {
-        self.nat.as_mut().map_or(internal, |nat| nat.outside(reservation, internal))
+    fn outside(&mut self, prid: Prid, reservation: Option<Prid>, internal: Tuple) -> Tuple {
+        self.nat.as_mut().map_or(internal, |nat| nat.outside(prid, reservation, internal))
     }
 
     fn enabled(&self, prid: Prid, outside: Tuple, lifetime: Lifetime, group: Gid) -> Reply {

@@ -42,6 +42,7 @@ impl Ledger {
             latest: deadline,
             wake: deadline,
             marks,
+            group: None,
             seen_as: None,
         };
         self.rules.push(rule);
@@ -58,7 +59,7 @@ impl Ledger {
             internal,
             external,
             lifetime: self.terms.rule_lifetime,
-            group: self.sites[usize::from(crossing)].group,
+            group: self.group_for(index),
         };
         self.rules[index].state = State::Asked(self.send(crossing, request, ids, out));
     }
@@ -95,8 +96,9 @@ impl Ledger {
         let crossing = self.rules[index].crossing;
         let (direction, internal, external) = pinhole.tuples(self.crossing(crossing).inside);
         let lifetime = self.terms.rule_lifetime;
-        let request =
-            Request::EnableReserved { prid, parity: Parity::Same, direction, internal, external, lifetime };
+        // One port was reserved when nobody knew whether it would be an odd one.
+        let parity = if internal.range == 1 { Parity::Any } else { Parity::Same };
+        let request = Request::EnableReserved { prid, parity, direction, internal, external, lifetime };
         let id = self.send(crossing, request, ids, out);
         let rule = &mut self.rules[index];
         (rule.pinhole, rule.state) = (pinhole, State::Enabling(prid, id));

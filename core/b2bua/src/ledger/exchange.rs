@@ -112,13 +112,14 @@ impl Ledger {
         let networks = &self.terms.realms[by.other()].media.networks;
         let mut needed = Missing::new();
         for crossing in 0..self.terms.path.len() as u8 {
+            let hold = self.terms.hold(self.crossing(crossing), by);
             for flow in offer.iter().filter(|flow| may_receive(flow, offer)) {
                 // Through a NAT nothing leaves before it is known from where.
                 if self.crossing(crossing).hides(by.other()) && flow.protocol == Protocol::Udp {
                     continue;
                 }
                 let flow = self.as_agreed_before(by, *flow);
-                let Some((flow, _)) = heard(self.terms.hold, &flow, None) else { continue };
+                let Some((flow, _)) = heard(hold, &flow, None) else { continue };
                 for place in places(&flow) {
                     let wide = from_networks(flow.stream, by, place, networks);
                     needed.extend(wide.map(|pinhole| (crossing, pinhole)));

@@ -78,9 +78,12 @@ impl Ledger {
         if pinhole.is_unplaced() || here(&forks.common, &|common| pinhole.covers(common)) {
             return None;
         }
-        // Whoever may still hear from anywhere does so through a wider one.
-        let does_for =
-            |need: &Pinhole| pinhole.overlaps(need) && (pinhole.covers(need) || !need.wildcards_address());
+        // Whoever may still hear from anywhere does so through a wider one. Behind a NAT there is none before the answer: the
+        // outside place that all were told of lives with any rule that leads there.
+        let is_seen = self.crossing(crossing).hides(pinhole.toward);
+        let does_for = |need: &Pinhole| {
+            pinhole.overlaps(need) && (is_seen || pinhole.covers(need) || !need.wildcards_address())
+        };
         let current = (forks.dialog, &self.needed_now());
         let all = forks.others.iter().map(|fork| (fork.dialog, &fork.needs)).chain([current]);
         let users = all.filter(|(_, needs)| here(needs, &does_for)).map(|(dialog, _)| Dialogs::one(dialog));

@@ -6,9 +6,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use machine::Instant;
-use midcom::{Failure, Prid, Tuple};
+use midcom::{Failure, Gid, Prid, Tuple};
 use smallvec::SmallVec;
 
+use super::pinhole::{Pinhole, Place};
 use super::rule::{Marks, Rule};
 use super::{Ledger, Out, Progress, RequestIds};
 use crate::side::Side;
@@ -71,30 +72,79 @@ impl Ledger {
                     let seen_as = rule.seen_as.filter(|_| theirs && port != 0)?;
                     Some(Disguised { address, port, range, seen_as })
                 };
-                Disguise::Places(self.rules.iter().filter_map(of).collect())
+                // A port that was RTCP's and is RTP's now, or the other way round, is seen as what was asked for last.
+                Disguise::Places(self.rules.iter().rev().filter_map(of).collect())
             }
         }
     }
 
-    /// Notes what a place is seen as. True if the other side has been told something else: then nothing can come there.
+    /// The place behind the NAT that a rule is about, and whose: where its packets go, or from where they come.
+    fn place_inside(&self, crossing: u8, pinhole: &Pinhole) -> Option<(Side, Place)> {
+        let (Pinhole { toward, place, source, source_port, .. }, at) = (*pinhole, self.crossing(crossing));
+        match (at.hides(toward), at.hides(toward.other())) {
+            (true, _) => Some((toward, place)),
+            (false, true) => {
+                let from = Place { address: source.addr(), port: source_port, ..place };
+                Some((toward.other(), from))
+            }
+            (false, false) => None,
+        }
+        .filter(|(_, place)| place.port != 0)
+    }
+
+    /// The group in which a rule is asked for: the call's, or for a way out of a NAT that of the way in to where its packets
+    /// come from. So they have the outside place of this call, whatever others have that place inside.
+    pub(super) fn group_for(&self, index: usize) -> Option<Gid> {
+        let Rule { pinhole, crossing, marks, .. } = self.rules[index];
+        let usual = self.sites[usize::from(crossing)].group;
+        let outward = self.crossing(crossing).hides(pinhole.toward.other()) && !marks.regrouped;
+        let Some((side, place)) = self.place_inside(crossing, &pinhole).filter(|_| outward) else {
+            return usual;
+        };
+        let leads_there = |rule: &&Rule| {
+            let there = rule.pinhole.toward == side && rule.pinhole.place.covers(place);
+            rule.crossing == crossing && rule.is_wanted() && there
+        };
+        self.rules.iter().find(leads_there).and_then(|rule| rule.group).or(usual)
+    }
+
+    /// Notes what a place is seen as. True if the other side has been told something else: then nothing can come there, or
+    /// comes from where nobody expects it.
     pub(super) fn is_seen_elsewhere(&mut self, index: usize, outside: Option<Tuple>) -> bool {
         let Rule { pinhole, crossing, .. } = self.rules[index];
-        let Some(outside) = outside.filter(|_| self.crossing(crossing).hides(pinhole.toward)) else {
+        let (Some(outside), Some((side, place))) = (outside, self.place_inside(crossing, &pinhole)) else {
+            self.note_seen(index, outside);
             return false;
         };
         let seen_as = SocketAddr::new(outside.address(), outside.port);
-        let place = pinhole.place;
-        let told = self.rules.iter().filter(|rule| rule.is_wanted() && rule.pinhole.toward == pinhole.toward);
-        let told = told.filter_map(|rule| {
+        let told = self.rules.iter().filter(|rule| rule.is_wanted() && rule.pinhole.toward == side);
+        let mut told = told.filter_map(|rule| {
             let other = rule.pinhole.place;
             let (address, port, range) = (other.address, other.port, other.range);
             Disguised { address, port, range, seen_as: rule.seen_as? }.of(place.address, place.port)
         });
-        let differs = place.port != 0 && told.into_iter().any(|told| told != seen_as);
+        let differs = told.any(|told| told != seen_as);
         if !differs {
-            self.rules[index].seen_as = Some(seen_as);
+            self.note_seen(index, Some(outside));
         }
         differs
+    }
+
+    fn note_seen(&mut self, index: usize, outside: Option<Tuple>) {
+        let Rule { pinhole, crossing, .. } = self.rules[index];
+        let outside = outside.filter(|_| self.crossing(crossing).hides(pinhole.toward));
+        if let Some(outside) = outside {
+            self.rules[index].seen_as = Some(SocketAddr::new(outside.address(), outside.port));
+        }
+    }
+
+    /// What other early dialogs have a reservation for, if one of them could not make it into a pinhole: they were told of
+    /// its outside place too.
+    pub(super) fn place_of_others(&self, crossing: u8, pinhole: &Pinhole) -> Option<Pinhole> {
+        let is_seen = self.crossing(crossing).hides(pinhole.toward) && self.is_undecided();
+        let common = self.forks.as_deref().filter(|_| is_seen).map(|forks| &forks.common)?;
+        let is_it = |(at, other): &&(u8, Pinhole)| *at == crossing && other.covers(pinhole);
+        common.iter().find(is_it).map(|(_, other)| *other)
     }
 
     /// A rule that leads elsewhere than the other side was told is as good as none.

@@ -71,7 +71,8 @@ pub(super) fn desired(
     peer: Option<&MediaFlow>,
     policy: SourcePolicy,
 ) -> Pinholes {
-    let Some((flow, peer)) = &heard(terms.hold, flow, peer) else { return Pinholes::new() };
+    let hold = terms.hold(crossing, toward);
+    let Some((flow, peer)) = &heard(hold, flow, peer) else { return Pinholes::new() };
     if crossing.hides(toward.other()) && flow.protocol == Protocol::Udp {
         // What leaves through a NAT says one outside port for each port from which it came: both must be known.
         let peer = peer.as_ref().filter(|peer| !peer.is_held());

@@ -61,6 +61,7 @@ impl Ledger {
         }
         let rule = &mut self.rules[index];
         rule.state = if reserved { State::Reserved(prid) } else { State::Enabled(prid) };
+        rule.group = Some(group);
         rule.live_for(now, lifetime);
         let (crossing, pinhole) = (rule.crossing, rule.pinhole);
         let (held, narrow) = (rule.marks.held, std::mem::take(&mut rule.marks.narrow));
@@ -205,7 +206,13 @@ impl Ledger {
         }
         let Rule { pinhole, marks, crossing, .. } = self.rules[index];
         // The reservation, or the rule if only the reply was lost, is still there.
-        self.end(now, index, prid, 0, ids, out);
+        match self.place_of_others(crossing, &pinhole) {
+            Some(place) => {
+                let rule = &mut self.rules[index];
+                (rule.state, rule.pinhole) = (State::Reserved(prid), place);
+            }
+            None => self.end(now, index, prid, 0, ids, out),
+        }
         self.rules[index].marks = Marks::default();
         self.failed(now, (crossing, pinhole, marks), failure, ids, out)
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use machine::Instant;
-use midcom::{Prid, RequestId};
+use midcom::{Gid, Prid, RequestId};
 
 use super::pinhole::Pinhole;
 
@@ -23,6 +23,8 @@ pub(super) struct Rule {
     /// When to extend it, or to repeat its close.
     pub(super) wake: Instant,
     pub(super) marks: Marks,
+    /// Its group at the middlebox, once that has said so.
+    pub(super) group: Option<Gid>,
     /// What the other side sees instead of its place, where the middlebox translates.
     pub(super) seen_as: Option<SocketAddr>,
 }

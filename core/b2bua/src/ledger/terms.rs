@@ -117,6 +117,14 @@ impl From<&config::Crucial> for Crucial {
     }
 }
 
+impl Terms {
+    /// What happens at a middlebox to rules toward a side when their direction falls silent. Behind a NAT they stay: a place
+    /// without a rule has no outside port, and its description would tell of one that is not its own.
+    pub(super) fn hold(&self, crossing: &Crossing, toward: Side) -> OnHold {
+        if crossing.hides(toward) { OnHold::Keep } else { self.hold }
+    }
+}
+
 /// Numbers for requests, one counter for all ledgers of a machine, so that a reply finds its call.
 #[derive(Debug, Clone, Default)]
 pub struct RequestIds(u64);

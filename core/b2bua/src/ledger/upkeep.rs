@@ -230,6 +230,10 @@ impl Ledger {
             if !self.rules.iter().any(|rule| here(rule) && is_known(rule)) {
                 self.sites[at].group = None;
             }
+            self.rules
+                .iter_mut()
+                .filter(|rule| here(rule) && !is_known(rule))
+                .for_each(|rule| rule.group = None);
             for index in 0..self.rules.len() {
                 let rule = &mut self.rules[index];
                 if !here(rule) {

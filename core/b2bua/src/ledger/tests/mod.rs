@@ -5,6 +5,7 @@ mod fallback;
 mod figures;
 mod forks;
 mod narrowing;
+mod nat;
 mod random;
 mod toy;
 mod upkeep;
