@@ -149,6 +149,11 @@ impl Translator {
         &self.nat
     }
 
+    /// Outside ports that are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.pool.taken()
+    }
+
     /// PRR: takes A2. `v4` must be a version that is translated.
     //= RFC 4540 §8.2.3: the NAT reserves an outside binding with the protocol, version, range and parity asked for.
     pub(crate) fn reserve(

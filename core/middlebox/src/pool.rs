@@ -24,6 +24,12 @@ pub(crate) struct Block {
     order: u8,
 }
 
+impl Block {
+    fn len(self) -> usize {
+        1 << self.order
+    }
+}
+
 /// The free blocks of one address.
 #[derive(Debug, Clone)]
 struct Shelf {
@@ -42,12 +48,19 @@ pub(crate) struct Pool {
     turn: usize,
     /// Given back, and not to be taken again before this.
     resting: VecDeque<(Instant, Block)>,
+    /// How many ports are taken.
+    taken: usize,
 }
 
 impl Pool {
     pub(crate) fn new(nat: &Nat) -> Self {
         let shelves = nat.addresses.iter().map(|address| Shelf::new(*address, nat.ports.clone())).collect();
-        Self { shelves, turn: 0, resting: VecDeque::new() }
+        Self { shelves, turn: 0, resting: VecDeque::new(), taken: 0 }
+    }
+
+    /// How many ports are taken: those of whole blocks, of which a rule may use fewer.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken
     }
 
     /// Takes `count` consecutive ports of one address; says the address and the lowest.
@@ -75,6 +88,7 @@ impl Pool {
             if let Some(first) = shelf.take(order) {
                 self.turn = position + 1;
                 let block = Block { shelf: position, first, order };
+                self.taken += block.len();
                 return Ok((shelf.address, first + above, block));
             }
         }
@@ -85,7 +99,9 @@ impl Pool {
     pub(crate) fn take_at(&mut self, address: IpAddr, port: u16) -> Option<Block> {
         let shelf = self.shelves.iter().position(|shelf| shelf.address == address)?;
         let first = self.shelves[shelf].take_at(port)?;
-        Some(Block { shelf, first, order: SMALLEST })
+        let block = Block { shelf, first, order: SMALLEST };
+        self.taken += block.len();
+        Some(block)
     }
 
     /// Takes the pairs around a run of ports, if they are all free: what a rule had before a restart.
@@ -98,7 +114,10 @@ impl Pool {
                 Some(block) => blocks.push(block),
                 None => {
                     // Nobody has sent to them since.
-                    blocks.into_iter().for_each(|block| self.free(block));
+                    for block in blocks {
+                        self.taken -= block.len();
+                        self.free(block);
+                    }
                     return None;
                 }
             }
@@ -112,6 +131,7 @@ impl Pool {
 
     /// Gives a block back. Whoever still sends to it shall not reach its next user, so it rests.
     pub(crate) fn give_back(&mut self, now: Instant, block: Block) {
+        self.taken -= block.len();
         self.resting.push_back((now + limits::PORT_REST, block));
     }
 

@@ -47,6 +47,8 @@ pub struct Status {
     pub entries: usize,
     /// Adopted entries that still wait for an agent.
     pub orphans: usize,
+    /// Outside ports that rules and adopted entries have; those that rest after use are not among them.
+    pub outside_ports: usize,
     /// Requests and ends that wait for their turn.
     pub queued: usize,
     /// Counts since the start.
@@ -172,6 +174,7 @@ impl Middlebox {
             groups: self.table.groups(),
             entries: self.elements.installed(),
             orphans: self.elements.orphans(),
+            outside_ports: self.translator.taken(),
             queued: self.queue.len(),
             tally: self.tally,
         }

@@ -1,6 +1,8 @@
 //! The agent half: the B2BUA, and one SIMCO session for each middlebox.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,6 +157,12 @@ pub(crate) fn hop(outside: bool, remote: std::net::SocketAddr) -> Hop {
     Hop { listener: listener(outside), protocol: Protocol::Udp, remote, connection: None, name: None }
 }
 
+/// What the NAT shows to the realm outside.
+fn shown(house: &House, outside: bool) -> Vec<(IpAddr, RangeInclusive<u16>)> {
+    let nat = house.nat.iter().filter(|_| outside);
+    nat.flat_map(|nat| nat.addresses.iter().map(|address| (*address, nat.ports.clone()))).collect()
+}
+
 fn config(house: &House) -> Config {
     let realm = |outside: bool| Realm {
         name: if outside { "outside" } else { "inside" }.to_owned(),
@@ -163,7 +171,7 @@ fn config(house: &House) -> Config {
                 networks: vec![gate::network(house, outside)],
                 ports: gate::PORTS,
                 own_addresses: [true, false].map(|side| place::agent(house.v6, side).ip()).to_vec(),
-                outside_places: Vec::new(),
+                outside_places: shown(house, outside),
                 flows_max: 8,
             },
             source: house.sources[usize::from(!outside)],

@@ -28,6 +28,10 @@ pub(crate) struct Books {
     pub(crate) rings: BTreeMap<usize, crate::ghosts::Ring>,
     /// INVITEs that went to several phones, by their branch.
     pub(crate) forks: BTreeMap<String, crate::switch::Fork>,
+    /// Where phones outside were told that media is wanted, by seat, the last place last.
+    pub(crate) told: BTreeMap<usize, Vec<crate::told::Told>>,
+    /// Calls whose media have passed through a NAT, and in which life of the middlebox.
+    pub(crate) translated: BTreeMap<usize, Life>,
     /// What has come about.
     pub(crate) reader: crate::occasions::Reader,
     /// REFERs, by the call they were sent in.

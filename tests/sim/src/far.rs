@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use middlebox::Transport;
 use phone::{Remote, Shape};
 
+use crate::carry::Ends;
 use crate::gate;
 use crate::model::above;
 use crate::wire;
@@ -19,6 +20,8 @@ pub(crate) struct Flow {
     pub(crate) outside: bool,
     /// The first packet of a TCP connection.
     pub(crate) opens: bool,
+    /// From where to where it is behind the middleboxes.
+    pub(crate) arrives: Ends,
 }
 
 /// The other end of a call, as one end knows it.
@@ -28,8 +31,10 @@ pub(crate) struct Far {
     places: Vec<SocketAddr>,
     /// Where we receive by ICE besides.
     more: Option<SocketAddr>,
-    /// RTCP goes one port above RTP.
+    /// RTCP has a port of its own: one above RTP.
     has_rtcp: bool,
+    /// Where RTCP of the first place goes, as far as it is said to be elsewhere.
+    rtcp: Option<SocketAddr>,
     /// Where it waits for the connection of a chat.
     chat: Option<SocketAddr>,
 }
@@ -59,7 +64,8 @@ impl Far {
         }
         let is_rtp = streams().any(|line| line.contains("RTP/AVP") && in_use(&line));
         let is_mux = shape.bundle && sdp.contains("a=rtcp-mux\r\n");
-        Self { places, more, has_rtcp: is_rtp && !is_mux, chat: chat(sdp, remote, shape) }
+        let rtcp = remote.rtcp.filter(|_| more.is_none());
+        Self { places, more, has_rtcp: is_rtp && !is_mux, rtcp, chat: chat(sdp, remote, shape) }
     }
 
     /// The other end has offered what this one does not take, so that nothing is sent.
@@ -67,22 +73,36 @@ impl Far {
         self.places.is_empty()
     }
 
+    /// Where it receives RTP of the first stream, or RTCP if that has a port of its own.
+    pub(crate) fn receives(&self, next: u16) -> Option<SocketAddr> {
+        let first = *self.places.first()?;
+        match next {
+            0 => Some(first),
+            _ => self.has_rtcp.then(|| self.rtcp.unwrap_or_else(|| above(first, next))),
+        }
+    }
+
     /// What must pass from an end that listens at a place.
     pub(crate) fn flows(&self, local: SocketAddr, outside: bool) -> Vec<Flow> {
-        let udp = Flow { transport: Transport::Udp, from: local, to: local, outside, opens: false };
+        let arrives = (local, local);
+        let udp = Flow { transport: Transport::Udp, from: local, to: local, outside, opens: false, arrives };
         let mut flows = Vec::new();
         let near = [local].into_iter().chain(self.more);
         for from in near.filter(|place| gate::PORTS.contains(&place.port())) {
             for to in &self.places {
                 for next in 0..=u16::from(self.has_rtcp) {
-                    flows.push(Flow { from: above(from, next), to: above(*to, next), ..udp });
+                    let usual = self.receives(next).filter(|_| self.places.first() == Some(to));
+                    let (from, to) = (above(from, next), usual.unwrap_or_else(|| above(*to, next)));
+                    flows.push(Flow { from, to, arrives: (from, to), ..udp });
                 }
             }
         }
         if let Some(waits) = self.chat {
             let opener = SocketAddr::new(local.ip(), OPENER);
-            let opens = Flow { transport: Transport::Tcp, from: opener, to: waits, opens: true, ..udp };
-            let back = Flow { from: waits, to: opener, outside: !outside, opens: false, ..opens };
+            let (transport, arrives) = (Transport::Tcp, (opener, waits));
+            let opens = Flow { transport, from: opener, to: waits, opens: true, arrives, ..udp };
+            let arrives = (waits, opener);
+            let back = Flow { from: waits, to: opener, outside: !outside, opens: false, arrives, ..opens };
             flows.extend([opens, back]);
         }
         flows

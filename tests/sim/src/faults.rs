@@ -35,6 +35,8 @@ impl World {
         let now = self.now;
         self.gates[gate].start(now);
         self.note(None, format_args!("gate {gate} starts"));
+        self.model.begins_again(now, gate);
+        self.model.sites[gate].lent.forget();
         let excused = &mut self.model.sites[gate].excused;
         excused.extend(self.gates[gate].engine.keys().map(|key| (*key, now + GRACE + SETTLE)));
         self.gate_works(gate);

@@ -60,6 +60,7 @@ impl Gate {
             interface: interface.to_owned(),
         };
         let engine = Memory::new(realms(house), vec![route(false, "in"), route(true, "out")]);
+        let engine = engine.with_nat(nat(house));
         Self {
             machine: None,
             engine,
@@ -82,7 +83,7 @@ impl Gate {
         let config = Config {
             realms: realms(&self.house),
             policy: self.policy(),
-            nat: Nat::default(),
+            nat: nat(&self.house),
             tcp: true,
             journal: false,
             orphan_grace: GRACE,
@@ -234,7 +235,10 @@ impl Gate {
                 | Sabotage::CountsAnything
                 | Sabotage::TrustsContacts
                 | Sabotage::LeavesReferTo
-                | Sabotage::EndsSubscriptions,
+                | Sabotage::EndsSubscriptions
+                | Sabotage::TranslatesBeside
+                | Sabotage::KeepsSources
+                | Sabotage::KeepsDestinations,
             ) => {}
             Some(Sabotage::KeepsEntries) => {
                 let removes = operations.iter().any(|one| matches!(one, middlebox::Operation::Remove { .. }));
@@ -261,6 +265,10 @@ pub(crate) fn network(house: &House, outside: bool) -> midcom::Network {
         false => midcom::Network::new(place::host(house.v6, false, 0), length),
     }
     .map_or_else(|_| midcom::Network::from(any), |network| network.trunc())
+}
+
+fn nat(house: &House) -> Nat {
+    house.nat.clone().unwrap_or_default()
 }
 
 fn realms(house: &House) -> Realms {

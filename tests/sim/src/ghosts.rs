@@ -72,19 +72,16 @@ impl World {
             return;
         }
         let (caller, callee) = (view.wanted[0][0], view.wanted[1][branch]);
-        let outside = view.outside;
         let bundles = |end, branch| self.plan.calls[call].phone(end, branch).0.extensions.shape.bundle;
         let has_rtcp = !(bundles(End::Caller, 0) && bundles(End::Callee, branch));
         if !gate::PORTS.contains(&caller.port()) || !gate::PORTS.contains(&callee.port()) {
             // Nothing leads there, and nothing needs to where ICE has other places.
             return;
         }
-        for (from, to, outside) in [(caller, callee, outside[0]), (callee, caller, outside[1])] {
+        for (sender, from, to) in [(call * 2, caller, callee), (seat, callee, caller)] {
             for next in 0..=u16::from(has_rtcp) {
-                if let Some(gate) = self.stopped_at(above(from, next), above(to, next), outside) {
-                    let text = format!(
-                        "a phone rings, but gate {gate} stops {from} -> {to}: its precondition is not met"
-                    );
+                if let Some(hindrance) = self.hindrance(sender, above(from, next), above(to, next)) {
+                    let text = format!("a phone rings, but {hindrance}: its precondition is not met");
                     self.violation(Some(call), text);
                 }
             }

@@ -95,6 +95,7 @@ impl World {
             let (call, name) = (self.handsets[*seat].seat.call, self.name(*seat));
             let way = Way { from: Lane::Agent, to: self.lane(*seat), is_lost: false };
             self.arrow(call, way, format_args!("      agent sends {} to {name}", wire::Headline(&bytes)));
+            self.check_shown(*seat, &bytes);
             self.check_passed_on(*seat, from_call, &bytes);
         }
         if let [seat] = seats[..] {

@@ -3,6 +3,7 @@
 
 mod agent;
 mod books;
+mod carry;
 mod directory;
 mod elsewhere;
 mod facts;
@@ -19,6 +20,7 @@ mod mishaps;
 mod model;
 mod observe;
 mod occasions;
+mod outside;
 mod phones;
 mod plan;
 mod queue;
@@ -28,7 +30,9 @@ mod sessions;
 mod silence;
 mod switch;
 mod tally;
+mod told;
 mod transfers;
+mod translated;
 mod wire;
 mod world;
 

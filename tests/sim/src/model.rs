@@ -10,15 +10,17 @@ use std::time::Duration;
 use b2bua::{CallId, Cause};
 use machine::Instant;
 use middlebox::memory::Packet;
-use middlebox::{Key, Source};
+use middlebox::{Key, Nat, Source};
 use phone::CallNumber;
 
+use crate::carry::Ends;
 use crate::far::{Far, Flow};
 use crate::gate;
 use crate::plan::{End, Plan};
 use crate::queue::{Life, Seat};
 use crate::sessions::Session;
 use crate::silence::Counted;
+use crate::translated::Lent;
 use crate::wire::Place;
 
 /// How long the halves may need until what they have noticed is true in the engine.
@@ -105,6 +107,8 @@ pub(crate) struct Site {
     pub(crate) down: Instant,
     /// Entries that nobody needs, and until when they may stay.
     pub(crate) excused: BTreeMap<Key, Instant>,
+    /// Which places inside its outside places stand for.
+    pub(crate) lent: Lent,
 }
 
 /// The model of the whole world.
@@ -112,6 +116,8 @@ pub(crate) struct Site {
 pub(crate) struct Model {
     pub(crate) views: Vec<View>,
     pub(crate) sites: Vec<Site>,
+    /// Where addresses are translated.
+    pub(crate) nat: Option<Nat>,
     /// The agent process that lives, or lived last.
     pub(crate) life: Life,
     /// How many things go on that may cost calls their rules.
@@ -152,11 +158,13 @@ impl Model {
             unsure: false,
             disturbed: false,
         };
-        let site = Site { up: None, down: Instant::ZERO, excused: BTreeMap::new() };
+        let (excused, lent) = (BTreeMap::new(), Lent::default());
+        let site = Site { up: None, down: Instant::ZERO, excused, lent };
         let lifetime = plan.house.rule_lifetime_s.min(plan.house.lifetime_max_s);
         Self {
             views: plan.calls.iter().map(view).collect(),
             sites: vec![site; plan.house.gates],
+            nat: plan.house.nat.clone(),
             life: 0,
             storms: 0,
             half_life: Duration::from_secs(u64::from(lifetime)) / 2,
@@ -228,6 +236,7 @@ impl Model {
 
     /// Something happens that may cost every call its rules.
     pub(crate) fn disturb(&mut self) {
+        self.sites.iter_mut().for_each(|site| site.lent.forget());
         for view in &mut self.views {
             // Where the INVITE leaves the offer to the callee, that one names a place first.
             view.disturbed |= view.named.iter().any(|named| !named.is_empty());
@@ -280,12 +289,17 @@ impl Model {
     /// Why an entry may be there; `None` if nothing speaks for it.
     pub(crate) fn justifies(&self, now: Instant, gate: usize, key: &Key) -> bool {
         let excused = self.sites[gate].excused.get(key).is_some_and(|until| now <= *until);
-        excused || self.views.iter().any(|view| view.may_hold(now, gate, self.life) && view.needs(key))
+        let plain = self.plain(key);
+        let needs = |view: &View| plain.is_some_and(|key| view.needs(&key));
+        excused || self.views.iter().any(|view| view.may_hold(now, gate, self.life) && needs(view))
     }
 
-    /// True if some call speaks for this packet.
-    pub(crate) fn may_pass(&self, now: Instant, gate: usize, packet: &Packet<'_>) -> bool {
-        let (from, to) = (packet.source, packet.destination);
+    /// True if some call speaks for this packet, and for what has become of it.
+    pub(crate) fn may_pass(&self, now: Instant, gate: usize, packet: &Packet<'_>, arrived: Ends) -> bool {
+        let (from, to) = (packet.source, arrived.1);
+        if !self.is_translated((packet.source, packet.destination), arrived) {
+            return false;
+        }
         let serves = |view: &View| {
             let is_there = |place: Place| place.0 == packet.transport && receives(place.1, to);
             let toward = (0..2).find(|end| view.places(*end).any(is_there));
@@ -297,13 +311,15 @@ impl Model {
             let is_it = key.transport() == packet.transport && key.destination() == to.ip();
             is_it && (key.ports().first()..=last).contains(&to.port())
         };
-        let excused = &self.sites[gate].excused;
-        self.views.iter().any(serves) || excused.iter().any(|(key, until)| now <= *until && receives_by(key))
+        let excused = self.sites[gate].excused.iter().filter(|(_, until)| now <= **until);
+        let mut excused = excused.filter_map(|(key, _)| self.plain(key));
+        self.views.iter().any(serves) || excused.any(|key| receives_by(&key))
     }
 
     /// The call that names the place an entry leads to, for the report: one that lives if there is one.
     pub(crate) fn suspect(&self, now: Instant, gate: usize, key: &Key) -> Option<usize> {
-        let named = |view: &View| view.ever_named(key);
+        let plain = self.plain(key).unwrap_or(*key);
+        let named = |view: &View| view.ever_named(&plain);
         let calls = self.views.iter().enumerate().filter(|(_, view)| named(view));
         calls.max_by_key(|(_, view)| view.may_hold(now, gate, self.life)).map(|(call, _)| call)
     }
@@ -326,10 +342,18 @@ impl Model {
         let living = ends.flat_map(|(all, outside)| {
             all.values().filter(|one| one.ends.is_empty()).map(move |one| (one, outside))
         });
-        living
+        let mut flows: Vec<Flow> = living
+            .clone()
             .filter_map(|(one, outside)| Some(one.far.as_ref()?.flows(one.local, outside)))
             .flatten()
-            .collect()
+            .collect();
+        let of = |outside: bool| living.clone().find(|(_, is_outside)| *is_outside == outside);
+        if let (Some(_), Some((inside, _)), Some((outside, _))) = (&self.nat, of(false), of(true)) {
+            // Who has been told nothing knows no place inside.
+            let Some(told) = &outside.far else { return Vec::new() };
+            flows.iter_mut().for_each(|flow| flow.translate(inside.local, told));
+        }
+        flows
     }
 }
 
@@ -339,7 +363,7 @@ pub(crate) fn above(place: SocketAddr, next: u16) -> SocketAddr {
 }
 
 /// True if a phone that named `place` receives there: RTP, or RTCP one port above.
-fn receives(place: SocketAddr, at: SocketAddr) -> bool {
+pub(crate) fn receives(place: SocketAddr, at: SocketAddr) -> bool {
     place.ip() == at.ip() && (place.port() == at.port() || place.port() + 1 == at.port())
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use b2bua::CallId;
 use b2bua::ledger::SourcePolicy;
 use machine::Machine as _;
-use middlebox::Transport;
 use middlebox::memory::Packet;
+use middlebox::{Status, Transport};
 
 use crate::far::{Far, Flow};
 use crate::gate;
@@ -15,6 +15,7 @@ use crate::manners;
 use crate::model::{Incarnation, SETTLE, above, index};
 use crate::plan::{End, place};
 use crate::queue::{Happening, Seat};
+use crate::told::Told;
 use crate::wire;
 use crate::world::World;
 
@@ -23,17 +24,18 @@ pub(crate) fn interface(outside: bool) -> &'static str {
     if outside { "out" } else { "in" }
 }
 
-/// Where a description wants its first stream over UDP in use, and whether RTCP comes one port above.
-fn told_place(flows: &[sdp::MediaFlow]) -> Option<(SocketAddr, bool)> {
+/// Where a description wants its first stream over UDP in use, and where RTCP if that has a port of its own.
+fn told_place(flows: &[sdp::MediaFlow]) -> Option<Told> {
     let in_use = || flows.iter().filter(|flow| flow.protocol == sdp::Protocol::Udp && !flow.is_held());
     if in_use().all(|flow| flow.ice == sdp::Ice::None) {
         let flow = in_use().next()?;
-        return Some((flow.destination(), flow.rtcp.is_some() && !flow.rtcp_mux));
+        let rtcp = flow.rtcp.filter(|_| !flow.rtcp_mux);
+        return Some((flow.destination(), rtcp.map(|rtcp| SocketAddr::new(rtcp.address, rtcp.port))));
     }
     let usable = |flow: &&sdp::MediaFlow| flow.ice == sdp::Ice::Rtp && gate::PORTS.contains(&flow.rtp);
     let place = in_use().find(usable)?.destination();
     let is_rtcp = |flow: &sdp::MediaFlow| flow.ice == sdp::Ice::Rtcp && flow.destination() == above(place, 1);
-    Some((place, in_use().any(|flow| is_rtcp(flow) && !flow.rtcp_mux)))
+    Some((place, in_use().any(|flow| is_rtcp(flow) && !flow.rtcp_mux).then(|| above(place, 1))))
 }
 
 impl World {
@@ -68,6 +70,10 @@ impl World {
         let keys: Vec<middlebox::Key> = self.gates[gate].engine.keys().copied().collect();
         self.tally.entries += keys.len() as u64;
         for key in keys {
+            if let Some(wrong) = self.model.sites[gate].lent.see(self.now, &key) {
+                let suspect = self.model.suspect(self.now, gate, &key);
+                self.violation(suspect, format!("gate {gate}: {wrong}"));
+            }
             if self.model.justifies(self.now, gate, &key) {
                 continue;
             }
@@ -81,33 +87,25 @@ impl World {
 
     /// While two phones talk and nothing went wrong, both directions pass.
     fn check_media(&mut self, call: usize) {
-        for Flow { transport, from, to, outside, opens } in self.model.must_pass(self.now, call) {
+        let flows = self.model.must_pass(self.now, call);
+        for Flow { transport, from, to, outside, opens, arrives } in flows.iter().copied() {
             self.tally.must_pass += 1;
             let packet =
                 Packet { transport, source: from, destination: to, interface: interface(outside), opens };
-            if let Some(gate) = self.stops(&packet) {
-                let what = if transport == Transport::Tcp { "TCP " } else { "" };
-                let text = format!("gate {gate} stops {what}{from} -> {to}, which was negotiated");
-                self.violation(Some(call), text);
-                self.model.views[call].disturbed = true;
-            }
+            let what = if transport == Transport::Tcp { "TCP " } else { "" };
+            let wrong = match self.carry(&packet) {
+                Err(gate) => format!("gate {gate} stops {what}{from} -> {to}, which was negotiated"),
+                Ok(ends) if ends != arrives => {
+                    format!("{what}{from} -> {to} becomes {ends:?}, and not {arrives:?}")
+                }
+                Ok(_) => continue,
+            };
+            self.violation(Some(call), wrong);
+            self.model.views[call].disturbed = true;
         }
-    }
-
-    /// The first middlebox that stops a datagram; none if it gets through.
-    pub(crate) fn stopped_at(
-        &mut self,
-        source: SocketAddr,
-        destination: SocketAddr,
-        outside: bool,
-    ) -> Option<usize> {
-        let (transport, interface) = (Transport::Udp, interface(outside));
-        self.stops(&Packet { transport, source, destination, interface, opens: false })
-    }
-
-    fn stops(&mut self, packet: &Packet<'_>) -> Option<usize> {
-        let now = self.now;
-        self.gates.iter_mut().position(|gate| !gate.engine.passes(packet, now))
+        if !flows.is_empty() {
+            self.note_translated(call);
+        }
     }
 
     /// Sends a packet that nobody has asked for: between strangers, from a wrong port, on a wrong side.
@@ -119,7 +117,7 @@ impl World {
         let (from, to) = (self.rng.below(seats) as usize, self.rng.below(seats) as usize);
         let (from, to) = (self.handsets[from].seat, self.handsets[to].seat);
         let source = *self.model.views[from.call].wanted(from);
-        let target = *self.model.views[to.call].wanted(to);
+        let target = self.aim(to);
         let outside = self.model.views[from.call].outside[index(from.end)];
         let (source, outside, spoofed) = match self.rng.below(4) {
             0 => (source, outside, false),
@@ -138,15 +136,14 @@ impl World {
         let target = if is_tcp { above(target, 200) } else { target };
         let interface = interface(outside);
         let packet = Packet { transport, source, destination: target, interface, opens: is_tcp };
-        if self.stops(&packet).is_some() {
-            return;
-        }
+        let Ok(arrived) = self.carry(&packet) else { return };
         if spoofed {
             return self.violation(Some(to.call), format!("{source} -> {target} passes from the wrong side"));
         }
-        let served = |gate: usize| self.model.may_pass(self.now, gate, &packet);
+        let served = |gate: usize| self.model.may_pass(self.now, gate, &packet, arrived);
         if !(0..self.gates.len()).all(served) {
-            self.violation(Some(to.call), format!("{source} -> {target} passes, which nobody negotiated"));
+            let what = format!("{source} -> {target} passes as {arrived:?}, which nobody negotiated");
+            self.violation(Some(to.call), what);
         }
     }
 
@@ -163,7 +160,9 @@ impl World {
         let script = &self.plan.calls[call];
         let asks = script.offers.iter().any(|(_, _, offer)| offer.by.is_none());
         let offers = wire::status(bytes) == 0 || asks || script.caller.extensions.delayed_offer;
-        let early = offers && !self.plan.house.early_media;
+        let has_nat = self.plan.house.nat.is_some();
+        // Through a NAT nothing passes before the answer.
+        let early = offers && (!self.plan.house.early_media || has_nat);
         let is_calm = self.model.storms == 0 && self.model.is_lasting(self.now);
         // Two calls that share a phone are not kept apart here.
         let is_shared = script.takeover.is_some() && self.model.views[call].incarnations.len() > 1;
@@ -184,7 +183,7 @@ impl World {
                 .violation(Some(call), "the agent passes on a description that cannot be read".to_owned());
         };
         let flows = sdp::flows(&session).unwrap_or_default();
-        let Some((place, has_rtcp)) = told_place(&flows) else { return };
+        let Some((place, rtcp)) = told_place(&flows) else { return };
         let outside = self.handsets[seat].outside;
         let view = &self.model.views[call];
         // Inside a call, who gets the offer sends from where the other end knows it.
@@ -192,7 +191,8 @@ impl World {
             view.beliefs[index(end)].iter().filter(|((of, _), _)| *of == branch).map(|(_, one)| one);
         let talking = talking.into_iter().find(|belief| belief.answered.is_some());
         let source = talking.map_or_else(|| view.wanted[index(end)][branch], |belief| belief.local);
-        let strict = self.plan.house.sources.contains(&SourcePolicy::Strict);
+        // What leaves by a NAT says its port.
+        let strict = self.plan.house.sources.contains(&SourcePolicy::Strict) || has_nat;
         let crossing = view.offering != [false; 2] && wire::status(bytes) != 0;
         // An answer of which the other end has not heard yet has moved it; our own offer then brings it back.
         let undecided = strict || crossing || view.answering || view.unsure;
@@ -203,15 +203,21 @@ impl World {
         if talking.is_some() && undecided || !is_usable || refuses {
             return;
         }
-        for next in 0..=u16::from(has_rtcp) {
-            let (source, destination) = (above(source, next), above(place, next));
+        let rtcp = rtcp.map(|rtcp| (above(source, 1), rtcp));
+        for (source, destination) in [Some((source, place)), rtcp].into_iter().flatten() {
             self.tally.must_pass += 1;
-            if let Some(gate) = self.stopped_at(source, destination, outside) {
-                let what = wire::Headline(bytes);
-                let text =
-                    format!("gate {gate} stops {source} -> {destination}, though {what} has been passed on");
-                self.violation(Some(call), text);
-            }
+            let what = wire::Headline(bytes);
+            let wrong = match self.carried(source, destination, outside) {
+                Err(gate) => format!("gate {gate} stops {source} -> {destination}"),
+                Ok(ends) if !self.is_well_carried(call, (source, destination), ends) => {
+                    format!("{source} -> {destination} becomes {ends:?}")
+                }
+                Ok(_) => continue,
+            };
+            self.violation(Some(call), format!("{wrong}, though {what} has been passed on"));
+        }
+        if has_nat && (180..190).contains(&wire::status(bytes)) {
+            self.books.reader.note("NAT: early media");
         }
     }
 
@@ -228,7 +234,7 @@ impl World {
         let phones = (0..self.handsets.len()).all(|seat| self.is_phone_idle(seat));
         let agent = self.agent.machine.as_ref().is_some_and(|machine| machine.holdings().is_empty());
         let gates = self.gates.iter().all(|gate| {
-            let is_empty = |status: middlebox::Status| (status.rules, status.entries) == (0, 0);
+            let is_empty = |status: Status| (status.rules, status.entries) == (0, 0);
             gate.machine.as_ref().is_some_and(|machine| machine.is_quiet() && is_empty(machine.status()))
                 && gate.engine.keys().next().is_none()
         });
@@ -288,8 +294,8 @@ impl World {
             return self.violation(None, format!("gate {gate} was not started again"));
         };
         let status = machine.status();
-        let left = (status.rules, status.groups, status.entries, status.orphans, status.queued);
-        if left != (0, 0, 0, 0, 0) || !machine.is_quiet() {
+        let Status { rules, groups, entries, orphans, outside_ports, queued, .. } = status;
+        if [rules, groups, entries, orphans, outside_ports, queued] != [0; 6] || !machine.is_quiet() {
             self.violation(None, format!("gate {gate} still holds {status:?}"));
         }
     }
@@ -329,7 +335,8 @@ impl World {
             && script.hang_ups.iter().all(|(_, after)| *after > Duration::from_secs(3));
         let is_dialled = view.beliefs.iter().any(|all| !all.is_empty());
         let usual = usual && (is_dialled || !script.is_referred());
-        let accepts = matches!(script.answer, phone::Answer::Accept { .. });
+        let accepts =
+            matches!(script.answer, phone::Answer::Accept { .. }) && !self.is_hard_to_translate(call);
         if !usual || !accepts || self.plan.house.calls_max < 100 || self.plan.house.names {
             return;
         }

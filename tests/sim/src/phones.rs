@@ -35,6 +35,7 @@ impl World {
         self.note(Some(seat_of.call), format_args!("{} sends {}", self.name(seat), wire::Headline(&bytes)));
         self.log.mix(&bytes);
         self.model.names(seat_of, wire::places(&bytes));
+        self.note_ice(&bytes);
         if self.switch_keeps(seat, &bytes) {
             return;
         }

@@ -10,20 +10,22 @@ use std::time::Duration;
 use b2bua::config::{CallPolicy, Crucial, OnHold, PreconditionType, RealmPolicy, Redirect, SessionPolicy};
 use b2bua::ledger::SourcePolicy;
 use machine::{Instant, Rng};
+use middlebox::Nat;
 use phone::{Answer, By, Extensions, Named, Oddities};
 use sdp::Direction;
 
 use crate::mishaps::{Fault, draw_faults};
 use crate::sabotage::Sabotage;
 use crate::transfers::Transfer;
-use crate::{manners, silence};
+use crate::{manners, outside, silence};
 
 /// Which part of a seed's plan is run.
 #[derive(Debug, Clone, Default)]
 pub struct Choice {
     /// Only these calls, if any are named.
     pub only: Vec<u32>,
-    /// None of these faults, by [`Fault::kind`]; `all` leaves out every one, `links` makes the links perfect.
+    /// None of these faults, by [`Fault::kind`]; `all` leaves out every one, `links` makes the links perfect, `nat` leaves
+    /// addresses as they are.
     pub without: Vec<String>,
 }
 
@@ -73,6 +75,8 @@ pub struct House {
     pub policy: CallPolicy,
     /// What it does on the legs outside and inside.
     pub realms: [RealmPolicy; 2],
+    /// The outside addresses and ports of the middlebox, if it translates.
+    pub nat: Option<Nat>,
 }
 
 /// The two ends of a call.
@@ -285,6 +289,7 @@ impl Plan {
         if quiet {
             faults.clear();
         }
+        house.nat = outside::draw(seed, &house).filter(|_| !choice.without.iter().any(|one| one == "nat"));
         let without = |kind: &str| choice.without.iter().any(|one| one == kind || one == "all");
         faults.retain(|(_, fault)| !without(fault.kind()));
         scripts.retain(|script| choice.only.is_empty() || choice.only.contains(&script.number));
@@ -336,6 +341,7 @@ impl House {
                 media_timeout: None,
             },
             realms: [realm_policy(rng), realm_policy(rng)],
+            nat: None,
         }
     }
 }

@@ -14,6 +14,12 @@ pub enum Sabotage {
     KeepsEntries,
     /// What it was told to add is not there.
     LosesEntries,
+    /// What it translates it translates to the port beside.
+    TranslatesBeside,
+    /// What leaves keeps its inside source.
+    KeepsSources,
+    /// What comes in keeps its outside destination.
+    KeepsDestinations,
     /// It counts no packet.
     CountsNothing,
     /// It says that something passes where nothing does.

@@ -120,7 +120,7 @@ impl World {
     }
 
     fn speak(&mut self, call: usize, flow: Flow, is_sure: bool) {
-        let Flow { transport, from, to, outside, opens } = flow;
+        let Flow { transport, from, to, outside, opens, .. } = flow;
         let packet =
             Packet { transport, source: from, destination: to, interface: interface(outside), opens };
         let (now, life) = (self.now, self.model.life);
@@ -131,12 +131,12 @@ impl World {
             let verdict = if uncounted { engine.verdict(&packet) } else { engine.take(&packet, OCTETS) };
             let Verdict::Accepted(key) = verdict else { return };
             self.tally.counted += 1;
-            let views = &mut self.model.views;
-            views.iter_mut().filter(|view| view.may_hold(now, gate, life) && view.needs(&key)).for_each(
-                |view| {
-                    view.counted.last = Some(now);
-                },
-            );
+            let plain = self.model.plain(&key);
+            let needs = |view: &View| plain.is_some_and(|key| view.needs(&key));
+            let views = self.model.views.iter_mut();
+            for view in views.filter(|view| view.may_hold(now, gate, life) && needs(view)) {
+                view.counted.last = Some(now);
+            }
         }
         let is_own = is_sure && self.model.views[call].is_alone(&self.model.views);
         let own = &mut self.model.views[call].counted.own;

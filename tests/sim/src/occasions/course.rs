@@ -43,6 +43,8 @@ pub(super) struct Course {
     /// BYEs of ours without an answer.
     byes_open: [bool; 2],
     refused: bool,
+    /// The NAT had no outside port left.
+    no_port: bool,
     ending: bool,
 }
 
@@ -92,6 +94,7 @@ impl Course {
     }
 
     fn replied_by_middlebox(&mut self, is_opening: bool, result: Result<Option<Prid>, Failure>) {
+        self.no_port |= result == Err(Failure::LackOfPorts);
         match result {
             Ok(Some(_)) if is_opening && self.ending => self.said.push("PER answered late"),
             Err(failure) if is_opening => {
@@ -225,6 +228,9 @@ impl Course {
             (_, 491, _) => self.said.push("our 491"),
             (Method::Invite, 580, Side::A) => self.said.push("our 580"),
             (Method::Invite, 488, Side::A) if !self.invited => self.said.push("our 488"),
+            (Method::Invite, 500, Side::A) if self.no_port && !self.invited => {
+                self.said.extend(["NAT: no port left", "first rule refused"]);
+            }
             (Method::Invite, 300.., Side::A) if self.refused && !self.established => {
                 self.said.push(if self.answered[1] { "second rule refused" } else { "first rule refused" });
             }

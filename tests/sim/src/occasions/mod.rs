@@ -36,6 +36,14 @@ pub const NAMES: &[&str] = &[
     "INVITE with Replaces",
     "NOTIFY",
     "NOTIFY after the call",
+    "NAT: ICE left out",
+    "NAT: call from inside",
+    "NAT: call from outside",
+    "NAT: early media",
+    "NAT: kept over a restart",
+    "NAT: no port left",
+    "NAT: several streams",
+    "NAT: the outside place stays",
     "PER answered late",
     "PER unanswered",
     "PID_A after the answer, caller inside",
@@ -136,6 +144,11 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    /// Something came about that others have noticed.
+    pub(crate) fn note(&mut self, name: &'static str) {
+        self.occasions.note(name, 1);
+    }
+
     /// A phone rings behind a precondition of this type.
     pub(crate) fn rings(&mut self, of: Type<'_>, is_callers: bool) {
         let name = match of {
