@@ -32,6 +32,7 @@ mod nat;
 mod natted;
 mod neighbours;
 mod observer;
+mod pair;
 mod phone;
 mod phones;
 mod play;
@@ -97,6 +98,7 @@ fn main() {
     trials.extend(hostile_simco::trials());
     trials.extend(agents::trials());
     trials.extend(two_firewalls::trials());
+    trials.extend(pair::trials());
     trials.extend(tls::trials());
     trials.extend(dismissed::trials());
     trials.extend(sip_tls::trials());

@@ -116,17 +116,84 @@ impl Row {
             (&world.inside, "10.0.40.254 dev eth0"),
             (&world.inside, "default via 10.0.40.254"),
         ] {
-            let words: Vec<&str> = ["route", "add"].into_iter().chain(route.split(' ')).collect();
-            world.command(host, "ip", &words)?;
+            world.route(host, "add", route)?;
         }
         let row = Self { world, core, clock: None };
-        for host in [&row.world.firewall, &row.core] {
-            host.forward()?;
-            let file = row.world.folder.join("firewall.nft");
-            fs::write(&file, FIREWALL)?;
-            row.world.command(host, "nft", &["-f", &file.display().to_string()])?;
-        }
+        row.guard()?;
         Ok(row)
+    }
+
+    /// Edge and core side by side: media crosses one of the two, by the phones' routes. [`Row::cross`] chooses.
+    pub(crate) fn beside() -> io::Result<Self> {
+        let world = World::bare()?;
+        let core = Host::new("core")?;
+        let (edge, agent) = (&world.firewall, &world.third);
+        world.outside.cable("eth0", edge, "outside0")?;
+        world.outside.cable("eth1", &core, "middle0")?;
+        world.inside.cable("eth0", edge, "inside0")?;
+        world.inside.cable("eth1", &core, "inside0")?;
+        agent.cable("edge0", edge, "agent0")?;
+        agent.cable("core0", &core, "agent0")?;
+        for (host, cable, address) in [
+            (&world.outside, "eth0", "198.51.100.20/32"),
+            (edge, "outside0", "198.51.100.254/32"),
+            (edge, "inside0", "10.0.40.254/32"),
+            (edge, "agent0", "10.9.1.1/24"),
+            (agent, "edge0", "10.9.1.2/24"),
+            (agent, "edge0", "198.51.100.1/32"),
+            (agent, "core0", "10.9.2.2/24"),
+            (agent, "core0", "10.0.40.1/32"),
+            (&core, "agent0", "10.9.2.1/24"),
+            (&core, "middle0", "198.51.100.253/32"),
+            (&core, "inside0", "10.0.40.253/32"),
+            (&world.inside, "eth0", "10.0.40.20/32"),
+        ] {
+            host.address(cable, net(address)?)?;
+        }
+        for (host, route) in [
+            (&world.outside, "198.51.100.254 dev eth0"),
+            (&world.outside, "198.51.100.253 dev eth1"),
+            (&world.inside, "10.0.40.254 dev eth0"),
+            (&world.inside, "10.0.40.253 dev eth1"),
+            (edge, "198.51.100.20 dev outside0"),
+            (edge, "10.0.40.20 dev inside0"),
+            (edge, "198.51.100.1 via 10.9.1.2"),
+            (edge, "10.0.40.1 via 10.9.1.2"),
+            (&core, "198.51.100.20 dev middle0"),
+            (&core, "10.0.40.20 dev inside0"),
+            (&core, "198.51.100.1 via 10.9.2.2"),
+            (&core, "10.0.40.1 via 10.9.2.2"),
+        ] {
+            world.route(host, "add", route)?;
+        }
+        let row = Self { world, core, clock: None };
+        row.guard()?;
+        row.cross(EDGE)?;
+        Ok(row)
+    }
+
+    /// From now on everything crosses the edge, or the core, and nothing the other: as a protocol of routers does it.
+    pub(crate) fn cross(&self, which: &str) -> io::Result<()> {
+        let (outside, inside) = match which {
+            EDGE => ("198.51.100.254", "10.0.40.254"),
+            _ => ("198.51.100.253", "10.0.40.253"),
+        };
+        let world = &self.world;
+        world.route(&world.third, "replace", &format!("198.51.100.20 via {which}"))?;
+        world.route(&world.third, "replace", &format!("10.0.40.20 via {which}"))?;
+        world.route(&world.outside, "replace", &format!("default via {outside}"))?;
+        world.route(&world.inside, "replace", &format!("default via {inside}"))
+    }
+
+    /// Both firewalls of the administrator.
+    fn guard(&self) -> io::Result<()> {
+        for host in [&self.world.firewall, &self.core] {
+            host.forward()?;
+            let file = self.world.folder.join("firewall.nft");
+            fs::write(&file, FIREWALL)?;
+            self.world.command(host, "nft", &["-f", &file.display().to_string()])?;
+        }
+        Ok(())
     }
 
     /// Starts the middlebox half of the edge with these keys.

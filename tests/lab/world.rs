@@ -172,6 +172,12 @@ impl World {
         text(child.wait_with_output()?)
     }
 
+    /// Changes a host's routes.
+    pub(crate) fn route(&self, host: &Host, verb: &str, route: &str) -> io::Result<()> {
+        let words: Vec<&str> = ["route", verb].into_iter().chain(route.split(' ')).collect();
+        self.command(host, "ip", &words).map(drop)
+    }
+
     /// Starts `postern run` with this configuration and waits until calls are possible.
     pub(crate) fn postern(&self, config: &str) -> io::Result<Postern<'_>> {
         let file = self.folder.join("postern.toml");

@@ -177,6 +177,8 @@ pub struct Middlebox {
     pub inside: Vec<RealmId>,
     /// The realms of A3.
     pub outside: Vec<RealmId>,
+    /// The other of a pair: packets of a call cross one of the two, and each can do without the other (decision 0026).
+    pub standby_for: Option<MiddleboxId>,
 }
 
 impl Middlebox {
@@ -351,6 +353,14 @@ impl Config {
         numbered.filter_map(move |(number, middlebox)| Some((MiddleboxId(number), middlebox.between(a, b)?)))
     }
 
+    /// The other of a pair, whichever of the two says so.
+    #[must_use]
+    pub fn partner(&self, of: MiddleboxId) -> Option<MiddleboxId> {
+        let own = self.middleboxes.get(usize::from(of.0))?.standby_for;
+        let numbered = || (0..).map(MiddleboxId).zip(&self.middleboxes);
+        own.or_else(|| numbered().find(|(_, other)| other.standby_for == Some(of)).map(|(id, _)| id))
+    }
+
     /// The listener a realm sends from with this protocol: its first.
     #[must_use]
     pub fn listener_in(&self, realm: RealmId, protocol: Protocol) -> Option<ListenerId> {
@@ -395,7 +405,7 @@ mod tests {
     const OFFICE: RealmId = RealmId(2);
 
     fn middlebox(inside: &[RealmId], outside: &[RealmId]) -> Middlebox {
-        Middlebox { name: "fw".into(), inside: inside.to_vec(), outside: outside.to_vec() }
+        Middlebox { name: "fw".into(), inside: inside.to_vec(), outside: outside.to_vec(), standby_for: None }
     }
 
     #[test]

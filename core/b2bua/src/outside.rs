@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use machine::{Instant, Outbox};
-use midcom::Failure;
+use midcom::{Failure, MiddleboxId};
 use sdp::precondition::Strength;
 use sip::dialog::Dialog;
 use sip::message::{Builder, Message, Method, Name, Scheme, Uri};
@@ -145,14 +145,7 @@ impl B2bua {
         let next_hop = next_hops.pop_front().ok_or_else(no_listener)?;
         let listener = listener.ok_or_else(no_listener)?;
         let pinholes = |realm| config.realm(realm).map(|realm| realm.pinholes.clone()).ok_or_else(nowhere);
-        let mut path = MediaPath::new();
-        for (middlebox, a_inside) in config.path(from, to) {
-            let inside = if a_inside { Side::A } else { Side::B };
-            let Some(capabilities) = self.shared.agents.capabilities(middlebox) else {
-                return Err(Verdict::of_middlebox(&config.codes, Failure::NoSession, 0, false));
-            };
-            path.push(Crossing { middlebox, inside, capabilities });
-        }
+        let path = self.media_path(from, to)?;
         let realms = Sides { a: from, b: to };
         let session = |realm| {
             config.realm(realm).map(|realm| SessionTimer::new(realm.policy.session)).ok_or_else(nowhere)
@@ -172,6 +165,30 @@ impl B2bua {
 }
 
 impl B2bua {
+    /// The middleboxes between two realms. One that is away keeps every call out, unless it has a partner that is there.
+    fn media_path(&self, from: RealmId, to: RealmId) -> Result<MediaPath, Verdict> {
+        let all: Vec<(MiddleboxId, bool)> = self.config.path(from, to).collect();
+        let mut path = MediaPath::new();
+        for (middlebox, a_inside) in &all {
+            let partner = self.config.partner(*middlebox);
+            let said = |middlebox| self.shared.agents.capabilities(middlebox);
+            let (own, other) = (said(*middlebox), partner.and_then(said));
+            let Some(capabilities) = own.or(other) else {
+                return Err(Verdict::of_middlebox(&self.config.codes, Failure::NoSession, 0, false));
+            };
+            // Two that translate would give two outside addresses.
+            let partner = partner.filter(|_| !capabilities.nat);
+            if own.is_none() && partner.is_none() {
+                return Err(Verdict::of_middlebox(&self.config.codes, Failure::NoSession, 0, false));
+            }
+            let position = |partner| all.iter().position(|(other, _)| *other == partner);
+            let partner = partner.and_then(position).and_then(|position| u8::try_from(position).ok());
+            let inside = if *a_inside { Side::A } else { Side::B };
+            path.push(Crossing { middlebox: *middlebox, inside, capabilities, up: own.is_some(), partner });
+        }
+        Ok(path)
+    }
+
     /// The next hops of a route, those that have failed lately after the others.
     fn in_order(&self, now: Instant, next_hops: &[NextHop]) -> VecDeque<NextHop> {
         let failed = |next_hop: &NextHop| {

@@ -249,6 +249,7 @@ fn config() -> Config {
             name: "fw".into(),
             inside: vec![RealmId(1)],
             outside: vec![RealmId(0)],
+            standby_for: None,
         }],
         timers: Timers::default(),
         limits: Limits::default(),

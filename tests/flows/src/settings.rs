@@ -7,6 +7,7 @@
 //! | `early-media` | `yes`, `no` | `yes` |
 //! | `codes` | `default`, `dedicated` | `default` |
 //! | `middleboxes` | 0, 1, 2 | 1 |
+//! | `standby` | whether the second middlebox stands by for the first | `no` |
 //! | `wildcards` | what the middleboxes can express: `all`, `addresses`, `ports`, `none` | `all` |
 //! | `nat` | whether the middleboxes translate: A2 is 203.0.113.1, ports 40000 and on | `no` |
 //! | `granted` | the longest lifetime a middlebox grants, in seconds | 3600 |
@@ -38,7 +39,7 @@ use b2bua::config::{
     RealmId, RealmPolicy, Redirect, Route, SessionPolicy, Then, Timers, UserPattern, When,
 };
 use b2bua::ledger;
-use midcom::{Capabilities, IpVersions, Lifetime};
+use midcom::{Capabilities, IpVersions, Lifetime, MiddleboxId};
 use sip::transport::Protocol;
 
 const KNOWN: &[&str] = &[
@@ -47,6 +48,7 @@ const KNOWN: &[&str] = &[
     "early-media",
     "codes",
     "middleboxes",
+    "standby",
     "wildcards",
     "nat",
     "granted",
@@ -154,10 +156,12 @@ impl<'s> Settings<'s> {
     /// The setting that is none.
     pub fn config(self) -> Result<Config, String> {
         let (outside, inside) = (RealmId(0), RealmId(1));
-        let middlebox = |number| config::Middlebox {
+        let standby = self.value("standby", "no") == "yes";
+        let middlebox = |number: u16| config::Middlebox {
             name: format!("fw{number}"),
             inside: vec![inside],
             outside: vec![outside],
+            standby_for: (standby && number == 1).then_some(MiddleboxId(0)),
         };
         Ok(Config {
             realms: vec![

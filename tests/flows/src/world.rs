@@ -259,6 +259,23 @@ impl World {
     /// `ok`, `ok all`, `ok 2` (of the open questions), `refuse NAME [N]`, `up`, `down`, `event PID LIFETIME`,
     /// `plant PID` (a rule nobody asked for), `lose PID` (a rule is gone and nobody is told), `packets PID N` (so many have
     /// passed it since it was made: what PRC then says).
+    fn up(&mut self, which: usize) -> Result<(), String> {
+        self.midcom(which, AgentEvent::Up(self.capabilities));
+        Ok(())
+    }
+
+    fn down(&mut self, which: usize) -> Result<(), String> {
+        let firewall = self.firewalls.get_mut(which).ok_or("there is no such middlebox")?;
+        firewall.is_up = false;
+        let open = firewall.broken();
+        self.asked.retain(|asked| *asked != which);
+        for id in open {
+            self.midcom(which, AgentEvent::Reply(id, Err(Failure::SessionLost)));
+        }
+        self.midcom(which, AgentEvent::Down(DownReason::Terminated));
+        Ok(())
+    }
+
     fn apply_firewall(&mut self, words: &str) -> Result<(), String> {
         let words: Vec<&str> = words.split(' ').collect();
         let number = |text: &str| text.parse::<u32>().map_err(|_| format!("{text} is no number"));
@@ -273,19 +290,10 @@ impl World {
             ["ok", position] => self.answer(number(position)? as usize - 1, None),
             ["refuse", name] => self.answer(0, Some(refusal(name)?)),
             ["refuse", name, position] => self.answer(number(position)? as usize - 1, Some(refusal(name)?)),
-            ["up"] => {
-                self.midcom(0, AgentEvent::Up(self.capabilities));
-                Ok(())
-            }
-            ["down"] => {
-                self.firewalls[0].is_up = false;
-                self.asked.retain(|asked| *asked != 0);
-                for id in self.firewalls[0].broken() {
-                    self.midcom(0, AgentEvent::Reply(id, Err(Failure::SessionLost)));
-                }
-                self.midcom(0, AgentEvent::Down(DownReason::Terminated));
-                Ok(())
-            }
+            ["up"] => self.up(0),
+            ["up", which] => self.up(number(which)? as usize - 1),
+            ["down"] => self.down(0),
+            ["down", which] => self.down(number(which)? as usize - 1),
             ["event", prid, lifetime] => {
                 let (prid, lifetime) = (Prid(number(prid)?), Lifetime(number(lifetime)?));
                 if lifetime == Lifetime::END {

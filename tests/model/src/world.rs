@@ -115,7 +115,9 @@ impl World {
             middleboxes: Watched::new(middleboxes),
             left: Budget { losses: scenario.losses, copies: scenario.copies, upsets: scenario.upsets },
             copy: None,
-            monitor: Watched::new(Monitor::default()),
+            monitor: Watched::new(Monitor::of_pair(
+                scenario.settings.contains(&("standby".into(), "yes".into())),
+            )),
         };
         for number in 0..world.middleboxes.len() {
             world.middleboxes[number].is_up = true;

@@ -50,6 +50,14 @@ fn the_middlebox_reserves_first() {
 }
 
 #[test]
+fn one_of_a_pair_goes_away_or_refuses() {
+    let (upsets, kinds) = (1, vec![Upset::Restart, Upset::Refuse]);
+    let settings = [("middleboxes", "2"), ("standby", "yes")];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    complete(&Scenario { upsets, kinds, settings, ..Scenario::plain() });
+}
+
+#[test]
 fn anything_happens_once() {
     complete(&Scenario { upsets: 1, ..Scenario::plain() });
 }

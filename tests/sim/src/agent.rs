@@ -197,6 +197,7 @@ fn config(house: &House) -> Config {
         name: format!("gate {number}"),
         inside: vec![RealmId(1)],
         outside: vec![RealmId(0)],
+        standby_for: None,
     };
     Config {
         realms: [true, false].map(realm).to_vec(),

@@ -22,6 +22,9 @@ impl Ledger {
         if !may_open && self.is_reserved(crossing, &pinhole) {
             return;
         }
+        if self.is_stood_in_at(crossing) {
+            return self.add_absent(now, crossing, pinhole, marks);
+        }
         let index = self.push(now, crossing, pinhole, marks);
         match may_open {
             true => self.enable(index, ids, out),

@@ -31,6 +31,7 @@ mod progress;
 mod replies;
 mod reserve;
 mod rule;
+mod standby;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -92,7 +93,7 @@ impl Ledger {
     /// A ledger without rules.
     #[must_use]
     pub fn new(terms: Terms) -> Self {
-        let sites = terms.path.iter().map(|_| Site { group: None, up: true }).collect();
+        let sites = terms.path.iter().map(|crossing| Site { group: None, up: crossing.up }).collect();
         let hides = |crossing: &Crossing| crossing.hides(Side::A) || crossing.hides(Side::B);
         let unreserved = terms.reserve || terms.path.iter().any(hides);
         let agreed = Sides::default();

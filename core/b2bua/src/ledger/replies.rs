@@ -42,7 +42,7 @@ impl Ledger {
             State::Doomed(prid, _) => self.on_late(now, index, prid, result, ids, out),
             State::Closing { prid, attempts, .. } => self.on_ended(now, index, (prid, attempts), result),
             // These await nothing; `request()` gave no number for them.
-            State::Reserved(_) | State::Enabled(_) | State::Unanswered => Progress::Pending,
+            State::Reserved(_) | State::Enabled(_) | State::Unanswered | State::Absent => Progress::Pending,
         }
     }
 
@@ -78,7 +78,7 @@ impl Ledger {
     }
 
     /// Ready if nothing of the step is missing any more.
-    fn progress(&mut self) -> Progress {
+    pub(super) fn progress(&mut self) -> Progress {
         if self.rules.iter().any(Rule::is_awaited) {
             return Progress::Pending;
         }
@@ -110,6 +110,9 @@ impl Ledger {
         }
         if asked && self.falls_back(index, failure) {
             return self.fall_back(now, index, ids, out);
+        }
+        if self.can_do_without(index, failure) {
+            return self.do_without(now, index);
         }
         let Rule { pinhole, marks, crossing, .. } = self.rules[index];
         self.forget(now, index, failure);
@@ -205,6 +208,7 @@ impl Ledger {
             return self.enable_less(now, index, prid, narrower, ids, out);
         }
         let Rule { pinhole, marks, crossing, .. } = self.rules[index];
+        let stood_in = self.can_do_without(index, failure);
         // The reservation, or the rule if only the reply was lost, is still there.
         match self.place_of_others(crossing, &pinhole) {
             Some(place) => {
@@ -214,6 +218,10 @@ impl Ledger {
             None => self.end(now, index, prid, 0, ids, out),
         }
         self.rules[index].marks = Marks::default();
+        if stood_in {
+            self.add_absent(now, crossing, pinhole, marks);
+            return self.progress_of(marks);
+        }
         self.failed(now, (crossing, pinhole, marks), failure, ids, out)
     }
 
@@ -306,7 +314,7 @@ impl Ledger {
         self.progress_of(marks)
     }
 
-    fn progress_of(&mut self, marks: Marks) -> Progress {
+    pub(super) fn progress_of(&mut self, marks: Marks) -> Progress {
         if marks.held { self.progress() } else { Progress::Pending }
     }
 

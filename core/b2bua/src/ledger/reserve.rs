@@ -72,6 +72,10 @@ impl Ledger {
     ) {
         self.unreserved = false;
         for (crossing, pinhole) in reservations {
+            // One that would be made when it is back is of no use any more by then.
+            if self.is_stood_in_at(crossing) {
+                continue;
+            }
             let index = self.push(now, crossing, pinhole, Marks { held: true, ..Marks::default() });
             self.reserve(index, ids, out);
         }

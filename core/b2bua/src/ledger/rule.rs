@@ -109,6 +109,8 @@ pub(super) enum State {
     },
     /// The reply never came. It may exist until its deadline or until the middlebox has listed its rules.
     Unanswered,
+    /// The middlebox is away and its partner stands in for it: made as soon as it is back.
+    Absent,
 }
 
 impl State {
@@ -117,7 +119,7 @@ impl State {
         match self {
             Self::Asked(id) | Self::Reserving(id) | Self::Enabling(_, id) | Self::Doomed(_, id) => Some(id),
             Self::Closing { request, .. } => request,
-            Self::Reserved(_) | Self::Enabled(_) | Self::Unanswered => None,
+            Self::Reserved(_) | Self::Enabled(_) | Self::Unanswered | Self::Absent => None,
         }
     }
 
@@ -127,7 +129,7 @@ impl State {
             Self::Reserved(prid) | Self::Enabling(prid, _) | Self::Enabled(prid) => Some(prid),
             Self::Closing { prid, .. } => Some(prid),
             Self::Doomed(prid, _) => prid,
-            Self::Asked(_) | Self::Reserving(_) | Self::Unanswered => None,
+            Self::Asked(_) | Self::Reserving(_) | Self::Unanswered | Self::Absent => None,
         }
     }
 }
@@ -140,7 +142,8 @@ impl Rule {
             | State::Reserving(_)
             | State::Reserved(_)
             | State::Enabling(..)
-            | State::Enabled(_) => true,
+            | State::Enabled(_)
+            | State::Absent => true,
             State::Doomed(..) | State::Closing { .. } | State::Unanswered => false,
         }
     }

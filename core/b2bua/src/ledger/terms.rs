@@ -42,6 +42,10 @@ pub struct Crossing {
     pub inside: Side,
     /// What it said of itself when its session opened.
     pub capabilities: Capabilities,
+    /// False if it is away as the call begins. That is so only with a partner.
+    pub up: bool,
+    /// The position on the path of the other of a pair: packets cross one of the two.
+    pub partner: Option<u8>,
 }
 
 impl Crossing {

@@ -40,6 +40,7 @@ impl Rule {
             State::Reserved(_) | State::Enabled(_) | State::Closing { .. } | State::Unanswered => {
                 Some((self.deadline, "rule ends"))
             }
+            State::Absent => up.then_some((self.wake, "make rule")),
             State::Asked(_) | State::Reserving(_) | State::Enabling(..) | State::Doomed(..) => None,
         }
     }
@@ -57,7 +58,14 @@ impl Ledger {
     pub(super) fn on_timeout(&mut self, now: Instant, ids: &mut RequestIds, out: Out<'_>) -> Option<Loss> {
         let is_due = |ledger: &Self, rule: &Rule| ledger.due(rule).is_some_and(|(at, _)| at <= now);
         while let Some(index) = self.rules.iter().position(|rule| is_due(self, rule)) {
+            if self.goes_absent(now, index, ids, out) {
+                continue;
+            }
             let rule = &mut self.rules[index];
+            if rule.state == State::Absent {
+                self.enable_again(index, ids, out);
+                continue;
+            }
             if rule.deadline <= now {
                 let Rule { pinhole, crossing, state, marks, .. } = *rule;
                 match state {
@@ -74,7 +82,8 @@ impl Ledger {
                     | State::Enabling(..)
                     | State::Doomed(..)
                     | State::Closing { .. }
-                    | State::Unanswered => drop(self.rules.remove(index)),
+                    | State::Unanswered
+                    | State::Absent => drop(self.rules.remove(index)),
                 }
                 if matches!(state, State::Enabled(_) | State::Reserved(_)) {
                     if marks.held {
@@ -100,7 +109,8 @@ impl Ledger {
                 | State::Reserving(_)
                 | State::Enabling(..)
                 | State::Doomed(..)
-                | State::Unanswered => break,
+                | State::Unanswered
+                | State::Absent => break,
             }
         }
         None
@@ -114,6 +124,8 @@ impl Ledger {
         ids: &mut RequestIds,
         out: Out<'_>,
     ) {
+        // Nobody has these: there is nothing to close.
+        self.rules.retain(|rule| rule.state != State::Absent || !which(rule));
         for index in 0..self.rules.len() {
             if which(&self.rules[index]) {
                 self.close_at(now, index, ids, out);
@@ -127,6 +139,8 @@ impl Ledger {
             State::Asked(id) | State::Reserving(id) => rule.state = State::Doomed(None, id),
             State::Enabling(prid, id) => rule.state = State::Doomed(Some(prid), id),
             State::Reserved(prid) | State::Enabled(prid) => self.end(now, index, prid, 0, ids, out),
+            // Nobody has it: forgotten with the next look.
+            State::Absent => (rule.state, rule.deadline) = (State::Unanswered, now),
             State::Doomed(..) | State::Closing { .. } | State::Unanswered => {}
         }
     }
@@ -167,7 +181,9 @@ impl Ledger {
             // PEA will be answered by its own failure; the others are closing.
             (State::Enabling(..) | State::Doomed(..) | State::Closing { .. }, _) => EventEffect::Ignored,
             // These have no identifier.
-            (State::Asked(_) | State::Reserving(_) | State::Unanswered, _) => EventEffect::Ignored,
+            (State::Asked(_) | State::Reserving(_) | State::Unanswered | State::Absent, _) => {
+                EventEffect::Ignored
+            }
         }
     }
 
@@ -222,7 +238,8 @@ impl Ledger {
                     | State::Reserved(_)
                     | State::Enabling(..)
                     | State::Enabled(_)
-                    | State::Doomed(..) => false,
+                    | State::Doomed(..)
+                    | State::Absent => false,
                 };
                 !here(rule) || !over
             });
@@ -241,7 +258,7 @@ impl Ledger {
                 }
                 rule.marks.regrouped = false;
                 match (rule.state, is_known(rule)) {
-                    (State::Enabled(_), false) => self.enable_again(index, ids, out),
+                    (State::Enabled(_), false) | (State::Absent, _) => self.enable_again(index, ids, out),
                     (State::Reserved(_), false) => self.reserve(index, ids, out),
                     (State::Closing { prid, .. }, _) => self.end(now, index, prid, 0, ids, out),
                     (State::Enabled(_) | State::Reserved(_), true) => {}
@@ -254,7 +271,10 @@ impl Ledger {
     }
 
     fn enable_again(&mut self, index: usize, ids: &mut RequestIds, out: Out<'_>) {
-        self.rules[index].extending = None;
+        let rule = &mut self.rules[index];
+        rule.extending = None;
+        // No step waits for one that its partner stands in for.
+        rule.marks.held &= rule.state != State::Absent;
         self.enable(index, ids, out);
     }
 }

@@ -20,6 +20,8 @@ pub enum RuleState {
     Reserved,
     /// Lets packets pass.
     Enabled,
+    /// Its middlebox is away, and a partner stands in.
+    Absent,
     /// Being closed, or not known to exist.
     Closing,
 }
@@ -65,13 +67,13 @@ impl Ledger {
     }
 
     /// The first middlebox of the path that `can` say what passes, and the rules that let packets pass there. Every packet of
-    /// the call crosses it. `None` while there is no such middlebox or no such rule.
+    /// the call crosses it: it is none of a pair. `None` while there is no such middlebox or no such rule.
     #[must_use]
     pub fn countable(&self, can: impl Fn(MiddleboxId) -> bool) -> Option<(MiddleboxId, Vec<Prid>)> {
         let path = self.sites.iter().zip(&self.terms.path);
         let (at, crossing) = path
             .enumerate()
-            .find(|(_, (site, crossing))| site.up && can(crossing.middlebox))
+            .find(|(_, (site, crossing))| site.up && crossing.partner.is_none() && can(crossing.middlebox))
             .map(|(at, (_, crossing))| (at, crossing))?;
         let open = |rule: &Rule| match rule.state {
             State::Enabled(prid) if usize::from(rule.crossing) == at => Some(prid),
@@ -82,7 +84,8 @@ impl Ledger {
             | State::Enabling(..)
             | State::Doomed(..)
             | State::Closing { .. }
-            | State::Unanswered => None,
+            | State::Unanswered
+            | State::Absent => None,
         };
         let prids: Vec<Prid> = self.rules.iter().filter_map(open).collect();
         (!prids.is_empty()).then_some((crossing.middlebox, prids))
@@ -118,6 +121,7 @@ impl Ledger {
             State::Asked(_) | State::Reserving(_) | State::Enabling(..) => RuleState::Asked,
             State::Reserved(_) => RuleState::Reserved,
             State::Enabled(_) => RuleState::Enabled,
+            State::Absent => RuleState::Absent,
             State::Doomed(..) | State::Closing { .. } | State::Unanswered => RuleState::Closing,
         };
         let (stream, toward) = (rule.pinhole.stream, rule.pinhole.toward);

@@ -57,6 +57,8 @@ pub(crate) struct Middlebox {
     pub inside: Vec<usize>,
     /// Which realms are outside; none of them is inside.
     pub outside: Vec<usize>,
+    /// The name of the one that it stands by for, and where that is said.
+    pub standby_for: Option<(String, Range<usize>)>,
     pub connect: Connect,
     pub socket: PathBuf,
     pub listen: Vec<Serve>,
@@ -116,6 +118,14 @@ static OUTSIDE: Key<OneOrMore> = Key {
     kind: ONE_OR_MORE,
     absent: Absent::Derived("every realm that is not `inside`"),
     text: "The realms on its other side. A call needs the firewall if one of its realms is inside and the other outside.",
+};
+static STANDBY_FOR: Key<Text> = Key {
+    name: "standby-for",
+    kind: Text { what: "name of another middlebox" },
+    absent: Absent::Derived("none"),
+    text: "Another of the `[[middlebox]]`, between the same realms, if packets cross one of the two and the other takes over when that one \
+           fails. Every rule is made at both; while one of them is away the other is enough, and one that is back is given the rules of all calls. \
+           Neither may translate addresses, and `media-timeout` does not look at them.",
 };
 static CONNECT: Key<ConnectKind> = Key {
     name: "connect",
@@ -265,6 +275,7 @@ pub(super) static SECTION: Section = Section {
         &MODE,
         &INSIDE,
         &OUTSIDE,
+        &STANDBY_FOR,
         &CONNECT,
         &SECRET,
         &SOCKET,
@@ -371,6 +382,7 @@ impl Middlebox {
             nat,
             inside,
             outside,
+            standby_for: table.given(&STANDBY_FOR, problems).map(|name| (name, table.place(&STANDBY_FOR))),
         })
     }
 

@@ -16,6 +16,7 @@ mod realm;
 pub(crate) mod reload;
 mod route;
 mod sip_tls;
+mod standby;
 mod tls;
 mod window;
 
@@ -396,7 +397,9 @@ fn middleboxes(
     let value = document.get("middlebox");
     let Some((span, list)) = value.and_then(|value| Some((value.span(), value.get_ref().as_array()?))) else {
         let (found, span) = section(document, "middlebox", problems);
-        return Middlebox::read(span, found, realms, run_dir, problems).into_iter().collect();
+        let only: Vec<_> = Middlebox::read(span, found, realms, run_dir, problems).into_iter().collect();
+        standby::pairs(&only, problems);
+        return only;
     };
     if list.is_empty() || list.len() > MIDDLEBOXES_MAX {
         let title = format!("{} middleboxes", list.len());
@@ -420,6 +423,7 @@ fn middleboxes(
             middleboxes.push(middlebox);
         }
     }
+    standby::pairs(&middleboxes, problems);
     middleboxes
 }
 

@@ -421,6 +421,7 @@ fn config(settings: u8, features: u8) -> Config {
         name: format!("fw{number}"),
         inside: vec![inside],
         outside: vec![outside],
+        standby_for: None,
     };
     Config {
         realms: vec![realm("outside", &["0.0.0.0/0", "::/0"], far), realm("inside", &["10.0.40.0/24"], near)],

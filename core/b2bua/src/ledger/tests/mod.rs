@@ -62,7 +62,13 @@ fn capabilities() -> Capabilities {
 }
 
 fn terms(source: SourcePolicy) -> Terms {
-    let crossing = Crossing { middlebox: MiddleboxId(0), inside: Side::B, capabilities: capabilities() };
+    let crossing = Crossing {
+        middlebox: MiddleboxId(0),
+        inside: Side::B,
+        capabilities: capabilities(),
+        up: true,
+        partner: None,
+    };
     Terms {
         path: MediaPath::from_iter([crossing]),
         realms: Sides { a: realm(&["192.0.2.0/24"], source), b: realm(&["10.0.0.0/24"], source) },

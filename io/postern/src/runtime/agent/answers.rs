@@ -167,6 +167,7 @@ impl Agent {
             RuleState::Asked => "asked",
             RuleState::Reserved => "reserved",
             RuleState::Enabled => "open",
+            RuleState::Absent => "absent",
             RuleState::Closing => "closing",
         };
         RuleLine {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use b2bua::config as to;
 use b2bua::ledger;
-use midcom::Lifetime;
+use midcom::{Lifetime, MiddleboxId};
 use nix::ifaddrs::getifaddrs;
 
 use crate::config::{
@@ -147,10 +147,15 @@ pub(super) fn next_hop(from: &NextHop) -> to::NextHop {
 
 fn middleboxes(config: &Config) -> Vec<to::Middlebox> {
     let ids = |positions: &[usize]| positions.iter().copied().map(id).collect();
+    let number = |name: &str| {
+        let position = asked(config).position(|other| other.name == name)?;
+        u16::try_from(position).ok().map(MiddleboxId)
+    };
     let middlebox = |from: &Middlebox| to::Middlebox {
         name: from.name.clone(),
         inside: ids(&from.inside),
         outside: ids(&from.outside),
+        standby_for: from.standby_for.as_ref().and_then(|(name, _)| number(name)),
     };
     asked(config).map(middlebox).collect()
 }

@@ -1,0 +1,107 @@
+//! Two middleboxes of which packets cross one: each rule is made at both, and a call can do without one of them while it
+//! is away. `docs/decisions/0026-standby.md`.
+//!
+//! A rule that an absent one should have is kept as [`State::Absent`]: it counts as being there, nobody waits for it, and
+//! it is asked for when the session is back. What packets need is at the partner, or nothing goes on.
+
+use std::time::Duration;
+
+use machine::Instant;
+use midcom::{Failure, FailureClass};
+
+use super::pinhole::Pinhole;
+use super::rule::{Marks, Rule, State};
+use super::{Ledger, Out, Progress, RequestIds};
+
+/// The pause before a rule is asked for again at a middlebox whose session lasts although it did not answer, or could not.
+const AGAIN: Duration = Duration::from_secs(10);
+
+impl Ledger {
+    /// True if a middlebox is away and its partner is not: nothing need be asked of it now.
+    pub(super) fn is_stood_in_at(&self, crossing: u8) -> bool {
+        let partner = self.crossing(crossing).partner;
+        let up = |position: u8| self.sites.get(usize::from(position)).is_some_and(|site| site.up);
+        !up(crossing) && partner.is_some_and(up)
+    }
+
+    /// True if the partner has what a rule is for, or is being asked for it. A step needs all of it there; of what has
+    /// been there the partner may have the narrower part already.
+    fn is_stood_in_for(&self, rule: &Rule) -> bool {
+        let Some(partner) = self.crossing(rule.crossing).partner else { return false };
+        let does = |other: &Rule| {
+            other.crossing == partner
+                && other.is_wanted()
+                && other.state != State::Absent
+                && other.is_reservation() == rule.is_reservation()
+                && match rule.marks.held {
+                    true => other.pinhole.covers(&rule.pinhole),
+                    false => other.pinhole.overlaps(&rule.pinhole),
+                }
+        };
+        self.rules.iter().any(does)
+    }
+
+    /// True if a call goes on without a rule that was not to be had. A middlebox that answers and says no is there, and
+    /// packets may cross it: that a step goes on without it is out of the question. What is made again after it was
+    /// away is another matter: the call has had a way until now.
+    pub(super) fn can_do_without(&self, index: usize, failure: Failure) -> bool {
+        let rule = &self.rules[index];
+        // Where the wide rule is there it stays.
+        if rule.marks.narrow && self.sites[usize::from(rule.crossing)].up {
+            return false;
+        }
+        let away = match failure.class() {
+            FailureClass::Unreachable => true,
+            FailureClass::Technical => !rule.marks.held,
+            FailureClass::TemporaryPolicy | FailureClass::StaticPolicy => false,
+        };
+        away && self.is_stood_in_for(rule)
+    }
+
+    /// A rule was not to be had, and its partner's will do.
+    pub(super) fn do_without(&mut self, now: Instant, index: usize) -> Progress {
+        let reserves = self.rules[index].is_reservation();
+        // Perhaps it was made, and the reply lost: a late one is answered by its end, and so is what the next list shows.
+        let Rule { pinhole, marks, crossing, .. } = self.rules.remove(index);
+        if !reserves {
+            self.add_absent(now, crossing, pinhole, marks);
+        }
+        self.progress_of(marks)
+    }
+
+    /// Keeps a rule for when the middlebox is back.
+    pub(super) fn add_absent(&mut self, now: Instant, crossing: u8, pinhole: Pinhole, marks: Marks) {
+        let index = self.push(now, crossing, pinhole, Marks { held: false, ..marks });
+        let rule = &mut self.rules[index];
+        (rule.state, rule.wake) = (State::Absent, now + AGAIN);
+    }
+
+    /// A rule has come to its end while its middlebox is away; true if the partner's will do.
+    pub(super) fn goes_absent(
+        &mut self,
+        now: Instant,
+        index: usize,
+        ids: &mut RequestIds,
+        out: Out<'_>,
+    ) -> bool {
+        let rule = &self.rules[index];
+        let (State::Enabled(prid) | State::Reserved(prid)) = rule.state else { return false };
+        if rule.deadline > now || !self.is_stood_in_at(rule.crossing) || !self.is_stood_in_for(rule) {
+            return false;
+        }
+        let reserves = rule.is_reservation();
+        let Rule { pinhole, marks, crossing, .. } = *rule;
+        // An extension was perhaps granted and only its answer lost.
+        match rule.latest > now || rule.extending.is_some() {
+            true => self.end(now, index, prid, 0, ids, out),
+            false => drop(self.rules.remove(index)),
+        }
+        let narrower = |rule: &Rule| {
+            rule.crossing == crossing && rule.state == State::Absent && pinhole.covers(&rule.pinhole)
+        };
+        if !reserves && !self.rules.iter().any(narrower) {
+            self.add_absent(now, crossing, pinhole, marks);
+        }
+        true
+    }
+}
