@@ -3,6 +3,8 @@
 
 use std::io;
 
+use serde_json::Value;
+
 use crate::row::{AGENT_AT_CORE, AGENT_AT_EDGE, CORE, EDGE, Half, Row, Talk, try_to_call};
 use crate::witness::expect;
 use crate::world::{Named, Outcome, signal};
@@ -46,6 +48,12 @@ fn dead() -> Outcome {
     for half in [&first, &right] {
         half.wait_rules(2)?;
     }
+    shown(&first, &agent)?;
+    // The routers change their mind, and change it back, while both are well.
+    row.cross(RIGHT)?;
+    talk.goes_on(&agent)?;
+    row.cross(LEFT)?;
+    talk.goes_on(&agent)?;
     // It is the left one that media crosses.
     signal(first.program.id(), "KILL")?;
     row.cross(RIGHT)?;
@@ -60,9 +68,11 @@ fn dead() -> Outcome {
     let talk = Talk::start(&row)?;
     talk.goes_on(&agent)?;
     right.wait_rules(2)?;
+    expect(states_at(&agent, "left", 2)?, "absent absent".into(), "rules at the one that is away")?;
     let again = left(&row)?;
     agent.wait_up(&["left", "right"])?;
     again.wait_rules(2)?;
+    expect(states_at(&agent, "left", 2)?, "open open".into(), "rules at the one that is back")?;
     row.cross(LEFT)?;
     talk.goes_on(&agent)?;
     // Now the other one is not needed.
@@ -79,6 +89,28 @@ fn dead() -> Outcome {
     agent.wait_up(&[])?;
     expect(try_to_call(&row)?.0, 504, "a call without any")?;
     Ok(())
+}
+
+/// What the rules of a call at one of the two are said to be.
+fn states_at(agent: &Half<'_>, name: &str, call: u32) -> io::Result<String> {
+    let report = agent.json(&["call", &call.to_string()])?;
+    let rules = report["rules"].as_array().cloned().unwrap_or_default();
+    let here = rules.iter().filter(|rule| rule["middlebox"] == name);
+    Ok(here.filter_map(|rule| rule["state"].as_str()).collect::<Vec<_>>().join(" "))
+}
+
+/// What an administrator is told of the pair.
+fn shown(left: &Half<'_>, agent: &Half<'_>) -> io::Result<()> {
+    let status = agent.json(&["status"])?;
+    let partners = [0, 1].map(|at| status["middleboxes"][at]["partner"].clone());
+    expect(partners, [Value::from("right"), Value::from("left")], "partners")?;
+    let check = agent.json(&["check"])?.to_string();
+    expect(check.contains("calls between outside and inside need one of left and right"), true, &check)?;
+    expect(
+        left.json(&["status", "--middlebox"])?["rules"].clone(),
+        Value::from(2),
+        "rules for a health check",
+    )
 }
 
 fn silent() -> Outcome {

@@ -56,11 +56,12 @@ table inet filter {
 const REALMS: &str = r#"
 [realm.outside]
 listen = ["udp:198.51.100.1:5060"]
-interfaces = ["OUTSIDE"]
+OUTSIDE
 
 [realm.inside]
 listen = ["udp:10.0.40.1:5060"]
 media = ["10.0.40.0/24"]
+INSIDE
 
 [[route]]
 to = "inside"
@@ -74,6 +75,10 @@ pub(crate) struct Row {
     pub(crate) core: Host,
     /// The clock of the core's middlebox, if it is not the kernel's.
     pub(crate) clock: Option<Clock>,
+    /// The agent host's interfaces to the outside; those of another realm are deaf to it.
+    outside: &'static [&'static str],
+    /// Those to the inside, if they are not only the one with the address of that realm.
+    inside: &'static [&'static str],
 }
 
 impl Row {
@@ -118,7 +123,7 @@ impl Row {
         ] {
             world.route(host, "add", route)?;
         }
-        let row = Self { world, core, clock: None };
+        let row = Self { world, core, clock: None, outside: &["edge0"], inside: &[] };
         row.guard()?;
         Ok(row)
     }
@@ -166,7 +171,8 @@ impl Row {
         ] {
             world.route(host, "add", route)?;
         }
-        let row = Self { world, core, clock: None };
+        let ways = &["edge0", "core0"];
+        let row = Self { world, core, clock: None, outside: ways, inside: ways };
         row.guard()?;
         row.cross(EDGE)?;
         Ok(row)
@@ -198,17 +204,23 @@ impl Row {
 
     /// Starts the middlebox half of the edge with these keys.
     pub(crate) fn edge(&self, keys: &str) -> io::Result<Half<'_>> {
-        self.half(&self.world.firewall, "middlebox", "edge", "outside0", &format!("[middlebox]\n{keys}"))
+        self.half(
+            &self.world.firewall,
+            "middlebox",
+            "edge",
+            (&["outside0"], &[]),
+            &format!("[middlebox]\n{keys}"),
+        )
     }
 
     /// Starts that of the core.
     pub(crate) fn core(&self, keys: &str) -> io::Result<Half<'_>> {
-        self.half(&self.core, "middlebox", "core", "middle0", &format!("[middlebox]\n{keys}"))
+        self.half(&self.core, "middlebox", "core", (&["middle0"], &[]), &format!("[middlebox]\n{keys}"))
     }
 
     /// Starts the agent half with these sections.
     pub(crate) fn agent(&self, sections: &str) -> io::Result<Half<'_>> {
-        self.half(&self.world.third, "agent", "agent", "edge0", sections)
+        self.half(&self.world.third, "agent", "agent", (self.outside, self.inside), sections)
     }
 
     /// Starts a half on a host and waits until it answers.
@@ -217,13 +229,18 @@ impl Row {
         host: &'r Host,
         command: &'static str,
         name: &str,
-        outside: &str,
+        (outside, inside): (&[&str], &[&str]),
         sections: &str,
     ) -> io::Result<Half<'r>> {
         let path = |ending: &str| self.world.folder.join(format!("{name}{ending}"));
         let (file, log) = (path(".toml"), path(".log"));
         let run_dir = path("-run").display().to_string();
-        let realms = REALMS.replace("OUTSIDE", outside);
+        let interfaces = |names: &[&str]| match names.is_empty() {
+            true => String::new(),
+            false => format!("interfaces = {names:?}\n"),
+        };
+        let realms =
+            REALMS.replace("OUTSIDE\n", &interfaces(outside)).replace("INSIDE\n", &interfaces(inside));
         fs::write(&file, format!("run-dir = {run_dir:?}\nuser = \"nobody\"\n{realms}\n{sections}"))?;
         let output = fs::OpenOptions::new().create(true).append(true).open(&log)?;
         let mut program = Command::new(env!("CARGO_BIN_EXE_postern"));

@@ -105,6 +105,12 @@ impl B2bua {
         self.shared.names.name(id)
     }
 
+    /// The other of a pair of middleboxes, of which a call needs one (decision 0026).
+    #[must_use]
+    pub fn partner(&self, of: MiddleboxId) -> Option<MiddleboxId> {
+        self.config.partner(of)
+    }
+
     /// All calls, oldest first.
     pub fn calls(&self) -> impl Iterator<Item = CallInfo> + '_ {
         self.call_ids().into_iter().filter_map(|id| self.calls.get(&id)).map(|call| call.info())

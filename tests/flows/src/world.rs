@@ -256,11 +256,19 @@ impl World {
         self.handle(Input::Midcom { middlebox: MiddleboxId(number as u16), event });
     }
 
-    /// `ok`, `ok all`, `ok 2` (of the open questions), `refuse NAME [N]`, `up`, `down`, `event PID LIFETIME`,
-    /// `plant PID` (a rule nobody asked for), `lose PID` (a rule is gone and nobody is told), `packets PID N` (so many have
-    /// passed it since it was made: what PRC then says).
     fn up(&mut self, which: usize) -> Result<(), String> {
         self.midcom(which, AgentEvent::Up(self.capabilities));
+        Ok(())
+    }
+
+    fn mute(&mut self, which: usize) -> Result<(), String> {
+        self.firewalls.get_mut(which).ok_or("there is no such middlebox")?.broken();
+        self.asked.retain(|asked| *asked != which);
+        Ok(())
+    }
+
+    fn lose(&mut self, prid: u32, which: usize) -> Result<(), String> {
+        self.firewalls.get_mut(which).ok_or("there is no such middlebox")?.forget(Prid(prid));
         Ok(())
     }
 
@@ -276,6 +284,9 @@ impl World {
         Ok(())
     }
 
+    /// `ok`, `ok all`, `ok 2` (of the open questions), `refuse NAME [N]`, `up [N]`, `down [N]` (the Nth middlebox), `mute N` (it
+    /// answers nothing of what it has been asked), `event PID LIFETIME`, `plant PID` (a rule nobody asked for), `lose PID [N]` (a rule is gone and nobody is told), `packets PID N` (so
+    /// many have passed it since it was made: what PRC then says).
     fn apply_firewall(&mut self, words: &str) -> Result<(), String> {
         let words: Vec<&str> = words.split(' ').collect();
         let number = |text: &str| text.parse::<u32>().map_err(|_| format!("{text} is no number"));
@@ -294,6 +305,7 @@ impl World {
             ["up", which] => self.up(number(which)? as usize - 1),
             ["down"] => self.down(0),
             ["down", which] => self.down(number(which)? as usize - 1),
+            ["mute", which] => self.mute(number(which)? as usize - 1),
             ["event", prid, lifetime] => {
                 let (prid, lifetime) = (Prid(number(prid)?), Lifetime(number(lifetime)?));
                 if lifetime == Lifetime::END {
@@ -311,10 +323,8 @@ impl World {
                 self.firewalls[0].pass(Prid(number(prid)?), number(packets)?.into());
                 Ok(())
             }
-            ["lose", prid] => {
-                self.firewalls[0].forget(Prid(number(prid)?));
-                Ok(())
-            }
+            ["lose", prid] => self.lose(number(prid)?, 0),
+            ["lose", prid, which] => self.lose(number(prid)?, number(which)? as usize - 1),
             _ => Err(format!("what shall the middlebox do: {words:?}?")),
         }
     }

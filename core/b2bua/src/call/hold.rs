@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use machine::TimerId;
+use midcom::Failure;
 
 use super::Call;
 use super::early::Pair;
@@ -15,6 +16,7 @@ use super::signal::Signal;
 use crate::context::{Context, Wake};
 use crate::event::Event;
 use crate::failure::Verdict;
+use crate::ledger::Step;
 use crate::side::{Side, Sides};
 
 /// What waits.
@@ -74,6 +76,14 @@ impl Call {
             let verdict = self.enforced(&ctx.config.codes, from, &signal, verdict);
             self.refuse(ctx, from, signal, verdict);
             self.pass_all_waiting(ctx, from);
+        }
+    }
+
+    /// The held signal has waited as long as it may: calls.md §1.1.
+    pub(super) fn on_hold_over(&mut self, ctx: &mut Context<'_>) {
+        match self.ledger.hold_over() {
+            Step::Ready => self.release(ctx),
+            Step::Wait => self.on_rule_refused(ctx, Failure::Timeout, 0),
         }
     }
 

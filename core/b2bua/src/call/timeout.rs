@@ -2,12 +2,11 @@
 
 use super::Call;
 use crate::context::{Context, Wake};
-use midcom::Failure;
 
 impl Call {
     pub(crate) fn on_wake(&mut self, ctx: &mut Context<'_>, wake: Wake) {
         match wake {
-            Wake::Hold => self.on_rule_refused(ctx, Failure::Timeout, 0),
+            Wake::Hold => self.on_hold_over(ctx),
             Wake::TimerC => self.on_timer_c(ctx),
             Wake::CancelUnanswered => self.on_cancel_unanswered(ctx),
             Wake::RepeatAnswer => self.on_repeat_answer(ctx),

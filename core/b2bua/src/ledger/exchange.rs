@@ -299,21 +299,20 @@ impl Ledger {
             .filter(|(at, pinhole)| *at == crossing && pinhole.is_beside(beside))
             .map(|(_, pinhole)| pinhole)
             .collect();
-        let confirmed = |pinhole: &Pinhole| {
-            let is_it = |rule: &Rule| {
-                rule.crossing == crossing
-                    && rule.pinhole == *pinhole
-                    && matches!(rule.state, State::Enabled(_))
-            };
-            self.rules.iter().any(is_it)
+        let all_exact = |is_there: fn(State) -> bool| {
+            let here = || self.rules.iter().filter(|rule| rule.crossing == crossing && is_there(rule.state));
+            !needed.is_empty() && needed.iter().all(|pinhole| here().any(|rule| rule.pinhole == *pinhole))
         };
-        if needed.is_empty() || !needed.iter().all(confirmed) {
+        let confirmed = all_exact(|state| matches!(state, State::Enabled(_)));
+        // For one of a pair that is away: it is not asked for more than is needed when it is back.
+        if !confirmed && !all_exact(|state| matches!(state, State::Enabled(_) | State::Absent)) {
             return;
         }
         // What an answer under way counts on stays; whether it travels or not, this is looked at again.
         let awaited = self.awaited();
         let superfluous = |rule: &Rule| {
             rule.crossing == crossing
+                && (confirmed || rule.state == State::Absent)
                 && rule.marks.current
                 && rule.marks.preview.is_empty()
                 && rule.pinhole.is_beside(beside)

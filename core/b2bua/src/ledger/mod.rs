@@ -254,6 +254,12 @@ impl Ledger {
         self.on_reply(now, id, result, ids, out)
     }
 
+    /// A step has waited as long as it may. Ready: the held message goes on nevertheless, since what one of a pair of
+    /// middleboxes has not answered the other has confirmed.
+    pub fn hold_over(&mut self) -> Step {
+        self.go_on_without_the_silent()
+    }
+
     /// A middlebox says that a rule's lifetime changed (ARE).
     pub fn rule_event(
         &mut self,

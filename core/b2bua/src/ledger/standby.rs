@@ -11,7 +11,7 @@ use midcom::{Failure, FailureClass};
 
 use super::pinhole::Pinhole;
 use super::rule::{Marks, Rule, State};
-use super::{Ledger, Out, Progress, RequestIds};
+use super::{Ledger, Out, Progress, RequestIds, Step};
 
 /// The pause before a rule is asked for again at a middlebox whose session lasts although it did not answer, or could not.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -27,18 +27,35 @@ impl Ledger {
     /// True if the partner has what a rule is for, or is being asked for it. A step needs all of it there; of what has
     /// been there the partner may have the narrower part already.
     fn is_stood_in_for(&self, rule: &Rule) -> bool {
-        let Some(partner) = self.crossing(rule.crossing).partner else { return false };
-        let does = |other: &Rule| {
-            other.crossing == partner
-                && other.is_wanted()
-                && other.state != State::Absent
-                && other.is_reservation() == rule.is_reservation()
-                && match rule.marks.held {
-                    true => other.pinhole.covers(&rule.pinhole),
-                    false => other.pinhole.overlaps(&rule.pinhole),
+        self.at_partner(rule).any(|other| other.is_wanted() && other.state != State::Absent)
+    }
+
+    /// What is at the partner, or may be, for what a rule is for.
+    fn at_partner(&self, rule: &Rule) -> impl Iterator<Item = &Rule> {
+        let partner = self.crossing(rule.crossing).partner;
+        let (pinhole, held, reserves) = (rule.pinhole, rule.marks.held, rule.is_reservation());
+        self.rules.iter().filter(move |other| {
+            Some(other.crossing) == partner
+                && other.is_reservation() == reserves
+                && match held {
+                    true => other.pinhole.covers(&pinhole),
+                    false => other.pinhole.overlaps(&pinhole),
                 }
-        };
-        self.rules.iter().any(does)
+        })
+    }
+
+    /// The hold is over (`docs/calls.md` §1.1). Ready if the partner has confirmed all that one of a pair has not answered:
+    /// nobody waits for those replies any more.
+    pub(super) fn go_on_without_the_silent(&mut self) -> Step {
+        let confirmed = |rule: &Rule| self.at_partner(rule).any(Rule::is_confirmed);
+        let mut awaited = self.rules.iter().filter(|rule| rule.is_awaited()).peekable();
+        if awaited.peek().is_none() || !awaited.all(confirmed) {
+            return Step::Wait;
+        }
+        for rule in &mut self.rules {
+            rule.marks.held = false;
+        }
+        Step::Ready
     }
 
     /// True if a call goes on without a rule that was not to be had. A middlebox that answers and says no is there, and
@@ -72,11 +89,21 @@ impl Ledger {
     /// Keeps a rule for when the middlebox is back.
     pub(super) fn add_absent(&mut self, now: Instant, crossing: u8, pinhole: Pinhole, marks: Marks) {
         let index = self.push(now, crossing, pinhole, Marks { held: false, ..marks });
-        let rule = &mut self.rules[index];
-        (rule.state, rule.wake) = (State::Absent, now + AGAIN);
+        self.rules[index].state = State::Absent;
+        if self.sites[usize::from(crossing)].up {
+            self.rules[index].wake = now + AGAIN;
+        }
     }
 
-    /// A rule has come to its end while its middlebox is away; true if the partner's will do.
+    /// An absent rule is asked for again where there is a session; elsewhere no point in time of it may grow old.
+    pub(super) fn on_absent_due(&mut self, now: Instant, index: usize, ids: &mut RequestIds, out: Out<'_>) {
+        match self.sites[usize::from(self.rules[index].crossing)].up {
+            true => self.enable_again(index, ids, out),
+            false => self.rules[index].live_for(now, self.terms.rule_lifetime),
+        }
+    }
+
+    /// A rule has come to its end because its middlebox is away or silent; true if the partner's will do.
     pub(super) fn goes_absent(
         &mut self,
         now: Instant,
@@ -86,7 +113,7 @@ impl Ledger {
     ) -> bool {
         let rule = &self.rules[index];
         let (State::Enabled(prid) | State::Reserved(prid)) = rule.state else { return false };
-        if rule.deadline > now || !self.is_stood_in_at(rule.crossing) || !self.is_stood_in_for(rule) {
+        if rule.deadline > now || !self.is_stood_in_for(rule) {
             return false;
         }
         let reserves = rule.is_reservation();

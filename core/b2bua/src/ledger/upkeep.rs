@@ -40,7 +40,8 @@ impl Rule {
             State::Reserved(_) | State::Enabled(_) | State::Closing { .. } | State::Unanswered => {
                 Some((self.deadline, "rule ends"))
             }
-            State::Absent => up.then_some((self.wake, "make rule")),
+            State::Absent if up => Some((self.wake, "make rule")),
+            State::Absent => Some((self.deadline, "rule still absent")),
             State::Asked(_) | State::Reserving(_) | State::Enabling(..) | State::Doomed(..) => None,
         }
     }
@@ -63,7 +64,7 @@ impl Ledger {
             }
             let rule = &mut self.rules[index];
             if rule.state == State::Absent {
-                self.enable_again(index, ids, out);
+                self.on_absent_due(now, index, ids, out);
                 continue;
             }
             if rule.deadline <= now {
@@ -270,7 +271,7 @@ impl Ledger {
         }
     }
 
-    fn enable_again(&mut self, index: usize, ids: &mut RequestIds, out: Out<'_>) {
+    pub(super) fn enable_again(&mut self, index: usize, ids: &mut RequestIds, out: Out<'_>) {
         let rule = &mut self.rules[index];
         rule.extending = None;
         // No step waits for one that its partner stands in for.

@@ -161,7 +161,7 @@ pub(crate) struct RuleLine {
     pub stream: u32,
     /// The side that receives: `A` or `B`.
     pub toward: String,
-    /// `asked`, `reserved`, `open`, `closing`.
+    /// `asked`, `reserved`, `open`, `closing`; `absent` where the middlebox is away and its partner has the rule.
     pub state: String,
     pub direction: String,
     pub inside: String,
@@ -236,6 +236,9 @@ pub(crate) struct MiddleboxState {
     pub up: bool,
     /// What is wrong, if it is down.
     pub trouble: Option<String>,
+    /// The other of a pair, of which a call needs one (`standby-for`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partner: Option<String>,
     /// The certificate that is shown there, and until when it is valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,

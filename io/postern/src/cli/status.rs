@@ -14,9 +14,14 @@ use crate::admin::protocol::{
 #[command(after_help = "Examples:
   postern status
   postern status -j | jq .middleboxes
+  postern status --middlebox     what a health check of a firewall's host asks
 
-Exit codes: 0 the agent half runs and its middlebox is up; 1 something is down.")]
-pub(super) struct Status {}
+Exit codes: 0 the agent half runs and its middlebox is up; 1 something is down. With --middlebox: 0 the middlebox half answers; 1 it does not.")]
+pub(super) struct Status {
+    /// Only the middlebox half of this machine
+    #[arg(long)]
+    middlebox: bool,
+}
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -30,6 +35,13 @@ struct Report {
 impl Status {
     pub(super) fn run(self, common: &Common) -> Outcome {
         let sockets = common.sockets()?;
+        if self.middlebox {
+            let gate: GateStatus = client::ask(&middlebox_socket(&sockets), &Request::Status)?;
+            return match common.json {
+                true => print::json(&gate),
+                false => print::say(&gate_text(&gate)),
+            };
+        }
         let agent: Result<AgentStatus, String> = client::ask(&agent_socket(&sockets), &Request::Status);
         let gate: Result<GateStatus, String> = client::ask(&middlebox_socket(&sockets), &Request::Status);
         let well = agent.as_ref().is_ok_and(|agent| agent.middleboxes.iter().all(|middlebox| middlebox.up));
@@ -72,7 +84,9 @@ fn agent_text(agent: &AgentStatus) -> String {
             (Some(trouble), false) => format!("down: {trouble}"),
             (None, false) => "down".to_owned(),
         };
-        text.push_str(&format!("  session with {} ({}): {state}\n", middlebox.name, middlebox.address));
+        let pair =
+            middlebox.partner.as_ref().map_or_else(String::new, |other| format!(", a pair with {other}"));
+        text.push_str(&format!("  session with {} ({}){pair}: {state}\n", middlebox.name, middlebox.address));
         if let Some(certificate) = &middlebox.certificate {
             text.push_str(&format!("    certificate {certificate}\n"));
         }

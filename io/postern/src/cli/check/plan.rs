@@ -47,7 +47,14 @@ fn paths(config: &Config, findings: &mut Vec<Finding>) {
         for (b, to) in realms.iter().skip(position + 1) {
             let name =
                 |id: MiddleboxId| settings.middleboxes.get(usize::from(id.0)).map(|one| one.name.clone());
-            let names: Vec<String> = settings.path(*a, *b).filter_map(|(id, _)| name(id)).collect();
+            let path: Vec<MiddleboxId> = settings.path(*a, *b).map(|(id, _)| id).collect();
+            let first_of_pair = |id: &MiddleboxId| settings.partner(*id).is_none_or(|other| *id < other);
+            let with_partner = |id: MiddleboxId| match settings.partner(id).and_then(name) {
+                Some(other) => name(id).map(|one| format!("one of {one} and {other}")),
+                None => name(id),
+            };
+            let names: Vec<String> =
+                path.into_iter().filter(first_of_pair).filter_map(with_partner).collect();
             let between = format!("calls between {} and {}", from.name, to.name);
             findings.push(match names.is_empty() {
                 false => Finding::new(Grade::Ok, format!("{between} need {}", names.join(" and "))),

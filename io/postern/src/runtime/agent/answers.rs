@@ -70,6 +70,7 @@ impl Agent {
             address: link.address(),
             up: link.is_up(),
             trouble: link.why_down().map(str::to_owned),
+            partner: self.machine.partner(link.id).map(|id| self.chronicle.middlebox(id).to_owned()),
             certificate: link.certificate(),
         };
         AgentStatus {
