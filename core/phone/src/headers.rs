@@ -72,7 +72,7 @@ impl Phone {
     /// The option tags we support.
     fn options(&self) -> Vec<&'static str> {
         let all = [
-            ("100rel", self.is_reliable()),
+            ("100rel", self.is_reliable() && !self.config.oddities.hides_reliable),
             ("timer", self.config.extensions.session.is_some()),
             ("precondition", self.config.extensions.precondition.is_some()),
         ];

@@ -39,5 +39,5 @@ pub use odd::Oddities;
 pub use phone::Phone;
 pub use precondition::{Precondition, Provision};
 pub use remote::Remote;
-pub use shape::{Chat, Setup, Shape};
+pub use shape::{Chat, HOST, MARK, Setup, Shape, TURNED_ON, keys};
 pub use values::{By, CallNumber, Event, Input, Offer, Output};

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use sdp::precondition::{Table, Type};
 use sdp::{Direction, Session};
 
-use crate::shape::{Offered, Shape, Stream, group};
+use crate::shape::{HOST, Offered, Shape, Stream, TURNED_ON, group, keys};
 use crate::{Extensions, Offer};
 
 /// What we want to receive.
@@ -108,6 +108,10 @@ impl Local {
             let is_grouped = offered.mid.as_ref().is_some_and(|mid| group.contains(mid));
             let Offered { media, rest, .. } = &offered;
             let ours = match (media.as_str(), offered.port) {
+                ("video" | "image", 0) if shape.turns_on => Some(Stream {
+                    turned_on: true,
+                    ..Stream::new(media, TURNED_ON, rest, Direction::SendRecv)
+                }),
                 (_, 0) => None,
                 ("audio", _) => audio.take().map(|port| Stream::audio(port, direction)),
                 //= RFC 9143 §7.3: what is grouped uses the ports of the first.
@@ -119,13 +123,26 @@ impl Local {
                 ("message", _) => chat.take().map(|chat| Stream::chat(chat, offered.setup_of_answer(chat))),
                 (_, _) => None,
             };
-            let ours = ours.map(|stream| stream.answering(&shape, &offered));
+            let ours = ours.map(|stream| match stream.turned_on {
+                true => stream,
+                false => stream.answering(&shape, &offered),
+            });
             if is_grouped && ours.is_some() {
                 self.group.extend(offered.mid.clone());
             }
             self.streams.push(ours.unwrap_or_else(|| Stream::new(media, 0, rest, direction)));
         }
-        self.text()
+        let answer = self.text();
+        self.turn_off();
+        answer
+    }
+
+    /// Nobody speaks of it any more: a refresh that repeated it would be an offer of it.
+    fn turn_off(&mut self) {
+        for stream in self.streams.iter_mut().filter(|stream| stream.turned_on) {
+            (stream.port, stream.turned_on) = (0, false);
+        }
+        self.text();
     }
 
     /// What was sent last, unchanged: for a refresh (RFC 4028 §7.4).
@@ -146,8 +163,11 @@ impl Local {
     fn write(&self) -> String {
         let (ip, user, version) = (self.media.ip(), &self.user, self.version);
         let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
-        let mut text =
-            format!("v=0\r\no={user} 1 {version} IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n");
+        let mut text = format!("v=0\r\no={user} 1 {version} IN {family} {ip}\r\ns=-\r\nc=IN {family} ");
+        let _written = match self.shape.names_host {
+            true => write!(text, "{HOST}\r\nt=0 0\r\n"),
+            false => write!(text, "{ip}\r\nt=0 0\r\n"),
+        };
         if !self.group.is_empty() {
             let _written = write!(text, "a=group:BUNDLE {}\r\n", self.group.join(" "));
         }
@@ -162,6 +182,9 @@ impl Local {
                 for line in self.condition.iter().flat_map(|(of, table)| table.lines(*of)) {
                     let _written = write!(text, "a={line}\r\n");
                 }
+            }
+            if stream.port != 0 && is_rtp && self.shape.srtp {
+                text.push_str(&keys(user));
             }
             if self.is_odd {
                 text.push_str("a=ptime:20\r\na=x-what:ever\r\na=fmtp:0 \t odd = 1;;\r\n");

@@ -31,6 +31,8 @@ pub struct Oddities {
     pub refuses_changes: bool,
     /// Does not know the subscription that its REFER has made: each NOTIFY gets 481.
     pub forgets_referral: bool,
+    /// Does not say that it knows 100rel, whatever else it asks for.
+    pub hides_reliable: bool,
     /// How late it answers a re-INVITE.
     pub answers_reinvite_late: Option<Duration>,
     /// Forgets everything so long after a call began; what comes later gets 481.

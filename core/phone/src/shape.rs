@@ -17,6 +17,28 @@ pub struct Shape {
     pub chat: Option<Chat>,
     /// Takes fax (T.38) instead of audio when that is offered, at the port of audio.
     pub fax: bool,
+    /// Keys for SRTP beside each stream over RTP, taken by who can (RFC 4568, RFC 5763): lines that say no place.
+    pub srtp: bool,
+    /// Names a host instead of an address in `c=` (RFC 8866 §5.7): [`HOST`].
+    pub names_host: bool,
+    /// Wrong: its answers name a port where the offer has port 0 (RFC 3264 §6), for video and fax: [`TURNED_ON`]. It hears nothing there.
+    pub turns_on: bool,
+}
+
+/// The host that a phone names in `c=`.
+pub const HOST: &str = "phone.example";
+/// The port of a stream that an answer turns on; [`MARK`] stands below it.
+pub const TURNED_ON: u16 = 20_150;
+/// Marks a stream that an answer turns on.
+pub const MARK: &str = "a=x-turned-on";
+
+/// What a user's keys look like in SDP.
+#[must_use]
+pub fn keys(user: &str) -> String {
+    // 30 octets of key and salt in base64, as RFC 4568 §6.2 wants them.
+    format!(
+        "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{user:A<40}\r\na=fingerprint:sha-256 {user:0<8}:4A:AD:B9\r\n"
+    )
 }
 
 /// How a chat over TCP is set up: RFC 4145.
@@ -73,12 +95,14 @@ pub(crate) struct Stream {
     /// The other place of ICE, and whether RTCP has candidates: until mux is agreed on.
     pub(crate) ice: Option<(SocketAddr, bool)>,
     pub(crate) setup: Option<Setup>,
+    /// An answer turns on what the offer had turned off.
+    pub(crate) turned_on: bool,
 }
 
 impl Stream {
     pub(crate) fn new(media: &str, port: u16, rest: &str, direction: Direction) -> Self {
         let (media, rest) = (media.to_owned(), rest.to_owned());
-        Self { media, port, rest, direction, mid: None, mux: false, ice: None, setup: None }
+        Self { media, port, rest, direction, mid: None, mux: false, ice: None, setup: None, turned_on: false }
     }
 
     pub(crate) fn audio(port: u16, direction: Direction) -> Self {
@@ -115,7 +139,7 @@ impl Stream {
 
     /// The m-line and what belongs to it, if it is in use, but for what the whole description says of all.
     pub(crate) fn write(&self, ip: IpAddr, text: &mut String) -> fmt::Result {
-        let Self { media, port, rest, direction, mid, mux, ice, setup } = self;
+        let Self { media, port, rest, direction, mid, mux, ice, setup, turned_on } = self;
         write!(text, "m={media} {port} {rest}\r\n")?;
         if *port == 0 {
             return Ok(());
@@ -123,6 +147,9 @@ impl Stream {
         write!(text, "a={direction}\r\n")?;
         if let Some(mid) = mid {
             write!(text, "a=mid:{mid}\r\n")?;
+        }
+        if *turned_on {
+            write!(text, "{MARK}\r\n")?;
         }
         if *mux {
             text.push_str("a=rtcp-mux\r\n");

@@ -149,6 +149,7 @@ impl World {
             }
             Fault::Flush(gate) => {
                 self.gates[gate].engine.flush();
+                self.model.views.iter_mut().for_each(|view| view.counted.forget());
                 let at = self.now + Duration::from_nanos(self.rng.below(1_000_000_000));
                 let life = self.gates[gate].life;
                 self.queue.put(at, Happening::Disturbed { gate, life });
@@ -201,7 +202,9 @@ impl World {
                     self.model.up(self.now, gate);
                 }
             }
-            Fault::Slow(gate, ..) => self.gates[gate].slow = Duration::ZERO,
+            Fault::Slow(gate, ..) => {
+                (self.gates[gate].slow, self.gates[gate].quick) = (Duration::ZERO, self.now);
+            }
             Fault::Sick(gate, _) => {
                 self.gates[gate].sick = false;
                 self.gates[gate].engine.set_available(true);

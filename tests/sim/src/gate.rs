@@ -33,6 +33,8 @@ pub(crate) struct Gate {
     pub(crate) inputs: VecDeque<Input>,
     /// The engine takes so much longer.
     pub(crate) slow: Duration,
+    /// When that was over the last time.
+    pub(crate) quick: Instant,
     /// The engine refuses everything.
     pub(crate) sick: bool,
     /// No octet moves before.
@@ -68,6 +70,7 @@ impl Gate {
             sessions: BTreeMap::new(),
             inputs: VecDeque::new(),
             slow: Duration::ZERO,
+            quick: Instant::ZERO,
             sick: false,
             stalled: Instant::ZERO,
             denied: false,
@@ -235,6 +238,7 @@ impl Gate {
                 | Sabotage::CountsAnything
                 | Sabotage::TrustsContacts
                 | Sabotage::LeavesReferTo
+                | Sabotage::ChangesKeys
                 | Sabotage::EndsSubscriptions
                 | Sabotage::TranslatesBeside
                 | Sabotage::KeepsSources

@@ -84,6 +84,10 @@ impl World {
         self.log.mix(&bytes);
         self.check_final(self.handsets[*first].seat.call, &bytes);
         let from_call = leaving.as_ref().map(|(_, id, ..)| *id);
+        if let (Some(id), false) = (from_call, bytes.starts_with(b"SIP/2.0")) {
+            let inserts = self.plan.house.realms[usize::from(!outside)].precondition.is_some();
+            self.books.reader.leaves((self.agent.life, id), &bytes, inserts);
+        }
         if let Some((call, id, side, message)) = leaving {
             self.note_session(call, id, side, true, (&message, &bytes));
         }
@@ -97,6 +101,7 @@ impl World {
             self.arrow(call, way, format_args!("      agent sends {} to {name}", wire::Headline(&bytes)));
             self.check_shown(*seat, &bytes);
             self.check_passed_on(*seat, from_call, &bytes);
+            self.check_quirks(*seat, &bytes);
         }
         if let [seat] = seats[..] {
             self.note_place(seat, &bytes);

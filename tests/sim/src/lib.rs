@@ -24,6 +24,7 @@ mod outside;
 mod phones;
 mod plan;
 mod queue;
+mod quirks;
 mod referral;
 mod sabotage;
 mod sessions;

@@ -55,6 +55,7 @@ fn shape(rng: &mut Rng) -> Shape {
             opens: rng.percent(50),
         }),
         fax: rng.percent(25),
+        ..Shape::default()
     }
 }
 
@@ -90,6 +91,7 @@ pub(crate) fn oddities(rng: &mut Rng) -> Oddities {
         refuses_update: odd(4),
         refuses_changes: odd(5),
         forgets_referral: false,
+        hides_reliable: false,
         answers_reinvite_late: None,
         reboots_after: None,
     };
@@ -107,6 +109,7 @@ pub(crate) fn is_usual(extensions: &Extensions, oddities: &Oddities) -> bool {
     let soon = oddities.answers_reinvite_late.is_none_or(|late| late < Duration::from_secs(1));
     late && soon
         && extensions.reliable != Reliable::Required
+        && !extensions.shape.names_host
         && extensions.session.is_none()
         && extensions.precondition.is_none()
 }

@@ -249,10 +249,11 @@ pub mod place {
     }
 }
 
-/// Make the generators of transfers, odd addresses and silence others than that of the seed.
+/// Make the generators of transfers, odd addresses, silence and quirks others than that of the seed.
 const TRANSFERS: u64 = 0x7265_6665_7200_0000;
 const NAMES: u64 = 0x6e61_6d65_7300_0000;
 const SILENCE: u64 = 0x7369_6c65_6e63_6500;
+const QUIRKS: u64 = 0x7175_6972_6b73_0000;
 /// Hosts with phones on each side; few, so that calls share addresses.
 const HOSTS: u64 = 6;
 /// Even media ports of each host; few, so that calls use ports again that others have just left.
@@ -283,6 +284,7 @@ impl Plan {
             script.draw_transfer(&mut Rng::from_number(seed ^ own ^ TRANSFERS), calls);
             script.draw_names(&mut Rng::from_number(seed ^ own ^ NAMES), &house);
             script.draw_silence(&mut Rng::from_number(seed ^ own ^ SILENCE), &house);
+            script.draw_quirks(&mut Rng::from_number(seed ^ own ^ QUIRKS));
         }
         let curfew = Instant::ZERO + spread + Duration::from_secs(60 + rng.below(300));
         let mut faults = draw_faults(&mut rng, &house, curfew, u64::from(calls));

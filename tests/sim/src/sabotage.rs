@@ -28,6 +28,8 @@ pub enum Sabotage {
     TrustsContacts,
     /// Nor this: the agent passes Refer-To on as it came.
     LeavesReferTo,
+    /// Nor this: the agent writes keys for SRTP anew.
+    ChangesKeys,
     /// Nor this: the agent answers each NOTIFY itself.
     EndsSubscriptions,
 }
@@ -53,6 +55,9 @@ impl World {
                     _ => bytes,
                 };
                 (hop, bytes)
+            }
+            Some(Sabotage::ChangesKeys) => {
+                (hop, Bytes::from(String::from_utf8_lossy(&bytes).replace("inline:", "INLINE:")))
             }
             Some(Sabotage::EndsSubscriptions) if !is_request && wire::method(&bytes) == "NOTIFY" => {
                 let text = String::from_utf8_lossy(&bytes).replace("SIP/2.0 200 OK", "SIP/2.0 481 Gone");

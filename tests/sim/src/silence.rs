@@ -9,6 +9,7 @@ use machine::{Instant, Rng};
 use middlebox::memory::{Packet, Verdict};
 
 use crate::far::Flow;
+use crate::gate::Gate;
 use crate::model::{SETTLE, View, index};
 use crate::observe::interface;
 use crate::plan::{End, House, Plan, Script, millis, pick};
@@ -29,6 +30,13 @@ pub(crate) struct Counted {
     own: VecDeque<Instant>,
     /// The last packet that an element of the call may have counted, whosever it was.
     last: Option<Instant>,
+}
+
+impl Counted {
+    /// Counters begin anew: what nobody has read is lost with them.
+    pub(crate) fn forget(&mut self) {
+        self.own.clear();
+    }
 }
 
 /// Whether calls without media end, and after how long.
@@ -59,7 +67,8 @@ impl Script {
         let plain = |end: End| {
             let party = self.party(end);
             let (can, odd) = (&party.extensions, &party.oddities);
-            can.shape == phone::Shape::default() && can.video.is_none() && !odd.moves_in_answer
+            let shape = phone::Shape { srtp: false, turns_on: false, ..can.shape };
+            shape == phone::Shape::default() && can.video.is_none() && !odd.moves_in_answer
         };
         let alone = self.branches.is_empty() && self.takeover.is_none();
         alone && self.offers.is_empty() && End::BOTH.into_iter().all(plain)
@@ -179,8 +188,10 @@ impl World {
         let quiet = lasts(answered) && view.counted.last.is_none_or(|last| last + longest < self.now);
         let sites = self.model.sites.iter().all(|site| lasts(site.up));
         let is_plain = self.plan.calls[call].is_plain_audio();
-        let stalled = self.gates.iter().any(|gate| gate.stalled > self.now);
-        if quiet && sites && is_plain && !stalled && view.is_sound(self.model.life) {
+        // Whoever asks in vain waits anew.
+        let prompt = |gate: &Gate| gate.slow.is_zero() && lasts(Some(gate.quick.max(gate.stalled)));
+        let prompt = self.gates.iter().all(prompt);
+        if quiet && sites && is_plain && prompt && view.is_sound(self.model.life) {
             self.violation(Some(call), format!("a call goes on though nothing has passed for {longest:?}"));
             self.model.views[call].disturbed = true;
         }

@@ -47,9 +47,14 @@ pub(crate) fn method(message: &[u8]) -> &str {
     field(message, "CSeq").and_then(|value| value.split(' ').nth(1)).unwrap_or_default()
 }
 
+/// The Request-URI.
+pub(crate) fn uri(message: &[u8]) -> Option<&str> {
+    first(message).split(' ').nth(1)
+}
+
 /// The user part of the Request-URI.
 pub(crate) fn user(message: &[u8]) -> Option<&str> {
-    let uri = first(message).split(' ').nth(1)?;
+    let uri = uri(message)?;
     Some(uri.strip_prefix("sip:")?.split_once('@')?.0)
 }
 

@@ -84,6 +84,11 @@ fn an_agent_that_believes_every_contact_is_found_out() {
 }
 
 #[test]
+fn an_agent_that_changes_keys_is_found_out() {
+    assert!(found(Sabotage::ChangesKeys, 20) > 10);
+}
+
+#[test]
 fn an_agent_that_mistreats_transfers_is_found_out() {
     for sabotage in [Sabotage::LeavesReferTo, Sabotage::EndsSubscriptions] {
         let found = found(sabotage, 60);

@@ -193,11 +193,14 @@ impl Call {
         }
     }
 
-    /// The description in an answer to it, without the streams that are lost, whatever the peer wrote.
+    /// The description in an answer to it, without the streams that are lost or that it has turned off, whatever the peer wrote.
+    //= RFC 3264 §6: what the offer has turned off stays off: the other peer would else be offered what nobody has asked for.
     fn own_answer(&self, message: &Message) -> Option<Box<[u8]>> {
         let Body::Description(text) = Body::of(message) else { return None };
-        let lost = self.own_offer()?.lost().iter().copied();
-        without(text, lost.chain(self.ledger.lost_streams()))
+        let own = self.own_offer()?;
+        let offer = Session::parse(&own.text).ok()?;
+        let gone = own.lost().iter().copied().chain(self.ledger.lost_streams());
+        without(text, gone.chain(sdp::turned_off(&offer)))
     }
 
     /// The peer has accepted. Whatever it has changed the other one has to know.

@@ -7,8 +7,10 @@ use b2bua::{Cause, Event, Sip};
 use midcom::{Direction, Failure, FailureClass, Lifetime, MiddleboxId, Prid, Request, RequestId};
 use sip::message::Method;
 
+use crate::wire;
+
 /// Words of a description, and what they are.
-const WORDS: [(&str, &str); 7] = [
+const WORDS: [(&str, &str); 10] = [
     ("m=video ", "video"),
     ("m=image ", "fax"),
     ("a=group:BUNDLE", "BUNDLE"),
@@ -16,6 +18,9 @@ const WORDS: [(&str, &str); 7] = [
     ("a=setup:", "TCP stream"),
     ("a=inactive", "hold"),
     ("a=x-what:ever", "lines nobody knows"),
+    (phone::MARK, "answer turns a stream on"),
+    (phone::HOST, "host name in c="),
+    ("a=crypto:", "SRTP"),
 ];
 
 /// See the module.
@@ -27,8 +32,12 @@ pub(super) struct Course {
     opening: BTreeSet<(MiddleboxId, RequestId)>,
     /// A message of this side waits.
     held: Option<Side>,
-    /// INVITE has an offer.
+    /// INVITE has an offer; with preconditions.
     offered: bool,
+    asks: bool,
+    /// An INVITE has left; where the last one went that requires a precondition.
+    has_left: bool,
+    required_of: Option<String>,
     invited: bool,
     /// B has said 1xx; with a description.
     progress: bool,
@@ -131,6 +140,9 @@ impl Course {
         if message.sdp {
             let text = String::from_utf8_lossy(bytes);
             self.said.extend(WORDS.iter().filter(|(word, _)| text.contains(word)).map(|(_, name)| *name));
+        }
+        if message.method == Method::Invite && message.status == 0 && !self.established {
+            self.asks = memchr::memmem::find(bytes, b"a=des:").is_some();
         }
         match (&message.method, message.status) {
             (method, 0) => self.requested(side, method, message.sdp),
@@ -257,6 +269,33 @@ impl Course {
             (Cause::Revoked(_), _) => self.said.push("revoked"),
             _ => {}
         }
+    }
+
+    /// An INVITE goes to B, whose realm perhaps has us put preconditions in; `refuses` says who has refused them before.
+    pub(super) fn leaves(&mut self, bytes: &[u8], inserts: bool, refuses: impl Fn(&str) -> bool) {
+        let Some(uri) = wire::uri(bytes) else { return };
+        let requires = wire::field(bytes, "Require").is_some_and(|value| value.contains("precondition"));
+        let is_first = !std::mem::replace(&mut self.has_left, true);
+        if is_first && inserts && wire::body(bytes).is_empty() {
+            self.said.push("INVITE without an offer where we insert");
+        }
+        if is_first && inserts && self.asks {
+            self.said.push("INVITE that asks where we insert");
+        }
+        if is_first && !requires && refuses(uri) {
+            self.said.push("420 remembered");
+        }
+        self.required_of = requires.then(|| uri.to_owned());
+    }
+
+    /// Who has refused preconditions, when 420 comes.
+    pub(super) fn refuser(&mut self) -> Option<String> {
+        self.required_of.take()
+    }
+
+    /// A has its answer, and nobody ends the call yet.
+    pub(super) fn has_answered(&self) -> bool {
+        self.answered[0] && !self.ending
     }
 
     /// What only the end shows.

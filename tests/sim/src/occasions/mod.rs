@@ -3,22 +3,25 @@
 
 mod course;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use b2bua::side::Side;
 use b2bua::{CallId, Event};
 use midcom::FailureClass;
 use sdp::precondition::Type;
 
 use crate::queue::Life;
 use crate::tally::Tally;
+use crate::wire;
 use course::Course;
 
 /// Everything that is counted.
 pub const NAMES: &[&str] = &[
     "200 again while it is held",
     "3xx",
+    "420 remembered",
     "491 from a peer",
     "481 in a dialog",
     "ACK missing",
@@ -26,6 +29,7 @@ pub const NAMES: &[&str] = &[
     "BYE unanswered",
     "BYE while a rule is asked for",
     "BUNDLE",
+    "CANCEL after the 200 to A",
     "CANCEL before a 1xx",
     "CANCEL while INVITE is held",
     "CANCEL while the 200 is held",
@@ -33,7 +37,9 @@ pub const NAMES: &[&str] = &[
     "Contact of another side",
     "ICE",
     "INVITE again while it is held",
+    "INVITE that asks where we insert",
     "INVITE with Replaces",
+    "INVITE without an offer where we insert",
     "NOTIFY",
     "NOTIFY after the call",
     "NAT: ICE left out",
@@ -58,10 +64,13 @@ pub const NAMES: &[&str] = &[
     "REFER refused",
     "Record-Route of another side",
     "Replaces in Refer-To",
+    "SRTP",
     "TCP stream",
     "answer in 200",
     "answer in a reliable 18x",
     "answer in PRACK",
+    "answer turns a stream on",
+    "asks without 100rel: 421",
     "callee cannot: 420",
     "early media",
     "failure behind a held 18x",
@@ -72,6 +81,7 @@ pub const NAMES: &[&str] = &[
     "first rule refused",
     "good case",
     "hold",
+    "host name in c=",
     "late 18x",
     "lines nobody knows",
     "moves between 18x and 200",
@@ -141,6 +151,10 @@ pub(crate) struct Reader {
     courses: BTreeMap<(Life, CallId), Course>,
     /// INVITEs and answers that were taken up, by what they say.
     taken: BTreeMap<u64, (Life, CallId)>,
+    /// By the Call-ID on leg A.
+    callers: BTreeMap<String, (Life, CallId)>,
+    /// Who has refused preconditions.
+    refusers: BTreeSet<(Life, String)>,
 }
 
 impl Reader {
@@ -170,6 +184,13 @@ impl Reader {
 
     /// A datagram of a phone arrives at the agent.
     pub(crate) fn arrives(&mut self, life: Life, bytes: &[u8]) {
+        if bytes.starts_with(b"CANCEL ")
+            && let Some(at) = wire::field(bytes, "Call-ID").and_then(|id| self.callers.get(id))
+            && at.0 == life
+            && self.courses.get(at).is_some_and(Course::has_answered)
+        {
+            self.occasions.note("CANCEL after the 200 to A", 1);
+        }
         let Some(mark) = mark(bytes) else { return };
         let course = self.taken.get(&mark).filter(|at| at.0 == life).and_then(|at| self.courses.get(at));
         match course {
@@ -197,6 +218,13 @@ impl Reader {
             }
             (Event::Received { call, .. }, Some(mark)) => {
                 self.taken.insert(mark, (life, *call));
+                if let Some(id) = bytes.and_then(|bytes| wire::field(bytes, "Call-ID")) {
+                    self.callers.entry(id.to_owned()).or_insert((life, *call));
+                }
+            }
+            (Event::Received { call, side: Side::B, message }, _) if message.status == 420 => {
+                let refuser = self.courses.get_mut(&(life, *call)).and_then(Course::refuser);
+                self.refusers.extend(refuser.map(|uri| (life, uri)));
             }
             (Event::Answered { result: Err(failure), .. }, _) => {
                 if let Some(name) = class(failure.class()) {
@@ -208,6 +236,18 @@ impl Reader {
         let course = of(event).and_then(|call| self.courses.get_mut(&(life, call)));
         if let Some(course) = course {
             course.hears(event, bytes.unwrap_or_default());
+            course.said.drain(..).for_each(|name| self.occasions.note(name, 1));
+        }
+    }
+
+    /// A request of a call leaves for a phone in whose realm we put preconditions in, or not.
+    pub(crate) fn leaves(&mut self, at: (Life, CallId), bytes: &[u8], inserts: bool) {
+        let is_first = wire::field(bytes, "To").is_some_and(|to| !to.contains(";tag="));
+        if !is_first || !bytes.starts_with(b"INVITE ") {
+            return;
+        }
+        if let Some(course) = self.courses.get_mut(&at) {
+            course.leaves(bytes, inserts, |uri| self.refusers.contains(&(at.0, uri.to_owned())));
             course.said.drain(..).for_each(|name| self.occasions.note(name, 1));
         }
     }
