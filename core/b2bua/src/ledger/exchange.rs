@@ -77,6 +77,7 @@ impl Ledger {
         out: Out<'_>,
     ) -> Result<Step, Refusal> {
         let (offer, streams) = (self.read(by, offer)?, offer.streams());
+        self.tells_anew(by, &offer);
         let needed = self.needed_before_answer(by, &offer);
         // An unchanged place keeps the rules it has, wide or narrow: who sends there is known. Before this dialog has agreed on
         // the stream anybody may, and what another one has opened there may admit its own peer only.
@@ -150,6 +151,7 @@ impl Ledger {
         out: Out<'_>,
     ) -> Result<Step, Refusal> {
         let (answer, streams) = (self.read(by, answer)?, answer.streams());
+        self.tells_anew(by, &answer);
         let offer = match &self.exchange {
             //= RFC 3264 §6: an m-line for each of the offer, and no other.
             Some(exchange) if exchange.by == by.other() && exchange.streams != streams => {

@@ -73,6 +73,9 @@ pub struct Ledger {
     /// Only while there are several early dialogs.
     forks: Option<Box<Forks>>,
     rules: Vec<Rule>,
+    /// What places behind a NAT were seen as when they were described last: also when no rule says so any more. At most as
+    /// many as a call may have rules.
+    promised: Vec<(Side, Disguised)>,
     /// True until the reservations for the first answer have been asked for, if any are wanted.
     unreserved: bool,
     over: bool,
@@ -97,8 +100,8 @@ impl Ledger {
         let hides = |crossing: &Crossing| crossing.hides(Side::A) || crossing.hides(Side::B);
         let unreserved = terms.reserve || terms.path.iter().any(hides);
         let agreed = Sides::default();
-        let (exchange, forks, rules) = (None, None, Vec::new());
-        Self { terms, sites, agreed, exchange, forks, rules, unreserved, over: false, limit: None }
+        let (exchange, forks, rules, promised) = (None, None, Vec::new(), Vec::new());
+        Self { terms, sites, agreed, exchange, forks, rules, promised, unreserved, over: false, limit: None }
     }
 
     /// `by` sends a request without an offer. Reserves for the callee's offer, if it is the call's first INVITE and

@@ -7,9 +7,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use machine::Instant;
 use midcom::{Failure, Gid, Prid, Tuple};
+use sdp::Flows;
 use smallvec::SmallVec;
 
 use super::pinhole::{Pinhole, Place};
+use super::plan::places;
 use super::rule::{Marks, Rule};
 use super::{Ledger, Out, Progress, RequestIds};
 use crate::side::Side;
@@ -44,6 +46,11 @@ impl Disguised {
         (address == self.address).then_some(seen)
     }
 
+    /// The host and its first port.
+    fn place(&self) -> (IpAddr, u16) {
+        (self.address, self.port)
+    }
+
     /// The address that is seen.
     #[must_use]
     pub fn address(&self) -> IpAddr {
@@ -66,11 +73,8 @@ impl Ledger {
             (false, true) => Disguise::WithoutIce,
             (true, true) => {
                 let of = |rule: &Rule| {
-                    let place = rule.pinhole.place;
                     let theirs = rule.is_wanted() && rule.pinhole.toward == side.other();
-                    let (address, port, range) = (place.address, place.port, place.range);
-                    let seen_as = rule.seen_as.filter(|_| theirs && port != 0)?;
-                    Some(Disguised { address, port, range, seen_as })
+                    disguised(rule.pinhole.place, rule.seen_as.filter(|_| theirs)?)
                 };
                 // A port that was RTCP's and is RTP's now, or the other way round, is seen as what was asked for last.
                 Disguise::Places(self.rules.iter().rev().filter_map(of).collect())
@@ -117,12 +121,10 @@ impl Ledger {
             return false;
         };
         let seen_as = SocketAddr::new(outside.address(), outside.port);
-        let told = self.rules.iter().filter(|rule| rule.is_wanted() && rule.pinhole.toward == side);
-        let mut told = told.filter_map(|rule| {
-            let other = rule.pinhole.place;
-            let (address, port, range) = (other.address, other.port, other.range);
-            Disguised { address, port, range, seen_as: rule.seen_as? }.of(place.address, place.port)
-        });
+        let known = self.rules.iter().filter(|rule| rule.is_wanted() && rule.pinhole.toward == side);
+        let known = known.filter_map(|rule| disguised(rule.pinhole.place, rule.seen_as?));
+        let promised = self.promised.iter().filter(|(of, _)| *of == side).map(|(_, promised)| *promised);
+        let mut told = known.chain(promised).filter_map(|told| told.of(place.address, place.port));
         let differs = told.any(|told| told != seen_as);
         if !differs {
             self.note_seen(index, Some(outside));
@@ -132,10 +134,30 @@ impl Ledger {
 
     fn note_seen(&mut self, index: usize, outside: Option<Tuple>) {
         let Rule { pinhole, crossing, .. } = self.rules[index];
-        let outside = outside.filter(|_| self.crossing(crossing).hides(pinhole.toward));
-        if let Some(outside) = outside {
-            self.rules[index].seen_as = Some(SocketAddr::new(outside.address(), outside.port));
+        let Some(outside) = outside.filter(|_| self.crossing(crossing).hides(pinhole.toward)) else { return };
+        let seen_as = SocketAddr::new(outside.address(), outside.port);
+        self.rules[index].seen_as = Some(seen_as);
+        if let Some(promised) = disguised(pinhole.place, seen_as) {
+            self.promised
+                .retain(|(side, other)| (*side, other.place()) != (pinhole.toward, promised.place()));
+            if self.promised.len() >= usize::from(self.terms.rules_max) {
+                self.promised.remove(0);
+            }
+            self.promised.push((pinhole.toward, promised));
         }
+    }
+
+    /// A side describes these flows, or describes them again: it tells of the outside places that they have now.
+    pub(super) fn tells_anew(&mut self, by: Side, flows: &Flows) {
+        let is_told = |promised: &Disguised| {
+            flows.iter().flat_map(places).any(|place| (place.address, place.port) == promised.place())
+        };
+        let rules = &self.rules;
+        let stays = |promised: &Disguised| {
+            let mut seen = rules.iter().filter(|rule| rule.is_wanted() && rule.pinhole.toward == by);
+            seen.any(|rule| rule.seen_as == Some(promised.seen_as))
+        };
+        self.promised.retain(|(side, promised)| *side != by || !is_told(promised) || stays(promised));
     }
 
     /// What other early dialogs have a reservation for, if one of them could not make it into a pinhole: they were told of
@@ -161,4 +183,10 @@ impl Ledger {
         self.rules[index].marks = Marks::default();
         self.failed(now, (crossing, pinhole, marks), Failure::LackOfPorts, ids, out)
     }
+}
+
+/// A place that is known, and what is seen instead of it.
+fn disguised(place: Place, seen_as: SocketAddr) -> Option<Disguised> {
+    let Place { address, port, range, .. } = place;
+    (port != 0).then_some(Disguised { address, port, range, seen_as })
 }

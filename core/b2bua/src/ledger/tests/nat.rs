@@ -21,35 +21,66 @@ fn what_leaves_is_in_the_group_of_what_comes_in() {
     assert_eq!(bench.asked(), all);
 }
 
-#[test]
-fn what_would_leave_from_another_place_than_was_told_is_as_good_as_refused() {
+/// A call from behind the NAT whose offer travels as 203.0.113.1:40000.
+fn offered_from_inside() -> Bench {
     let mut terms = terms(SourcePolicy::Address);
     terms.path[0].capabilities.nat = true;
     let mut bench = Bench::with(terms);
     bench.offered(Side::B, B, "30000").unwrap();
-    let reserved = |port| {
-        let network = "203.0.113.1/32".parse().unwrap();
-        Tuple { network, protocol: midcom::Protocol::Udp, port, range: 2 }
-    };
-    let (lifetime, group) = (Lifetime(600), Gid(1));
+    let (outside, lifetime) = (Some(seen(40_000)), Lifetime(600));
+    let reserved = Reply::Reserved { prid: Prid(1), group: Gid(1), lifetime, outside, inside: None };
+    assert_eq!(confirm(&mut bench, Ok(reserved)), Progress::Ready);
+    bench
+}
+
+fn seen(port: u16) -> Tuple {
+    let network = "203.0.113.1/32".parse().unwrap();
+    Tuple { network, protocol: midcom::Protocol::Udp, port, range: 2 }
+}
+
+fn enabled(prid: u32, port: u16) -> Result<Reply, Failure> {
+    let (prid, group, lifetime) = (Prid(prid), Gid(1), Lifetime(600));
+    Ok(Reply::Enabled { prid, group, lifetime, outside: seen(port), inside: None })
+}
+
+/// Answers the oldest open request.
+fn confirm(bench: &mut Bench, result: Result<Reply, Failure>) -> Progress {
     bench.asked();
-    let first = bench.open.remove(0).id;
-    let reply =
-        Reply::Reserved { prid: Prid(1), group, lifetime, outside: Some(reserved(40_000)), inside: None };
-    assert_eq!(
-        bench.ledger.replied(bench.now, first, Ok(reply), &mut bench.ids, &mut bench.out),
-        Progress::Ready
-    );
+    let id = bench.open.remove(0).id;
+    bench.ledger.replied(bench.now, id, result, &mut bench.ids, &mut bench.out)
+}
+
+#[test]
+fn what_would_leave_from_another_place_than_was_told_is_as_good_as_refused() {
+    let mut bench = offered_from_inside();
     bench.answered(Side::A, A, "20000").unwrap();
-    bench.asked();
-    for (prid, port, means) in
-        [(1, 40_000, Progress::Pending), (2, 40_002, Progress::Failed(Failure::LackOfPorts, 0))]
-    {
-        let id = bench.open.remove(0).id;
-        let reply =
-            Reply::Enabled { prid: Prid(prid), group, lifetime, outside: reserved(port), inside: None };
-        assert_eq!(bench.ledger.replied(bench.now, id, Ok(reply), &mut bench.ids, &mut bench.out), means);
-    }
+    assert_eq!(confirm(&mut bench, enabled(1, 40_000)), Progress::Pending);
+    assert_eq!(confirm(&mut bench, enabled(2, 40_002)), Progress::Failed(Failure::LackOfPorts, 0));
     let closes = bench.asked();
     assert!(closes.contains(&"PLC 1 0".to_owned()) && closes.contains(&"PLC 2 0".to_owned()), "{closes:?}");
+}
+
+#[test]
+fn a_place_is_what_was_told_when_no_rule_says_so_any_more() {
+    let mut bench = offered_from_inside();
+    bench.answered(Side::A, A, "20000").unwrap();
+    let refused = confirm(&mut bench, Err(Failure::NotAuthorizedForTransaction));
+    assert_eq!(refused, Progress::Failed(Failure::NotAuthorizedForTransaction, 0));
+    bench.asked();
+    bench.open.clear();
+    // Another phone answers.
+    bench.answered(Side::A, "192.0.2.8", "20000").unwrap();
+    assert_eq!(confirm(&mut bench, enabled(3, 40_002)), Progress::Failed(Failure::LackOfPorts, 0));
+}
+
+#[test]
+fn what_is_described_again_may_be_seen_elsewhere() {
+    let mut bench = offered_from_inside();
+    bench.abandoned();
+    bench.asked();
+    bench.open.clear();
+    bench.offered(Side::B, B, "30000").unwrap();
+    let (outside, lifetime) = (Some(seen(40_002)), Lifetime(600));
+    let reserved = Reply::Reserved { prid: Prid(2), group: Gid(2), lifetime, outside, inside: None };
+    assert_eq!(confirm(&mut bench, Ok(reserved)), Progress::Ready);
 }
