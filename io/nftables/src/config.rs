@@ -51,6 +51,8 @@ pub struct GateConfig {
     pub local: bool,
     /// The DSCP that packets get which an entry lets pass, 0 to 63 (RFC 2474 §3); `None` leaves it as it came.
     pub dscp: Option<u8>,
+    /// How many octets a second one entry lets pass, IP headers included, and twice as many at once; `None` for any number.
+    pub cap: Option<u32>,
     /// How many entries each set may hold; the next one is refused as [`middlebox::EngineFailure::Full`].
     pub entries_max: u32,
 }
@@ -60,6 +62,15 @@ impl GateConfig {
     #[must_use]
     pub fn new(realms: Realms) -> Self {
         let (nat, mark) = (Nat::default(), Mark::default());
-        Self { realms, nat, mark, mode: Mode::Enforce, local: false, dscp: None, entries_max: 1 << 20 }
+        Self {
+            realms,
+            nat,
+            mark,
+            mode: Mode::Enforce,
+            local: false,
+            dscp: None,
+            cap: None,
+            entries_max: 1 << 20,
+        }
     }
 }

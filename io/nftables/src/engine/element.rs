@@ -6,7 +6,7 @@ use std::time::Duration;
 use middlebox::{Counter, End, Key, PortBlock, Source, Transport};
 
 use crate::netlink::{Attributes, Writer, be64, uapi};
-use crate::ruleset::{Family, Part, Quoted, SetId, Translated};
+use crate::ruleset::{Family, Part, Quoted, SetId, Translated, capped};
 
 /// The longest key: protocol, three IPv6 addresses and a port, in registers of four octets.
 const KEY_MAX: usize = 56;
@@ -223,8 +223,8 @@ pub(super) enum Life {
     Named,
     /// What a map says; it lives until it is deleted in the same commit.
     Placed,
-    /// A lifetime. With a counter if it takes the place of another element.
-    Lives(Duration, Option<Counter>),
+    /// A lifetime. With a counter if it takes the place of another element, and then the cap of its set.
+    Lives(Duration, Option<(Counter, Option<u32>)>),
 }
 
 /// Writes one element of a list.
@@ -240,7 +240,11 @@ pub(super) fn write(list: &mut Writer, set: SetId, key: &Key, life: Life) {
         // Both: an equal TIMEOUT alone is accepted and changes nothing.
         element.be64(uapi::ELEM_TIMEOUT, milliseconds);
         element.be64(uapi::ELEM_EXPIRATION, milliseconds);
-        if let Some(counter) = counter.filter(|_| set.counts()) {
+        let counter = counter.filter(|_| set.counts());
+        if let Some((counter, Some(cap))) = counter {
+            let counted = (counter.packets, counter.bytes);
+            element.nest(uapi::ELEM_EXPRESSIONS, |list| capped(list, cap, Some(counted)));
+        } else if let Some((counter, None)) = counter {
             element.nest(uapi::ELEM_EXPR, |expression| {
                 expression.text(uapi::EXPR_NAME, "counter");
                 expression.nest(uapi::EXPR_DATA, |data| {
@@ -267,7 +271,11 @@ pub(super) fn found<'a>(message: &Attributes<'a>) -> impl Iterator<Item = Found<
     message.nested(uapi::ELEM_LIST_ELEMENTS).map(|element| {
         let element = element.nested();
         let number = |attributes: &Attributes<'_>, kind| attributes.find(kind).and_then(be64).unwrap_or(0);
-        let counter = element.nested(uapi::ELEM_EXPR).nested(uapi::EXPR_DATA);
+        let of_several = element.nested(uapi::ELEM_EXPRESSIONS).map(|one| one.nested());
+        let is_counter = |one: &Attributes<'_>| one.find(uapi::EXPR_NAME) == Some(b"counter\0");
+        let expression = of_several.into_iter().find(is_counter);
+        let expression = expression.unwrap_or_else(|| element.nested(uapi::ELEM_EXPR));
+        let counter = expression.nested(uapi::EXPR_DATA);
         Found {
             octets: element.nested(uapi::ELEM_KEY).find(uapi::DATA_VALUE).unwrap_or_default(),
             data: element.nested(uapi::ELEM_DATA).find(uapi::DATA_VALUE).unwrap_or_default(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::Error;
 use crate::config::GateConfig;
-use crate::netlink::{Attributes, Batch, CommitError, Message, Socket, be32, text, uapi};
+use crate::netlink::{Attributes, Batch, CommitError, Message, Socket, be32, be64, text, uapi};
 use crate::ruleset::{Generation, HELD_MAX, SECOND, Set, SetKind, Table};
 
 use super::Features;
@@ -15,8 +15,8 @@ pub(crate) const TABLE: &str = "postern";
 /// How often adoption is tried again when somebody changes the table between our reading and our writing.
 const ATTEMPTS: usize = 3;
 
-/// The shape of a set in the kernel: flags, key length, key type, size.
-type Shape = (u32, u32, u32, u32);
+/// The shape of a set in the kernel: flags, key length, key type, size, cap.
+type Shape = (u32, u32, u32, u32, u64);
 
 /// Puts the whole gate in place, all rules in one commit, whatever was there before. Base chains stay, and so do sets of entries
 /// of the right shape, with all their elements; every rule and other set is made anew.
@@ -219,8 +219,11 @@ fn delete(batch: &mut Batch, kind: u8, table: u16, attribute: u16, name: &str) {
 
 fn shape_of(set: &Set) -> Option<Shape> {
     match &set.kind {
-        SetKind::Entries(entries) => Some((set.flags(), set.key_len(), set.key_type(), entries.size)),
-        SetKind::Held(_) => Some((set.flags(), set.key_len(), set.key_type(), HELD_MAX)),
+        SetKind::Entries(entries) => {
+            let cap = entries.cap.map_or(0, u64::from);
+            Some((set.flags(), set.key_len(), set.key_type(), entries.size, cap))
+        }
+        SetKind::Held(_) => Some((set.flags(), set.key_len(), set.key_type(), HELD_MAX, 0)),
         SetKind::Interfaces(_) | SetKind::Networks(..) | SetKind::Verdicts(..) => None,
     }
 }
@@ -236,11 +239,21 @@ fn shapes(socket: &mut Socket) -> Result<BTreeMap<String, Shape>, Error> {
         if flags & uapi::SET_F_ANONYMOUS == 0 {
             // Since 5.x the kernel adds a flag of its own to sets whose elements carry expressions.
             let flags = flags & !uapi::SET_F_EXPR;
-            let shape = (flags, number(uapi::SET_KEY_LEN), number(uapi::SET_KEY_TYPE), size.unwrap_or(0));
+            let cap = cap_of(attributes);
+            let shape =
+                (flags, number(uapi::SET_KEY_LEN), number(uapi::SET_KEY_TYPE), size.unwrap_or(0), cap);
             shapes.insert(text(name), shape);
         }
     })?;
     Ok(shapes)
+}
+
+/// The octets a second that each element of a set lets pass; 0 without a cap.
+fn cap_of(set: &Attributes<'_>) -> u64 {
+    let expressions = set.nested(uapi::SET_EXPRESSIONS).map(|one| one.nested());
+    let mut limits = expressions.filter(|one| one.find(uapi::EXPR_NAME) == Some(b"limit\0"));
+    let rate = limits.next().and_then(|limit| limit.nested(uapi::EXPR_DATA).find(uapi::LIMIT_RATE));
+    rate.and_then(be64).unwrap_or(0)
 }
 
 fn names(socket: &mut Socket, kind: u8, table: u16, attribute: u16) -> Result<Vec<String>, Error> {

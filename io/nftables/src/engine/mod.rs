@@ -161,7 +161,7 @@ impl Nft {
     }
 
     fn write(&mut self, operations: &[Operation]) -> (Vec<Result<(), EngineFailure>>, bool) {
-        let kernel = Kernel { features: self.features, names: &self.names };
+        let kernel = Kernel { features: self.features, names: &self.names, cap: self.config.cap };
         write::apply(&mut self.socket, kernel, operations)
     }
 

@@ -62,7 +62,13 @@ pub(super) fn probe(socket: &mut Socket) -> std::io::Result<Features> {
     });
     socket_with(socket, |batch| {
         table(batch, uapi::NEWTABLE, 0);
-        let kind = SetKind::Entries(ElementSet { fields: set.fields(), size: 16, counter: true, data: None });
+        let kind = SetKind::Entries(ElementSet {
+            fields: set.fields(),
+            size: 16,
+            counter: true,
+            cap: None,
+            data: None,
+        });
         let sets = vec![Set { name: set.name(), kind }];
         Table { name: SCRATCH.into(), sets, chains: Vec::new() }.create(batch, |_| false);
     })?;

@@ -22,6 +22,8 @@ const STEPS_MAX: usize = 8;
 pub(super) struct Kernel<'a> {
     pub(super) features: Features,
     pub(super) names: &'a Names,
+    /// See [`crate::GateConfig`].
+    pub(super) cap: Option<u32>,
 }
 
 /// What is to become of one element.
@@ -163,7 +165,7 @@ fn put(batch: &mut Batch, kernel: Kernel<'_>, steps: &[Step], replaced: &BTreeMa
     let gone: Vec<Step> = steps.iter().filter(|step| before(step).is_some()).copied().collect();
     remove(batch, kernel, &gone);
     write(batch, kernel.names, uapi::NEWSETELEM, steps, |step| match step.change {
-        Change::Put(lifetime) => Life::Lives(lifetime, before(step)),
+        Change::Put(lifetime) => Life::Lives(lifetime, before(step).map(|counter| (counter, kernel.cap))),
         Change::Remove | Change::Clear => Life::Named,
     });
 }

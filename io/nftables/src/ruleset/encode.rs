@@ -226,6 +226,24 @@ fn remember(list: &mut Writer, set: &str) {
     });
 }
 
+/// What each element of a set does with the packets it admits, where there is a cap: it lets so many octets a second pass,
+/// and counts them, from `counted` on: packets and octets.
+pub(crate) fn capped(list: &mut Writer, cap: u32, counted: Option<(u64, u64)>) {
+    expression(list, "limit", |data| {
+        data.be64(uapi::LIMIT_RATE, u64::from(cap));
+        data.be64(uapi::LIMIT_UNIT, 1);
+        data.be32(uapi::LIMIT_BURST, cap);
+        data.be32(uapi::LIMIT_TYPE, uapi::LIMIT_PKT_BYTES);
+        data.be32(uapi::LIMIT_FLAGS, 0);
+    });
+    expression(list, "counter", |data| {
+        if let Some((packets, octets)) = counted {
+            data.be64(uapi::COUNTER_BYTES, octets);
+            data.be64(uapi::COUNTER_PACKETS, packets);
+        }
+    });
+}
+
 fn limit(list: &mut Writer, rate: u32) {
     expression(list, "limit", |data| {
         data.be64(uapi::LIMIT_RATE, u64::from(rate));

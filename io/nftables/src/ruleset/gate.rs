@@ -155,6 +155,7 @@ fn sets(config: &GateConfig) -> Vec<Set> {
             fields: id.fields(),
             size: config.entries_max,
             counter: id.counts(),
+            cap: config.cap.filter(|_| id.counts()),
             data: id.data(),
         }),
     };

@@ -11,6 +11,7 @@ mod quoted;
 mod statement;
 mod table;
 
+pub(crate) use encode::capped;
 pub(crate) use gate::{OPEN, OWN_UDP_PACKETS, SetId, UDP_PACKETS, gate};
 pub(crate) use generation::{Generation, SECOND};
 pub(crate) use names::Names;

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
-use super::encode::{interface_name, named};
+use super::encode::{capped, interface_name, named};
 use super::held;
 use super::intervals::{Interval, end_of, octets};
 use super::statement::{End, Family, Field, HELD_S, Header, Statement, Verdict};
@@ -54,6 +54,8 @@ pub(crate) struct ElementSet {
     pub(crate) size: u32,
     /// Whether each element counts what it admits.
     pub(crate) counter: bool,
+    /// The octets a second that each lets pass.
+    pub(crate) cap: Option<u32>,
     /// What a map gives for a key.
     pub(crate) data: Option<Field>,
 }
@@ -173,6 +175,14 @@ impl Set {
         }
     }
 
+    /// The kernel wants to be told of several expressions for each element, and says of one by itself.
+    fn expression_flag(&self) -> u32 {
+        match self.kind {
+            SetKind::Entries(ElementSet { cap: Some(_), .. }) => uapi::SET_F_EXPR,
+            _ => 0,
+        }
+    }
+
     /// The key's length in octets.
     pub(crate) fn key_len(&self) -> u32 {
         let octets = match &self.kind {
@@ -199,7 +209,7 @@ impl Set {
     fn encode(&self, writer: &mut Writer, table: &str, id: u32) {
         writer.text(uapi::SET_TABLE, table);
         writer.text(uapi::SET_NAME, &self.name);
-        writer.be32(uapi::SET_FLAGS, self.flags());
+        writer.be32(uapi::SET_FLAGS, self.flags() | self.expression_flag());
         writer.be32(uapi::SET_KEY_TYPE, self.key_type());
         writer.be32(uapi::SET_KEY_LEN, self.key_len());
         writer.be32(uapi::SET_ID, id);
@@ -214,8 +224,13 @@ impl Set {
                     writer.be32(uapi::SET_DATA_TYPE, data.data_type());
                     writer.be32(uapi::SET_DATA_LEN, data.octets());
                 }
-                if set.counter {
-                    writer.nest(uapi::SET_EXPR, |counter| named(counter, "counter", |_| {}));
+                match (set.cap, set.counter) {
+                    // First the cap: what it keeps out is not counted.
+                    (Some(cap), _) => {
+                        writer.nest(uapi::SET_EXPRESSIONS, |list| capped(list, cap, None));
+                    }
+                    (None, true) => writer.nest(uapi::SET_EXPR, |one| named(one, "counter", |_| {})),
+                    (None, false) => {}
                 }
                 if set.is_raw() {
                     writer.bytes(uapi::SET_USERDATA, &note_of(&set.fields));
@@ -398,8 +413,14 @@ impl fmt::Display for Set {
             SetKind::Entries(set) => {
                 let data = set.data.map(|data| format!(" : {}", data.type_name())).unwrap_or_default();
                 writeln!(f, "\t\t{}{data}\n\t\tsize {}", declared(set), set.size)?;
-                let counter = if set.counter { "\n\t\tcounter" } else { "" };
-                writeln!(f, "\t\tflags timeout{counter}")?;
+                writeln!(f, "\t\tflags timeout")?;
+                match (set.cap, set.counter) {
+                    (Some(cap), _) => {
+                        writeln!(f, "\t\tlimit rate {cap} bytes/second burst {cap} bytes counter")?;
+                    }
+                    (None, true) => writeln!(f, "\t\tcounter")?,
+                    (None, false) => {}
+                }
                 if set.data.is_none() {
                     writeln!(f, "\t\tgc-interval {}s", COLLECT_MS / 1000)?;
                 }

@@ -80,6 +80,8 @@ pub(crate) struct Middlebox {
     pub lifetime_max: Duration,
     pub mark: u32,
     pub dscp: Option<u8>,
+    /// Octets a second.
+    pub cap: Option<u32>,
     pub reverse_path: ReversePath,
     /// Agents with a table of their own, in the order of the file.
     pub agents: Vec<Agent>,
@@ -236,6 +238,14 @@ static DSCP: Key<Integer> = Key {
     text: "The DSCP that packets get which a pinhole lets through: 46 for expedited forwarding (RFC 3246), as networks that give voice \
            precedence expect it.",
 };
+static MAX_BANDWIDTH: Key<Integer> = Key {
+    name: "max-bandwidth",
+    kind: Integer { range: 16..=1_000_000, unit: "kbit/s" },
+    absent: Absent::Derived("none: as much as comes"),
+    text: "The most that one pinhole lets pass (a stream's RTP and RTCP in one direction), IP headers included; two seconds' worth may come at once. \
+           What is more is dropped where the pinhole's media network is `managed`, and elsewhere left to your own rules. \
+           Voice takes 64 to 100, a video stream some thousand.",
+};
 static REVERSE_PATH: Key<OneOf<ReversePath>> = Key {
     name: "reverse-path",
     kind: OneOf {
@@ -296,6 +306,7 @@ pub(super) static SECTION: Section = Section {
         &LIFETIME_MAX,
         &MARK,
         &DSCP,
+        &MAX_BANDWIDTH,
         &REVERSE_PATH,
         &NAT_ADDRESSES,
         &NAT_PORTS,
@@ -378,6 +389,7 @@ impl Middlebox {
             agents,
             mark: table.value(&MARK, problems),
             dscp: table.given(&DSCP, problems).and_then(|dscp| u8::try_from(dscp).ok()),
+            cap: table.given(&MAX_BANDWIDTH, problems).map(|kilobits| kilobits * 125),
             reverse_path: table.value(&REVERSE_PATH, problems),
             nat,
             inside,

@@ -2,6 +2,7 @@
 
 mod around;
 mod beside;
+mod cap;
 mod errors;
 mod firewall;
 mod held;
@@ -71,6 +72,8 @@ fn promises() -> Vec<Trial> {
         Trial::test("phones on the firewall itself", local::local_media),
         Trial::test("a call under way where nothing is managed is closed at once", held::close_a_call),
         Trial::test("what is held is held by the next middlebox too", held::adoption),
+        Trial::test("a flood through one entry is cut down to its cap", cap::flood),
+        Trial::test("a changed cap counts for what is open", cap::changed),
         Trial::test("what passes gets the DSCP that is wanted", promises::dscp),
         Trial::test("a closed port is told to who sends through an entry", errors::closed_port),
         Trial::test("errors about a packet of an entry reach its sender, and no others", errors::no_others),

@@ -34,6 +34,7 @@ pub(crate) fn promises() -> Vec<Trial> {
         Trial::test("a mark that somebody clears shows no inside address", no_leak_without_mark),
         Trial::test("nobody else sends from an outside port", exclusive),
         Trial::test("a middlebox that dies leaves translated calls to its successor", adoption),
+        Trial::test("a flood through a translated entry is cut down to its cap", flood),
         Trial::test("nft reads our text with translation, and its own listing of it", text_is_truth),
         Trial::test("a packet proves the line through translation, or its absence", proves_the_line),
         Trial::test("translated entries among many are found when they are gone", many_entries),
@@ -104,6 +105,19 @@ fn close_a_call() -> Result<(), Failed> {
         for (stream, closed) in streams.into_iter().zip(closed) {
             let last = stream.stop()?;
             assert!(last <= closed, "packet {last} passed, but the gate was closed before {closed}");
+        }
+    }
+    Ok(())
+}
+
+/// What is more than the cap lets pass is for nobody, in both directions.
+fn flood() -> Result<(), Failed> {
+    for v4 in [true, false] {
+        let mut kernel = Kernel::with(GateConfig { cap: Some(2_000), ..config() }, Features::ALL)?;
+        open(&mut kernel, v4);
+        for shot in call(v4) {
+            let passed = kernel.send(shot, 1_000);
+            assert!((15..500).contains(&passed), "{passed} of 1,000 passed: {shot:?}");
         }
     }
     Ok(())

@@ -366,9 +366,9 @@ pub(crate) fn text_is_truth() -> Result<(), Failed> {
     let observer = GateConfig { mode: Mode::Observe, ..GateConfig::new(realms()) };
     let local = GateConfig { local: true, ..GateConfig::new(realms()) };
     let held = GateConfig { dscp: Some(46), ..GateConfig::new(unmanaged()) };
-    for config in
-        [GateConfig::new(realms()), GateConfig::new(with_interfaces()), strange_mark, observer, local, held]
-    {
+    let capped = GateConfig { cap: Some(64_000), ..GateConfig::new(realms()) };
+    let interfaces = GateConfig::new(with_interfaces());
+    for config in [GateConfig::new(realms()), interfaces, strange_mark, observer, local, held, capped] {
         let text = nftables::ruleset(&config);
         let ours = Kernel::with(config, WITHOUT_OWNER)?;
         let told = ours.nft("list table inet postern")?;

@@ -153,5 +153,5 @@ pub(super) fn gate(config: &Config, realms: Realms) -> GateConfig {
     };
     let local = config.realms.iter().any(|realm| realm.local_media);
     let (mark, nat) = (Mark::bit(from.mark), from.nat.clone());
-    GateConfig { mark, nat, mode, local, dscp: from.dscp, ..GateConfig::new(realms) }
+    GateConfig { mark, nat, mode, local, dscp: from.dscp, cap: from.cap, ..GateConfig::new(realms) }
 }
