@@ -28,6 +28,8 @@ pub struct Dialog {
 pub struct Sdp {
     /// Whose.
     pub side: Side,
+    /// Whether its author is inside.
+    pub is_inside: bool,
     /// How often it has changed.
     pub moved: u16,
     /// That of the second early dialog, which is another host.
@@ -65,10 +67,11 @@ impl Sdp {
     /// Where media shall go.
     #[must_use]
     pub fn place(self) -> (&'static str, u16) {
-        match self.side {
-            Side::A => ("192.0.2.10", 20_000 + 2 * self.moved),
-            Side::B if self.is_other => ("10.0.40.8", 31_000 + 2 * self.moved),
-            Side::B => ("10.0.40.7", 30_000 + 2 * self.moved),
+        match (self.is_inside, self.is_other) {
+            (false, false) => ("192.0.2.10", 20_000 + 2 * self.moved),
+            (false, true) => ("192.0.2.11", 21_000 + 2 * self.moved),
+            (true, true) => ("10.0.40.8", 31_000 + 2 * self.moved),
+            (true, false) => ("10.0.40.7", 30_000 + 2 * self.moved),
         }
     }
 
@@ -107,7 +110,19 @@ pub struct Pen {
     pub tag: u8,
 }
 
+/// Whom the caller calls: somebody at our address on its side.
+#[must_use]
+pub fn callee(is_inside: bool) -> &'static str {
+    if is_inside { "sip:b@10.0.0.1" } else { "sip:b@203.0.113.1" }
+}
+
 impl Pen {
+    /// Whether its owner is inside.
+    #[must_use]
+    pub fn is_inside(&self) -> bool {
+        self.address == flows::world::INSIDE
+    }
+
     /// A request; the branch is made of method and number.
     #[must_use]
     pub fn request(

@@ -138,6 +138,12 @@ impl Scenario {
         }
     }
 
+    /// True if the caller is inside.
+    #[must_use]
+    pub fn calls_from_inside(&self) -> bool {
+        self.settings.iter().any(|(name, value)| name == "call" && value == "inside")
+    }
+
     /// True if somebody asks for a precondition: the caller, or the B2BUA.
     fn has_precondition(&self) -> bool {
         self.asks || self.settings.iter().any(|(name, _)| name.ends_with("precondition"))

@@ -100,17 +100,16 @@ impl World {
     pub fn new(scenario: &Scenario) -> Result<Self, String> {
         let settings = flows::settings::Settings::new(&scenario.settings)?;
         let (config, capabilities) = (settings.config()?, settings.capabilities()?);
+        let is_inside = scenario.calls_from_inside();
+        let (outside, inside) = (flows::world::OUTSIDE, flows::world::INSIDE);
+        let (a, b) = if is_inside { (inside, outside) } else { (outside, inside) };
         let middleboxes = config.middleboxes.iter().map(|_| Middlebox::new()).collect();
         let mut world = Self {
             now: Instant::ZERO,
             b2bua: Watched::new(Subject::new(B2bua::new(config, Rng::from_number(1)), scenario.fault)),
             phones: Sides {
-                a: Watched::new(Phone::new(Side::A, flows::world::OUTSIDE, scenario.skills())),
-                b: Watched::new(Phone::new(
-                    Side::B,
-                    flows::world::INSIDE,
-                    Skills { asks: false, ..scenario.skills() },
-                )),
+                a: Watched::new(Phone::new(Side::A, a, scenario.skills())),
+                b: Watched::new(Phone::new(Side::B, b, Skills { asks: false, ..scenario.skills() })),
             },
             middleboxes: Watched::new(middleboxes),
             left: Budget { losses: scenario.losses, copies: scenario.copies, upsets: scenario.upsets },
@@ -378,8 +377,8 @@ impl World {
 
     fn deliver(&mut self, side: Side, Text(bytes): Text<Bytes>) -> Result<(), String> {
         self.monitor.arrives(side, &bytes);
-        let listener = ListenerId(u16::from(side == Side::B));
         let remote = self.phones[side].address();
+        let listener = ListenerId(u16::from(remote == flows::world::INSIDE));
         let hop = Hop { listener, protocol: Protocol::Udp, remote, connection: None, name: None };
         self.handle(Input::Message { hop, bytes })
     }

@@ -72,6 +72,13 @@ fn anything_happens_once() {
 }
 
 #[test]
+fn the_caller_is_inside() {
+    let settings = [("call", "inside"), ("source", "address")];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    complete(&Scenario { upsets: 1, settings, ..Scenario::plain() });
+}
+
+#[test]
 fn something_happens_and_a_message_is_lost() {
     for kind in [Upset::Cancel, Upset::Refuse, Upset::Revoke, Upset::Update] {
         complete(&Scenario { losses: 1, upsets: 1, kinds: vec![kind], ..Scenario::plain() });

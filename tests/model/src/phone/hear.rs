@@ -5,7 +5,7 @@ use machine::{Instant, Text};
 use sip::message::{Message, Method, Name};
 
 use super::{Asked, Called, Phone, Said, Stage};
-use crate::message::{Dialog, Met, Sdp};
+use crate::message::{Dialog, Met, Sdp, callee};
 
 impl Phone {
     /// A message arrives and lies there unread.
@@ -253,7 +253,7 @@ impl Phone {
                 if self.stage == Stage::Early && is_known {
                     self.stage = Stage::Over;
                 }
-                let uri = "sip:b@203.0.113.1";
+                let uri = callee(self.pen.is_inside());
                 vec![Said { words: String::new(), bytes: self.pen.ack_to_failure(uri, message) }]
             }
         }

@@ -5,7 +5,7 @@ use machine::Instant;
 use sip::message::Message;
 
 use super::{Again, Asked, Calling, Phone, Said, Stage};
-use crate::message::{Dialog, Met, Pen, Sdp};
+use crate::message::{Dialog, Met, Pen, Sdp, callee};
 
 impl Phone {
     pub(super) fn hang_up(&mut self, now: Instant) -> Vec<Said> {
@@ -23,11 +23,13 @@ impl Phone {
 
     pub(super) fn sdp(&self, moves: u16) -> Sdp {
         let is_other = self.pen.side == Side::B && self.pen.tag == 2;
-        Sdp { side: self.pen.side, moved: self.moved + moves, is_other, met: Met::Unsaid }
+        let Pen { side, .. } = self.pen;
+        let (is_inside, moved) = (self.pen.is_inside(), self.moved + moves);
+        Sdp { side, is_inside, moved, is_other, met: Met::Unsaid }
     }
 
     pub(super) fn invite(&mut self, now: Instant) -> Said {
-        let uri = "sip:b@203.0.113.1".to_owned();
+        let uri = callee(self.pen.is_inside()).to_owned();
         self.dialog = Some(Dialog {
             call_id: "call-A-1".into(),
             remote_uri: uri.clone(),
