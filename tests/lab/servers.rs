@@ -3,8 +3,11 @@
 use std::io;
 use std::process::{Command, Stdio};
 
+use crate::raw::{Wire, header};
 use crate::sipp::Callee;
-use crate::world::{BORDER_OUTSIDE, CONFIG, INSIDE, Named, OUTSIDE, Outcome, Postern, Program, World};
+use crate::world::{
+    BORDER_INSIDE, BORDER_OUTSIDE, CONFIG, INSIDE, Named, OUTSIDE, Outcome, Postern, Program, World,
+};
 
 pub(crate) fn trials() -> Vec<Named> {
     vec![
@@ -12,6 +15,7 @@ pub(crate) fn trials() -> Vec<Named> {
         ("servers::the_next_server_gets_the_call", the_next_server_gets_the_call),
         ("servers::check_says_where_calls_go", check_says_where_calls_go),
         ("servers::routes_choose_by_number", routes_choose_by_number),
+        ("servers::next_hops_are_asked_whether_they_are_there", asked),
     ]
 }
 
@@ -163,5 +167,36 @@ fn routes_choose_by_number() -> Outcome {
         Ok(postern.json(&["calls"])?["calls"].as_array().is_some_and(Vec::is_empty))
     })?;
     assert_eq!(callee.finish()?, (2, 0), "calls that the callee saw succeed and fail");
+    Ok(())
+}
+
+/// One next hop has nobody, then somebody who answers 200, then 503: each is seen, and calls go past it meanwhile.
+fn asked() -> Outcome {
+    let world = World::new()?;
+    let routes = CONFIG.replace("\"sip:10.0.40.20\"", "[\"sip:10.0.40.21\", \"sip:10.0.40.20\"]");
+    let postern = world.postern(&format!("{routes}\n[timers]\nping = \"1s\"\n"))?;
+    let down = || Ok::<_, io::Error>(postern.json(&["status"])?["agent"]["next_hops_down"].clone());
+    let is_down =
+        || Ok(down()?.as_array().is_some_and(|down| down.iter().any(|one| *one == "UDP 10.0.40.21:5060")));
+    let callee = Callee::start(&world, &world.inside, INSIDE, "u1")?;
+    postern.wait_for("the next hop without anybody is down", is_down)?;
+    call(&world, &postern, 3)?;
+    assert_eq!(callee.finish()?, (3, 0), "calls that the callee saw succeed and fail");
+    let server = Wire::bind(&world.inside, &format!("{DEAD}:5060"))?;
+    let answer = |status: &str| -> io::Result<()> {
+        let asked = server.next()?;
+        assert!(asked.starts_with("OPTIONS sip:10.0.40.21:5060 "), "{asked}");
+        let lines = ["Via", "From", "To", "Call-ID", "CSeq"]
+            .map(|name| format!("{name}: {}\r\n", header(&asked, name)));
+        let text = format!("SIP/2.0 {status}\r\n{}Content-Length: 0\r\n\r\n", lines.concat());
+        server.socket.send_to(text.as_bytes(), (BORDER_INSIDE, 5060)).map(drop)
+    };
+    answer("200 OK")?;
+    postern.wait_for("it is there", || Ok(!is_down()?))?;
+    answer("503 Service Unavailable")?;
+    postern.wait_for("it takes no calls", is_down)?;
+    for line in ["UDP 10.0.40.21:5060 does not answer OPTIONS", "UDP 10.0.40.21:5060 answers again"] {
+        assert!(postern.log().contains(line), "{line}: {}", postern.log());
+    }
     Ok(())
 }

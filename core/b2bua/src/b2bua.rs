@@ -212,11 +212,12 @@ impl B2bua {
                     }
                 }
                 Incoming::Response { key, message } => self.on_response(now, key, message, out),
-                Incoming::ClientFailed { key, why } => {
-                    if let Some(id) = self.shared.clients.remove(&key) {
+                Incoming::ClientFailed { key, why } => match self.shared.clients.remove(&key) {
+                    Some(id) => {
                         self.with_call(now, out, id, |call, ctx| call.on_client_failed(ctx, key, why));
                     }
-                }
+                    None => self.on_ping(now, key, None, out),
+                },
                 // A 2xx that comes after everything was forgotten cannot be told from a forged one: not answered.
                 // The end of an INVITE transaction changes nothing: 2xx are repeated by the call until ACK.
                 Incoming::Stray2xx { .. } | Incoming::ServerGone { .. } => {}
@@ -248,7 +249,7 @@ impl B2bua {
         let id = match self.shared.clients.get(&key) {
             Some(id) => *id,
             None if accepted => return self.context(now, out).acknowledge_again(key, &message),
-            None => return,
+            None => return self.on_ping(now, key, Some(message.status()), out),
         };
         // A 2xx to INVITE is repeated until our ACK arrives.
         if message.status() >= 200 && !accepted {
@@ -415,6 +416,7 @@ impl Machine for B2bua {
             self.context(now, out).ask_for(middlebox, what);
         }
         self.shared.acks.handle_timeout(now);
+        self.ask_servers(now, out);
         self.finish_shutdown(now, out);
     }
 
@@ -426,7 +428,8 @@ impl Machine for B2bua {
             Service::Closing(at) => Some((at, "shutdown takes too long")),
             Service::Open | Service::Closed => None,
         };
-        let due = [self.shared.endpoint.next_timeout(), calls, agents, acks, shutdown];
+        let round = self.next_round().map(|at| (at, "next hops are asked"));
+        let due = [self.shared.endpoint.next_timeout(), calls, agents, acks, round, shutdown];
         due.into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 }

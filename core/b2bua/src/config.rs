@@ -300,6 +300,8 @@ pub struct Timers {
     pub close: Duration,
     /// How long a shutdown takes at most, 4.5 s.
     pub shutdown: Duration,
+    /// How often next hops are asked with OPTIONS whether they are there; `None`: never.
+    pub ping: Option<Duration>,
 }
 
 impl Default for Timers {
@@ -313,6 +315,7 @@ impl Default for Timers {
             answer: Duration::from_secs(1),
             close: Duration::from_secs(1),
             shutdown: Duration::from_millis(4500),
+            ping: None,
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::call::Pair;
 use crate::config::{Config, NextHop, RealmId};
 use crate::event::{CallId, Event, Sip};
 use crate::failures::Failures;
+use crate::health::Health;
 use crate::io::{LookupId, Output};
 use crate::ledger::{LedgerRequest, RequestIds};
 use crate::names::Names;
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) lookups: Map<LookupId, CallId>,
     /// Servers that did not work.
     pub(crate) failures: Failures,
+    /// Next hops that are asked whether they are there.
+    pub(crate) health: Health,
     /// Names that servers must prove.
     pub(crate) names: Names,
     lookups_made: u64,
@@ -126,6 +129,7 @@ impl Shared {
             lookups: Map::with_hasher(Seeded::new(&mut rng)),
             unwilling: Unwilling::default(),
             failures: Failures::default(),
+            health: Health::default(),
             names: Names::default(),
             lookups_made: 0,
             transmits: Outbox::new(),
@@ -150,6 +154,7 @@ impl Shared {
             unwilling,
             lookups,
             failures,
+            health,
             names: _,
             lookups_made: _,
             transmits: _,
@@ -167,6 +172,7 @@ impl Shared {
         // When each is forgotten matters to later calls only.
         onlooker.see(&unwilling.callees());
         onlooker.see(failures);
+        onlooker.see(health);
     }
 
     /// Forgets rules that a call no longer owns. A middlebox may have given an identifier to another call since.
@@ -235,6 +241,14 @@ impl Context<'_> {
         let Shared { endpoint, transmits, .. } = &mut *self.shared;
         endpoint.handle_timeout(self.now, transmits, incoming);
         self.transmit();
+    }
+
+    /// Sends a request that belongs to no call.
+    pub(crate) fn request_alone(&mut self, hop: Hop, builder: Builder) -> ClientKey {
+        let Shared { endpoint, transmits, .. } = &mut *self.shared;
+        let key = endpoint.request(self.now, hop, builder, transmits);
+        self.transmit();
+        key
     }
 
     /// Sends a response that belongs to no call.

@@ -55,6 +55,13 @@ pub enum Event {
         /// The name.
         name: Box<str>,
     },
+    /// A next hop does not answer OPTIONS any more, or does again.
+    ServerChanged {
+        /// Where it is.
+        hop: Hop,
+        /// Whether it answers.
+        is_up: bool,
+    },
     /// A SIP message of a call arrived and was taken up; retransmissions were absorbed before.
     Received {
         /// The call.

@@ -13,6 +13,7 @@ mod context;
 mod event;
 mod failure;
 mod failures;
+mod health;
 mod info;
 mod io;
 pub mod ledger;

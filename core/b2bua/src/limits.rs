@@ -57,6 +57,8 @@ pub(crate) const UNWILLING_URI_MAX: usize = 256;
 /// Names of servers that are reached over TLS, since the start: a redirection may bring new ones. Beyond it a server must prove
 /// its address instead of its name, which next to none can: the call goes to the next place, or fails as if nobody answered.
 pub(crate) const NAMES_MAX: usize = 4096;
+/// Next hops that are asked with OPTIONS; further ones count as up until a call fails there.
+pub(crate) const PINGED_MAX: usize = 256;
 /// Servers remembered because they did not work; further ones are not, and the next calls begin with them again.
 pub(crate) const FAILURES_MAX: usize = 256;
 /// How long a server that did not work is called after the others of its name.

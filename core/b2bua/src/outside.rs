@@ -193,7 +193,10 @@ impl B2bua {
     fn in_order(&self, now: Instant, next_hops: &[NextHop]) -> VecDeque<NextHop> {
         let failed = |next_hop: &NextHop| {
             let place = route::place(next_hop);
-            place.is_some_and(|place| self.shared.failures.has(now, (place.protocol, place.address)))
+            place.is_some_and(|place| {
+                let server = (place.protocol, place.address);
+                self.shared.health.is_down(server) || self.shared.failures.has(now, server)
+            })
         };
         let mut next_hops = next_hops.to_vec();
         next_hops.sort_by_key(failed);

@@ -22,6 +22,7 @@
 //! | `hold` | `keep`, `close` | `keep` |
 //! | `redirect` | `relay`, or how many contacts are followed | `relay` |
 //! | `media-timeout` | seconds, `off` | `off` |
+//! | `ping` | seconds, `off` | `off` |
 //! | `precondition` | `fw`, `qos`, `off` | `off` |
 //! | `session-expires` | seconds, `off` | `off` |
 //! | `min-se` | seconds | 90 |
@@ -70,6 +71,7 @@ const KNOWN: &[&str] = &[
     "hold",
     "redirect",
     "media-timeout",
+    "ping",
     "unreachable",
     "technical",
     "temporary-policy",
@@ -171,7 +173,7 @@ impl<'s> Settings<'s> {
             listeners: vec![listener(outside, "203.0.113.1:5060")?, listener(inside, "10.0.0.1:5060")?],
             routes: self.routes(inside, outside)?,
             middleboxes: (0..self.number("middleboxes", 1)?).map(middlebox).collect(),
-            timers: Timers::default(),
+            timers: Timers { ping: self.seconds("ping")?, ..Timers::default() },
             limits: self.limits()?,
             rule_lifetime: Lifetime(self.number("rule-lifetime", 600)?),
             codes: self.codes()?,

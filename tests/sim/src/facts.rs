@@ -58,6 +58,7 @@ impl World {
             | Event::StreamLost { .. }
             | Event::Established { .. }
             | Event::AnsweredAlone { .. }
+            | Event::ServerChanged { .. }
             | Event::MiddleboxUp(_)
             | Event::MiddleboxDown(_)
             | Event::CannotCount(_) => {}

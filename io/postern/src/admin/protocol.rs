@@ -223,6 +223,9 @@ pub(crate) struct AgentStatus {
     pub dropped: u64,
     /// Of the realms that speak TLS: each file, and until when it is valid.
     pub certificates: Vec<String>,
+    /// Next hops that do not answer OPTIONS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next_hops_down: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub middleboxes: Vec<MiddleboxState>,
     pub sandbox: String,

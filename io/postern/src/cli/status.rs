@@ -78,6 +78,9 @@ fn agent_text(agent: &AgentStatus) -> String {
     for certificate in &agent.certificates {
         text.push_str(&format!("  certificate {certificate}\n"));
     }
+    for next_hop in &agent.next_hops_down {
+        text.push_str(&format!("  next hop {next_hop} does not answer OPTIONS\n"));
+    }
     for middlebox in &agent.middleboxes {
         let state = match (&middlebox.trouble, middlebox.up) {
             (_, true) => "up".to_owned(),

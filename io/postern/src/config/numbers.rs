@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::key::{Absent, Key, Section, Table};
-use super::kind::{FailureCode, Integer, OneOf, Time};
+use super::kind::{FailureCode, Integer, OneOf, OrOff, Time};
 use super::problem::Problems;
 
 const MS: Duration = Duration::from_millis(1);
@@ -25,6 +25,7 @@ pub(crate) struct Timers {
     pub connection_idle: Duration,
     pub message: Duration,
     pub handshake: Duration,
+    pub ping: Option<Duration>,
 }
 
 macro_rules! time_key {
@@ -121,6 +122,15 @@ time_key!(
     "How long a peer may take for the handshakes of TLS and WebSocket together, from the connection on; then it is closed."
 );
 
+static PING: Key<OrOff> = Key {
+    name: "ping",
+    kind: OrOff(Time { range: SECOND..=HOUR }),
+    absent: Absent::Literal("\"off\""),
+    text: "How often the next hops of routes with more than one are asked with OPTIONS whether they are there; those that are \
+           names are not asked, and at most 256 are. One that does not answer within 64 times `t1`, cannot be reached, or \
+           answers 503 gets calls only after the others of its route, until it answers again.",
+};
+
 pub(super) static TIMERS: Section = Section {
     heading: "[timers]",
     text: "Times of SIP, of the pinholes and of connections.",
@@ -136,6 +146,7 @@ pub(super) static TIMERS: Section = Section {
         &CONNECTION_IDLE,
         &MESSAGE,
         &HANDSHAKE,
+        &PING,
     ],
 };
 
@@ -158,6 +169,7 @@ impl Timers {
             connection_idle: table.value(&CONNECTION_IDLE, problems),
             message: table.value(&MESSAGE, problems),
             handshake: table.value(&HANDSHAKE, problems),
+            ping: table.value(&PING, problems),
         };
         if timers.t2 < timers.t1 {
             problems.push(table.place(&T2), "`t2` is shorter than `t1`", "retransmissions would speed up");

@@ -147,6 +147,7 @@ impl History {
             | Event::GhostRingPrevented { .. }
             | Event::NotFound { .. }
             | Event::AnsweredAlone { .. }
+            | Event::ServerChanged { .. }
             | Event::MiddleboxUp(_)
             | Event::MiddleboxDown(_)
             | Event::CannotCount(_)
@@ -225,6 +226,7 @@ fn fact(event: &Event) -> Option<(CallId, What)> {
         | Event::Established { .. }
         | Event::Ended { .. }
         | Event::AnsweredAlone { .. }
+        | Event::ServerChanged { .. }
         | Event::MiddleboxUp(_)
         | Event::MiddleboxDown(_)
         | Event::CannotCount(_)

@@ -87,6 +87,11 @@ impl Agent {
             orphans_closed: counters.orphans,
             connections: self.streams.len(),
             certificates: self.streams.certificates(),
+            next_hops_down: self
+                .machine
+                .servers_down()
+                .map(|(protocol, address)| format!("{protocol} {address}"))
+                .collect(),
             dropped: self.udp.dropped,
             middleboxes: self.links.iter().map(state).collect(),
             sandbox: self.sandbox.clone(),

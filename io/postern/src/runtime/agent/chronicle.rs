@@ -136,6 +136,7 @@ impl Chronicle {
             | Event::Ending { .. }
             | Event::Ended { .. }
             | Event::AnsweredAlone { .. }
+            | Event::ServerChanged { .. }
             | Event::MiddleboxUp(_)
             | Event::MiddleboxDown(_)
             | Event::CannotCount(_) => {}
@@ -188,6 +189,7 @@ impl Chronicle {
             Event::AnsweredAlone { hop, message, target, why } => {
                 alone(hop, message, &tame(target), &tame(why))
             }
+            Event::ServerChanged { hop, is_up } => server(hop, *is_up),
             Event::RuleChanged { call, middlebox, prid, lifetime_s } => {
                 let name = self.middlebox(*middlebox);
                 match lifetime_s {
@@ -215,6 +217,16 @@ impl Chronicle {
     /// Says what is wrong with a middlebox.
     fn complain(&self, middlebox: MiddleboxId, what: std::fmt::Arguments<'_>) {
         log::warn(format_args!("{}: {what}", self.middlebox(middlebox)));
+    }
+}
+
+/// A next hop does not answer OPTIONS any more, or does again.
+fn server(hop: &Hop, is_up: bool) {
+    match is_up {
+        true => log::info(format_args!("next hop {hop} answers again")),
+        false => log::warn(format_args!(
+            "next hop {hop} does not answer OPTIONS, or with 503: calls begin with the others"
+        )),
     }
 }
 
@@ -296,6 +308,7 @@ fn call_of(event: &Event) -> Option<CallId> {
         | Event::Ending { call, .. }
         | Event::Ended { call } => Some(*call),
         Event::AnsweredAlone { .. }
+        | Event::ServerChanged { .. }
         | Event::MiddleboxUp(_)
         | Event::MiddleboxDown(_)
         | Event::CannotCount(_)

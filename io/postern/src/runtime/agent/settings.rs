@@ -176,6 +176,7 @@ fn timers(config: &Config) -> to::Timers {
         answer: from.answer,
         close: from.close,
         shutdown: SHUTDOWN,
+        ping: from.ping,
     }
 }
 
