@@ -286,9 +286,14 @@ impl Model {
         }
     }
 
+    /// True for an entry that nobody needs and that may stay for a while.
+    pub(crate) fn is_excused(&self, now: Instant, gate: usize, key: &Key) -> bool {
+        self.sites[gate].excused.get(key).is_some_and(|until| now <= *until)
+    }
+
     /// Why an entry may be there; `None` if nothing speaks for it.
     pub(crate) fn justifies(&self, now: Instant, gate: usize, key: &Key) -> bool {
-        let excused = self.sites[gate].excused.get(key).is_some_and(|until| now <= *until);
+        let excused = self.is_excused(now, gate, key);
         let plain = self.plain(key);
         let needs = |view: &View| plain.is_some_and(|key| view.needs(&key));
         excused || self.views.iter().any(|view| view.may_hold(now, gate, self.life) && needs(view))
