@@ -54,6 +54,20 @@ impl Baresip {
         (answer, sdes): (Answer, bool),
         tls: Option<&Tls>,
     ) -> io::Result<Self> {
+        let transport = if tls.is_some() { ";transport=tls" } else { "" };
+        let sdes = if sdes { ";mediaenc=srtp-mand" } else { "" };
+        let account = format!("<sip:{name}@{address}{transport}>;regint=0{sdes}");
+        Self::with_account(world, (host, address), (name, &account), answer, tls)
+    }
+
+    /// The same with an account that begins so.
+    pub(crate) fn with_account(
+        world: &World,
+        (host, address): (&Host, &str),
+        (name, account): (&'static str, &str),
+        answer: Answer,
+        tls: Option<&Tls>,
+    ) -> io::Result<Self> {
         let mode = match answer {
             Answer::AtOnce => "auto",
             Answer::WhenTold => "manual",
@@ -64,11 +78,7 @@ impl Baresip {
         let tone = tone(&folder)?;
         fs::write(
             folder.join("accounts"),
-            format!(
-                "<sip:{name}@{address}{}>;regint=0;answermode={mode};audio_codecs=PCMU/8000/1{}\n",
-                if tls.is_some() { ";transport=tls" } else { "" },
-                if sdes { ";mediaenc=srtp-mand" } else { "" },
-            ),
+            format!("{account};answermode={mode};audio_codecs=PCMU/8000/1\n"),
         )?;
         fs::write(folder.join("contacts"), "")?;
         let modules = Command::new("sh")

@@ -39,6 +39,7 @@ mod play;
 mod policy;
 mod raw;
 mod real;
+mod registrations;
 mod row;
 mod script;
 mod scripted;
@@ -85,6 +86,7 @@ fn main() {
     trials.extend(streams::trials());
     trials.extend(conditions::trials());
     trials.extend(transfers::trials());
+    trials.extend(registrations::trials());
     trials.extend(phones::trials());
     trials.extend(talks::trials());
     trials.extend(scripted::trials());

@@ -101,7 +101,7 @@ impl Play<'_, '_> {
         }
     }
 
-    /// `$CALL-A` and the like, as the real phones know them.
+    /// `$CALL-A` and the like, as the real phones know them, and `$NAME1`.
     fn with_names(&mut self, words: &str) -> String {
         let mut text = words.to_owned();
         for letter in ['A', 'B', 'C', 'D'] {
@@ -109,6 +109,10 @@ impl Play<'_, '_> {
             for (name, value) in names {
                 text = text.replace(&name, &value);
             }
+        }
+        // As the machine has it; what the program has is put in its place next.
+        for (position, name) in self.machine.names().iter().enumerate() {
+            text = text.replace(&format!("$NAME{}", position + 1), name);
         }
         text
     }

@@ -171,8 +171,12 @@ fn drawn(message: &str) -> Vec<Vec<String>> {
         ["Via", "From", "To", "Call-ID", "CSeq", "RSeq", "RAck", "Session-ID", "Replaces"];
     let head = message.split("\r\n\r\n").next().unwrap_or_default();
     let fields = head.split("\r\n").filter_map(|line| line.split_once(": "));
-    let random = fields.filter(|(name, _)| FIELDS.contains(name) || *name == "Refer-To");
-    random.map(|(_, value)| words(value).map(str::to_owned).collect()).collect()
+    let random = fields.filter(|(name, _)| FIELDS.contains(name) || ["Refer-To", "Contact"].contains(name));
+    // What a registrar calls a phone, and no other word of a Contact, is drawn.
+    let is_drawn = |name: &str, word: &str| name != "Contact" || flows::world::is_name(word);
+    random
+        .map(|(name, value)| words(value).filter(|word| is_drawn(name, word)).map(str::to_owned).collect())
+        .collect()
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {

@@ -14,10 +14,10 @@ use sip::transport::{Hop, ListenerId, NameId, Protocol};
 use crate::agents::{Again, Asker};
 use crate::call::{Call, Cut, Request, stray};
 use crate::config::{Config, Listener};
-use crate::context::{Context, Recipient, Shared};
+use crate::context::{Context, Looking, Recipient, Shared};
 use crate::event::{CallId, Cause, Event};
 use crate::failure::{Reason, Verdict};
-use crate::info::{CallDetail, CallInfo, Holdings};
+use crate::info::{CallDetail, CallInfo, Holdings, RegistrationInfo};
 use crate::io::{Input, Output};
 use crate::outside::has_tag;
 use crate::side::Side;
@@ -130,6 +130,18 @@ impl B2bua {
             .flat_map(|call| call.rules().filter_map(|rule| Some((rule.middlebox, rule.prid?, call.id))))
     }
 
+    /// Everybody who has registered through us, sorted by realm and by whom they are registered for.
+    pub fn registrations(&self) -> impl Iterator<Item = RegistrationInfo> + '_ {
+        self.shared.alone.registrations.iter().map(|(name, binding)| binding.info(name))
+    }
+
+    /// One of them, by what the registrar calls it.
+    #[must_use]
+    pub fn registration(&self, name: &str) -> Option<RegistrationInfo> {
+        let name = Tag::parse(name)?;
+        self.shared.alone.registrations.get(name).map(|binding| binding.info(name))
+    }
+
     /// How much is remembered.
     #[must_use]
     pub fn holdings(&self) -> Holdings {
@@ -145,6 +157,7 @@ impl B2bua {
             acks: shared.acks.len(),
             requests: shared.agents.open(),
             lookups: shared.lookups.len(),
+            alone: shared.alone.len(),
         }
     }
 
@@ -216,6 +229,7 @@ impl B2bua {
                     Some(id) => {
                         self.with_call(now, out, id, |call, ctx| call.on_client_failed(ctx, key, why));
                     }
+                    None if self.on_alone_failed(now, key, why, out) => {}
                     None => self.on_ping(now, key, None, out),
                 },
                 // A 2xx that comes after everything was forgotten cannot be told from a forged one: not answered.
@@ -246,8 +260,9 @@ impl B2bua {
     fn on_response(&mut self, now: Instant, key: ClientKey, message: Message, out: &mut Outbox<Output>) {
         let invite = message.method() == Method::Invite;
         let accepted = invite && (200..300).contains(&message.status());
-        let id = match self.shared.clients.get(&key) {
-            Some(id) => *id,
+        let id = match self.shared.clients.get(&key).copied() {
+            Some(id) => id,
+            None if self.on_alone_response(now, key, &message, out) => return,
             None if accepted => return self.context(now, out).acknowledge_again(key, &message),
             None => return self.on_ping(now, key, Some(message.status()), out),
         };
@@ -389,12 +404,18 @@ impl Machine for B2bua {
                 self.on_incoming(now, incoming, out);
             }
             Input::Midcom { middlebox, event } => self.on_midcom(now, middlebox, event, out),
-            Input::Resolved { id, places } => {
-                if let Some(id) = self.shared.lookups.remove(&id) {
+            Input::Resolved { id, places } => match self.shared.lookups.remove(&id) {
+                Some(Looking::Call(id)) => {
                     self.with_call(now, out, id, |call, ctx| call.on_resolved(ctx, &places));
                 }
-            }
+                Some(Looking::Alone(id)) => self.on_alone_resolved(now, id, &places, out),
+                None => {}
+            },
             Input::Kick { call } => self.on_kick(now, call, out),
+            Input::Registered(known) => {
+                let limit = self.config.limits.registrations;
+                self.shared.alone.registrations.restore(now, known, limit);
+            }
             Input::Routes(routes) => self.config.routes = routes,
             Input::Shutdown => self.on_shutdown(now, out),
         }
@@ -417,6 +438,7 @@ impl Machine for B2bua {
         }
         self.shared.acks.handle_timeout(now);
         self.ask_servers(now, out);
+        self.end_registrations(now, out);
         self.finish_shutdown(now, out);
     }
 
@@ -424,12 +446,13 @@ impl Machine for B2bua {
         let calls = self.shared.timers.next().map(|(at, (_, wake))| (at, wake.meaning()));
         let agents = self.shared.agents.next_deadline().map(|at| (at, "middlebox does not reply"));
         let acks = self.shared.acks.next_timeout().map(|at| (at, "ACK may be forgotten"));
+        let alone = self.shared.alone.registrations.next_timeout().map(|at| (at, "registration expires"));
         let shutdown = match self.service {
             Service::Closing(at) => Some((at, "shutdown takes too long")),
             Service::Open | Service::Closed => None,
         };
         let round = self.next_round().map(|at| (at, "next hops are asked"));
-        let due = [self.shared.endpoint.next_timeout(), calls, agents, acks, round, shutdown];
+        let due = [self.shared.endpoint.next_timeout(), calls, agents, acks, alone, round, shutdown];
         due.into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 }

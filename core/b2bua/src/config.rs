@@ -3,6 +3,7 @@
 //! There are no strings to interpret and no defaults to fill in here, except where a type says so with `Default`.
 //! Realms, listeners and middleboxes are named by their position, so a configuration is one consistent value.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use midcom::{Lifetime, MiddleboxId};
 use sip::locate::Place;
+use sip::message::Method;
 use sip::transport::{Hop, ListenerId, Protocol};
 
 use crate::ledger;
@@ -58,6 +60,8 @@ pub struct Realm {
     pub pinholes: Arc<ledger::Realm>,
     /// What its phones can do, and what is asked of them.
     pub policy: RealmPolicy,
+    /// Methods of requests outside calls that its peers may have passed on: REGISTER, MESSAGE, OPTIONS, NOTIFY, PUBLISH, INFO.
+    pub pass: Vec<Method>,
 }
 
 /// An address we receive SIP on.
@@ -71,6 +75,39 @@ pub struct Listener {
     pub address: SocketAddr,
     /// `host[:port]` as peers reach it: written into Via and Contact (RFC 3261 §18.1.1).
     pub sent_by: String,
+}
+
+impl Listener {
+    /// Our Contact here (RFC 3261 §8.1.1.8); `user` may be empty.
+    pub(crate) fn contact<'a>(&'a self, user: &'a str, is_sips: bool) -> OwnContact<'a> {
+        OwnContact { user, is_sips, listener: self }
+    }
+}
+
+/// A Contact of ours.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OwnContact<'a> {
+    user: &'a str,
+    is_sips: bool,
+    listener: &'a Listener,
+}
+
+impl fmt::Display for OwnContact<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { user, is_sips, listener: Listener { sent_by, protocol, .. } } = *self;
+        let at = if user.is_empty() { "" } else { "@" };
+        //= RFC 3261 §8.1.1.8, §12.1.1; RFC 5630 §5.1.1.2: a SIPS URI where, and only where, the call was made with one.
+        let scheme = if is_sips { "sips" } else { "sip" };
+        let transport = match (protocol, is_sips) {
+            (Protocol::Udp, _) | (Protocol::Tls, true) => "",
+            (Protocol::Tcp, _) => ";transport=tcp",
+            //= exception RFC 5630 §5.1.2: `transport=tls` is not to be used; without it phones would come back over UDP.
+            (Protocol::Tls, false) => ";transport=tls",
+            //= RFC 7118 §5.2: one word for both.
+            (Protocol::Ws | Protocol::Wss, _) => ";transport=ws",
+        };
+        write!(f, "<{scheme}:{user}{at}{sent_by}{transport}>")
+    }
 }
 
 /// Where calls go.

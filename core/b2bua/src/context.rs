@@ -14,6 +14,7 @@ use sip::transport::Hop;
 
 use crate::acks::{Ack, Acks};
 use crate::agents::{Again, Agents, Asker};
+use crate::alone::{Alone, AloneId};
 use crate::call::Pair;
 use crate::config::{Config, NextHop, RealmId};
 use crate::event::{CallId, Event, Sip};
@@ -45,8 +46,10 @@ pub(crate) struct Shared {
     pub(crate) rules: Map<(MiddleboxId, Prid), CallId>,
     /// Callees that want no preconditions.
     pub(crate) unwilling: Unwilling,
-    /// Names being looked up.
-    pub(crate) lookups: Map<LookupId, CallId>,
+    /// Names being looked up, for whom.
+    pub(crate) lookups: Map<LookupId, Looking>,
+    /// What belongs to no call.
+    pub(crate) alone: Alone,
     /// Servers that did not work.
     pub(crate) failures: Failures,
     /// Next hops that are asked whether they are there.
@@ -58,6 +61,13 @@ pub(crate) struct Shared {
     transmits: Outbox<Transmit>,
     /// Used again for every call of a ledger.
     pub(crate) requests: Outbox<LedgerRequest>,
+}
+
+/// For whom a name is being looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Looking {
+    Call(CallId),
+    Alone(AloneId),
 }
 
 /// What a call wants to be woken for.
@@ -127,6 +137,7 @@ impl Shared {
             servers: Map::with_hasher(Seeded::new(&mut rng)),
             rules: Map::with_hasher(Seeded::new(&mut rng)),
             lookups: Map::with_hasher(Seeded::new(&mut rng)),
+            alone: Alone::default(),
             unwilling: Unwilling::default(),
             failures: Failures::default(),
             health: Health::default(),
@@ -153,6 +164,7 @@ impl Shared {
             rules,
             unwilling,
             lookups,
+            alone,
             failures,
             health,
             names: _,
@@ -169,6 +181,7 @@ impl Shared {
         see_map(servers, onlooker);
         see_map(rules, onlooker);
         see_map(lookups, onlooker);
+        alone.show(onlooker);
         // When each is forgotten matters to later calls only.
         onlooker.see(&unwilling.callees());
         onlooker.see(failures);
@@ -294,6 +307,14 @@ impl Context<'_> {
         key
     }
 
+    /// Sends a request that belongs to no call, and that passes another one on.
+    pub(crate) fn forward_alone(&mut self, cause: ServerKey, hop: Hop, builder: Builder) -> ClientKey {
+        let Shared { endpoint, transmits, .. } = &mut *self.shared;
+        let key = endpoint.forward(self.now, cause, hop, builder, transmits);
+        self.transmit();
+        key
+    }
+
     /// Sends the ACK to a 2xx and keeps it for as long as the peer may repeat its 2xx.
     pub(crate) fn ack(
         &mut self,
@@ -385,12 +406,27 @@ impl Context<'_> {
 
     /// Asks where the servers of a next hop are, for a realm; false at the limit.
     pub(crate) fn resolve(&mut self, call: CallId, realm: RealmId, next_hop: &NextHop, host: &str) -> bool {
+        self.look_up(Looking::Call(call), realm, next_hop, host)
+    }
+
+    /// The same for a request outside calls.
+    pub(crate) fn resolve_alone(
+        &mut self,
+        id: AloneId,
+        realm: RealmId,
+        next_hop: &NextHop,
+        host: &str,
+    ) -> bool {
+        self.look_up(Looking::Alone(id), realm, next_hop, host)
+    }
+
+    fn look_up(&mut self, whom: Looking, realm: RealmId, next_hop: &NextHop, host: &str) -> bool {
         if self.shared.lookups.len() >= self.config.limits.lookups {
             return false;
         }
         self.shared.lookups_made += 1;
         let id = LookupId(self.shared.lookups_made);
-        self.shared.lookups.insert(id, call);
+        self.shared.lookups.insert(id, whom);
         let NextHop { port, transport, .. } = *next_hop;
         let speaks = self.config.speaks(realm, next_hop.secure);
         self.out.push(Output::Resolve { id, wish: Wish { host: host.to_owned(), port, transport, speaks } });

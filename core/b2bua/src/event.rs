@@ -184,6 +184,30 @@ pub enum Event {
         /// The failure in the words of our `Warning`; empty if there is none.
         why: Box<str>,
     },
+    /// A registrar has taken a contact.
+    Registered {
+        /// What it calls it: the user part of our Contact.
+        name: Box<str>,
+        /// Whether it had it before.
+        again: bool,
+        /// The realm of the phone.
+        realm: RealmId,
+        /// Whom the phone is registered for (To).
+        aor: Box<str>,
+        /// Where the phone is.
+        hop: Hop,
+    },
+    /// A contact was removed, or nobody has registered it again in time.
+    Unregistered {
+        /// What the registrar called it.
+        name: Box<str>,
+        /// The realm of the phone.
+        realm: RealmId,
+        /// Whom it was registered for.
+        aor: Box<str>,
+        /// Where it was.
+        hop: Hop,
+    },
     /// The session with a middlebox opened.
     MiddleboxUp(MiddleboxId),
     /// The session with a middlebox is gone.

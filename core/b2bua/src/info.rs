@@ -60,6 +60,29 @@ pub struct LegInfo {
     pub hop: Hop,
 }
 
+/// A contact that has been registered through us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrationInfo {
+    /// What the registrar calls it: the user part of our Contact, 16 hexadecimal digits.
+    pub name: String,
+    /// The realm of the phone.
+    pub realm: RealmId,
+    /// The realm of the registrar.
+    pub registrar: RealmId,
+    /// Whom the phone is registered for (To).
+    pub aor: String,
+    /// The URI of its Contact.
+    pub contact: String,
+    /// What tells its contacts apart: its instance and reg-id (RFC 5626), or the URI of its Contact.
+    pub phone: String,
+    /// Where its REGISTER came from, which is where it is reached.
+    pub hop: Hop,
+    /// Path of its REGISTER (RFC 3327), topmost first.
+    pub path: Vec<Vec<u8>>,
+    /// When it is forgotten if nobody registers it again.
+    pub expires: Instant,
+}
+
 /// How much the machine remembers. Nothing of it outlives calls by more than the time their last messages may be
 /// repeated in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,6 +105,8 @@ pub struct Holdings {
     pub requests: usize,
     /// Questions to the name service without an answer.
     pub lookups: usize,
+    /// Requests outside calls that are being passed on.
+    pub alone: usize,
 }
 
 impl Holdings {

@@ -7,6 +7,7 @@ use sip::transport::Hop;
 
 use crate::config::Route;
 use crate::event::{CallId, Event};
+use crate::info::RegistrationInfo;
 
 /// What can happen.
 #[derive(Debug, Clone)]
@@ -44,6 +45,9 @@ pub enum Input {
     },
     /// Where calls go from now on; those there are go on as they are.
     Routes(Vec<Route>),
+    /// Contacts that an earlier process had: from a file, for instance. Those whose time is over, whose name is none of ours, or
+    /// for which there is no room are left out.
+    Registered(Vec<RegistrationInfo>),
     /// End every call and take no new ones; [`Output::ShutdownComplete`] follows.
     Shutdown,
 }

@@ -6,6 +6,7 @@
 
 mod acks;
 mod agents;
+mod alone;
 mod b2bua;
 mod call;
 pub mod config;
@@ -30,5 +31,5 @@ mod user;
 
 pub use b2bua::B2bua;
 pub use event::{CallId, Cause, Event, Sip};
-pub use info::{CallDetail, CallInfo, CallState, Holdings, LegInfo};
+pub use info::{CallDetail, CallInfo, CallState, Holdings, LegInfo, RegistrationInfo};
 pub use io::{Input, LookupId, Output};

@@ -26,6 +26,10 @@ pub struct Limits {
     pub lookups: usize,
     /// Rules of one call at all middleboxes; above it 488.
     pub rules: u16,
+    /// Contacts of phones that have registered through us; above it a REGISTER for a new one is answered 503 with Retry-After.
+    pub registrations: usize,
+    /// Requests outside calls that are being passed on at a time; above it 503 with Retry-After.
+    pub alone: usize,
 }
 
 impl Default for Limits {
@@ -39,6 +43,8 @@ impl Default for Limits {
             exchanges: 8,
             lookups: 1_000,
             rules: 64,
+            registrations: 10_000,
+            alone: 1_000,
         }
     }
 }
@@ -63,3 +69,9 @@ pub(crate) const PINGED_MAX: usize = 256;
 pub(crate) const FAILURES_MAX: usize = 256;
 /// How long a server that did not work is called after the others of its name.
 pub(crate) const FAILURE_MEMORY: Duration = Duration::from_secs(60);
+/// Contacts in one REGISTER; with more it is refused with 403.
+pub(crate) const CONTACTS_MAX: usize = 8;
+/// Values of Path in one REGISTER; with more it is refused with 403.
+pub(crate) const PATH_MAX: usize = 8;
+/// The longest time for which a contact is remembered without being registered again, in seconds, whatever the registrar says.
+pub(crate) const REGISTERED_MAX_S: u32 = 604_800;

@@ -18,6 +18,7 @@ use sip::dialog::Dialog;
 use sip::message::{Message, Method, Name, NameAddr, Replaces, Uri};
 use sip::transport::Hop;
 
+use crate::alone::registrations::Reach;
 use crate::b2bua::B2bua;
 use crate::config::{Config, RealmId};
 use crate::route::{self, Facts};
@@ -45,7 +46,7 @@ pub(crate) struct Replacement {
     pub(crate) target: Option<Target>,
 }
 
-/// The peer of a dialog.
+/// Whom an INVITE to a name of ours is for: the peer of a dialog, or who has registered.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     /// The realm it is in.
@@ -54,6 +55,14 @@ pub(crate) struct Target {
     pub(crate) uri: Box<str>,
     /// Where it is found.
     pub(crate) hop: Hop,
+    /// Through which proxies, as Route.
+    pub(crate) path: Vec<Box<[u8]>>,
+}
+
+impl From<Reach> for Target {
+    fn from(Reach { realm, uri, hop, path }: Reach) -> Self {
+        Self { realm, uri, hop, path }
+    }
 }
 
 impl B2bua {
@@ -71,6 +80,7 @@ impl B2bua {
             realm: other.realm,
             uri: without_headers(other.dialog.remote_target()).into(),
             hop: other.hop,
+            path: Vec::new(),
         });
         Some(Replacement { value: translated(&replaces, other.dialog).into(), target })
     }

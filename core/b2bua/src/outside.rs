@@ -38,8 +38,14 @@ pub(crate) fn has_tag(request: &Message) -> bool {
 
 impl B2bua {
     pub(crate) fn on_outside_request(&mut self, now: Instant, request: Request, out: &mut Outbox<Output>) {
+        let from = self.config.realm_of(request.hop.listener);
         match request.message.method() {
             Method::Invite => self.on_call(now, request, out),
+            method
+                if let Some(from) = from.filter(|from| self.is_passed(*from, method, &request.message)) =>
+            {
+                self.pass(now, from, request, out);
+            }
             Method::Options => {
                 let mut ctx = self.context(now, out);
                 if !ctx.refuses_extension(&request) {
@@ -67,6 +73,15 @@ impl B2bua {
             // The endpoint keeps these to itself.
             Method::Ack | Method::Cancel => {}
         }
+    }
+
+    /// True if a request outside calls is passed on: its realm may send such, and OPTIONS are not for us.
+    fn is_passed(&self, from: RealmId, method: &Method, request: &Message) -> bool {
+        let is_for_us = || {
+            let uri = Uri::parse(request.request_uri());
+            uri.is_ok_and(|uri| uri.user().is_none() && route::is_us(&self.config, &uri))
+        };
+        self.passes(from, method) && !(*method == Method::Options && is_for_us())
     }
 
     /// An INVITE that wants to become a call.
@@ -121,9 +136,11 @@ impl B2bua {
         let config = &self.config;
         let nowhere = || Verdict::plain(404, "no route leads out of this realm");
         let from = config.realm_of(request.hop.listener).ok_or_else(nowhere)?;
-        let replaces = self.replacement(&request.message, from, request.hop.remote.ip()).map(Box::new);
+        let replaces = self.replacement(&request.message, from, request.hop.remote.ip());
+        let (replaces, target) = replaces.map_or((None, None), |it| (Some(it.value), it.target));
+        let target = target.or_else(|| self.registered(&request.message, from).map(Into::into)).map(Box::new);
         let is_sips = Uri::parse(request.message.request_uri()).is_ok_and(|uri| uri.scheme() == Scheme::Sips);
-        let (to, mut next_hops, listener) = match replaces.as_ref().and_then(|it| it.target.as_ref()) {
+        let (to, mut next_hops, listener) = match target.as_ref() {
             Some(target) => (target.realm, vec![NextHop::from(target.hop)].into(), Some(target.hop.listener)),
             None => {
                 let facts = Facts::of(&request.message, from, request.hop.remote.ip());
@@ -160,6 +177,7 @@ impl B2bua {
             path,
             pinholes: Sides { a: pinholes(from)?, b: pinholes(to)? },
             replaces,
+            target,
         })
     }
 }
@@ -190,7 +208,7 @@ impl B2bua {
     }
 
     /// The next hops of a route, those that have failed lately after the others.
-    fn in_order(&self, now: Instant, next_hops: &[NextHop]) -> VecDeque<NextHop> {
+    pub(crate) fn in_order(&self, now: Instant, next_hops: &[NextHop]) -> VecDeque<NextHop> {
         let failed = |next_hop: &NextHop| {
             let place = route::place(next_hop);
             place.is_some_and(|place| {
@@ -205,7 +223,7 @@ impl B2bua {
 }
 
 /// The next hops that a SIPS URI may be sent to.
-fn secured(config: &Config, to: RealmId, next_hops: VecDeque<NextHop>) -> VecDeque<NextHop> {
+pub(crate) fn secured(config: &Config, to: RealmId, next_hops: VecDeque<NextHop>) -> VecDeque<NextHop> {
     let secured = next_hops.into_iter().filter_map(NextHop::secured);
     secured.filter(|next_hop| route::listener(config, to, next_hop).is_some()).collect()
 }
@@ -224,7 +242,7 @@ fn abilities(timer: bool) -> [(Name, &'static str); 5] {
 impl Context<'_> {
     /// Answers a request that belongs to no call.
     pub(crate) fn answer_alone(&mut self, request: &Request, status: u16, lines: &[(Name, &str)]) {
-        let mut builder = self.response_alone(request, status);
+        let mut builder = self.response_alone(request, status, phrase(status));
         for (name, value) in lines {
             builder = builder.header(*name, value);
         }
@@ -238,7 +256,7 @@ impl Context<'_> {
     }
 
     /// Answers a request that belongs to no call with 420 if it requires what cannot be had; says whether it did.
-    fn refuses_extension(&mut self, request: &Request) -> bool {
+    pub(crate) fn refuses_extension(&mut self, request: &Request) -> bool {
         let timer = self.times_sessions(request);
         let unsupported = headers::unsupported(&request.message, timer).collect::<Vec<_>>().join(", ");
         if unsupported.is_empty() {
@@ -251,17 +269,17 @@ impl Context<'_> {
 
     /// Refuses a request that belongs to no call, and says why.
     pub(crate) fn refuse_alone(&mut self, request: &Request, verdict: &Verdict) {
-        let builder = self.response_alone(request, verdict.code);
+        let builder = self.response_alone(request, verdict.code, phrase(verdict.code));
         let builder = verdict.explain(builder, &self.config.pseudonym);
         self.send_explained(request, builder, verdict.code, verdict.words());
     }
 
-    fn response_alone(&mut self, request: &Request, status: u16) -> Builder {
+    pub(crate) fn response_alone(&mut self, request: &Request, status: u16, words: &str) -> Builder {
         let tag = Tag::mint(self.config.shard, &mut self.shared.rng).text();
-        Builder::response_to(&request.message, status, phrase(status), Some(tag.as_str()))
+        Builder::response_to(&request.message, status, words, Some(tag.as_str()))
     }
 
-    fn send_alone(&mut self, request: &Request, builder: Builder, status: u16) {
+    pub(crate) fn send_alone(&mut self, request: &Request, builder: Builder, status: u16) {
         self.send_explained(request, builder, status, "".into());
     }
 

@@ -232,6 +232,7 @@ fn config() -> Config {
             early_media: true,
         }),
         policy: RealmPolicy::default(),
+        pass: Vec::new(),
     };
     let listener = |realm, at: &str| Listener {
         realm,

@@ -143,6 +143,7 @@ impl File {
             "middleboxes" if value == "0" => put(&mut self.middlebox, "engine", quoted("none")),
             "middleboxes" => self.has_two = value == "2",
             "next-hop" => return Err("names are answered by the flow, and the lab has no name server"),
+            "registrations" => put(&mut self.limits, name, value),
             "forks" | "strays" | "exchanges" | "held" => return Err("a limit that no configuration sets"),
             _ => self.set_of_realm(name, value, &seconds(value))?,
         }
@@ -161,6 +162,7 @@ impl File {
                 "precondition" => put(&mut self.realms[realm + 1], bare, quoted(value)),
                 "session-expires" => seconds.clone_into(&mut self.sessions[realm]),
                 "min-se" => put(&mut self.realms[realm + 1], bare, quoted(seconds)),
+                "pass" => put(&mut self.realms[realm + 1], bare, networks(value)),
                 _ => return Err("a setting that only the machine has"),
             }
         }

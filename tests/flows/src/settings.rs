@@ -16,7 +16,7 @@
 //! | `next-hop` | `address`, `name` | `address` |
 //! | `inside-next-hop`, `outside-next-hop` | addresses with commas, instead | `10.0.0.5`; `192.0.2.10` |
 //! | `refuse` | pattern of called users and a status code | |
-//! | `calls`, `rules`, `forks`, `strays`, `exchanges`, `held` | limits | 100, else those of the program |
+//! | `calls`, `rules`, `forks`, `strays`, `exchanges`, `held`, `registrations` | limits | 100, else those of the program |
 //! | `reserve` | `yes`, `no` | `no` |
 //! | `crucial` | `first-audio`, `all`, media types with commas | `first-audio` |
 //! | `hold` | `keep`, `close` | `keep` |
@@ -26,10 +26,11 @@
 //! | `precondition` | `fw`, `qos`, `off` | `off` |
 //! | `session-expires` | seconds, `off` | `off` |
 //! | `min-se` | seconds | 90 |
+//! | `pass` | methods of requests outside calls that are passed on, with commas | |
 //! | `unreachable`, `technical`, `temporary-policy`, `policy`, `policy-in-call`, `sdp`, `precondition-failed` | a status code | by `codes` |
 //! | `show` | header fields, with commas, or `all`; `request-uri`; the `phrase` of responses | |
 //!
-//! `precondition`, `session-expires` and `min-se` are for both realms; `inside-` or `outside-` before the name is for one.
+//! `precondition`, `session-expires`, `min-se` and `pass` are for both realms; `inside-` or `outside-` before the name is for one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use b2bua::config::{
 };
 use b2bua::ledger;
 use midcom::{Capabilities, IpVersions, Lifetime, MiddleboxId};
+use sip::message::Method;
 use sip::transport::Protocol;
 
 const KNOWN: &[&str] = &[
@@ -66,6 +68,7 @@ const KNOWN: &[&str] = &[
     "strays",
     "exchanges",
     "held",
+    "registrations",
     "reserve",
     "crucial",
     "hold",
@@ -83,7 +86,7 @@ const KNOWN: &[&str] = &[
 ];
 
 /// Settings of a realm: the name alone is for both.
-const OF_REALM: &[&str] = &["precondition", "session-expires", "min-se"];
+const OF_REALM: &[&str] = &["precondition", "session-expires", "min-se", "pass"];
 
 fn is_known(name: &str) -> bool {
     let bare = name.strip_prefix("inside-").or_else(|| name.strip_prefix("outside-")).unwrap_or(name);
@@ -284,6 +287,7 @@ impl<'s> Settings<'s> {
             strays: self.number("strays", usual.strays)?,
             exchanges: self.number("exchanges", usual.exchanges)?,
             held: self.number("held", usual.held)?,
+            registrations: self.number("registrations", usual.registrations)?,
             ..usual
         })
     }
@@ -309,6 +313,14 @@ impl<'s> Settings<'s> {
             name: name.into(),
             pinholes: Arc::new(ledger::Realm { media, source, early_media }),
             policy: self.realm_policy(name)?,
+            pass: {
+                let methods = self.value(self.of_realm(name, "pass"), "");
+                methods
+                    .split(',')
+                    .filter(|method| !method.is_empty())
+                    .map(|method| Method::of(method.trim()))
+                    .collect()
+            },
         })
     }
 

@@ -53,6 +53,8 @@ pub struct World {
     messages: Vec<(char, Bytes)>,
     /// Open questions of all middleboxes, oldest first.
     asked: Vec<usize>,
+    /// What registrars call phones: `$NAME1` and so on.
+    names: Vec<String>,
     /// How many ghost rings there were, and how many were prevented.
     ghosts: (usize, usize),
 }
@@ -88,6 +90,7 @@ impl World {
             outputs: Vec::new(),
             messages: Vec::new(),
             asked: Vec::new(),
+            names: Vec::new(),
             ghosts: (0, 0),
         };
         for number in 0..world.firewalls.len() {
@@ -125,6 +128,12 @@ impl World {
     /// The messages among them, as they were sent: to whom, and the octets.
     pub fn take_messages(&mut self) -> Vec<(char, Bytes)> {
         std::mem::take(&mut self.messages)
+    }
+
+    /// What registrars were told to call phones: the first is `$NAME1`.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// The time in this world.
@@ -170,11 +179,15 @@ impl World {
         self.handle(Input::Message { hop, bytes });
     }
 
-    /// `$CALL-A`, `$OURS-A`, `$THEIRS-A` in words: Call-ID, our tag and the phone's of its last dialog.
+    /// `$CALL-A`, `$OURS-A`, `$THEIRS-A` in words: Call-ID, our tag and the phone's of its last dialog. `$NAME1`: what a
+    /// registrar was told to call a phone.
     fn with_names(&self, words: &str) -> Result<String, String> {
         let mut text = words.to_owned();
         for (name, value) in self.phones.iter().flat_map(|(phone, _)| phone.names()) {
             text = text.replace(&name, &value);
+        }
+        for (position, name) in self.names.iter().enumerate() {
+            text = text.replace(&format!("$NAME{}", position + 1), name);
         }
         if text.contains('$') { Err(format!("no such dialog yet: {text}")) } else { Ok(text) }
     }
@@ -187,6 +200,24 @@ impl World {
         let names = self.phones.iter().flat_map(|(phone, _)| phone.names());
         let random = names.filter(|(_, value)| value.len() >= 16);
         random.fold(text, |text, (name, value)| text.replace(&value, &name))
+    }
+
+    /// Names that registrars are told are random: the first is called `$NAME1`.
+    fn note_names(&mut self, bytes: &Bytes) {
+        let text = String::from_utf8_lossy(bytes);
+        let users = text.split("sip:").skip(1).filter_map(|rest| rest.split_once('@')).map(|(user, _)| user);
+        for user in users.filter(|user| is_name(user)) {
+            if !self.names.iter().any(|name| name == user) {
+                self.names.push(user.to_owned());
+            }
+        }
+    }
+
+    fn with_numbers(&self, text: String) -> String {
+        let numbered = |text: String, (position, name): (usize, &String)| {
+            text.replace(name, &format!("$NAME{}", position + 1))
+        };
+        self.names.iter().enumerate().fold(text, numbered)
     }
 
     fn handle(&mut self, input: Input) {
@@ -235,10 +266,12 @@ impl World {
             self.outputs.push(format!("? < {} {}", hop.remote, render::sip(bytes, &self.show)));
             return;
         };
+        self.note_names(bytes);
         let phone = &mut self.phones[number].0;
         self.messages.push((phone.letter(), bytes.clone()));
         let (letter, ack) = (phone.letter(), phone.receive(bytes));
         let text = self.named(render::sip(bytes, &self.show));
+        let text = self.with_numbers(text);
         self.outputs.push(format!("{letter} < {text}"));
         if let Some(ack) = ack {
             self.handle_from(number, ack);
@@ -408,7 +441,7 @@ impl World {
     }
 
     /// `calls N`, `rules N` (as the ledgers see it), `firewall N` (rules the middlebox holds), `open N` (questions),
-    /// `held 0` (nothing at all is remembered), `ghosts N`, `prevented N` (ghost rings, counted since the beginning).
+    /// `registrations N`, `held 0` (nothing at all of calls and transactions is remembered), `ghosts N`, `prevented N` (ghost rings, counted since the beginning).
     fn check(&self, what: &str) -> Result<(), String> {
         let (name, wanted) = what.split_once(' ').ok_or("what must be how many?")?;
         let wanted: usize = wanted.trim().parse().map_err(|_| format!("{wanted} is no number"))?;
@@ -420,6 +453,7 @@ impl World {
                 return Err(format!("something is held: {:?}", self.b2bua.holdings()));
             }
             "held" => wanted,
+            "registrations" => self.b2bua.registrations().count(),
             "ghosts" => self.ghosts.0,
             "prevented" => self.ghosts.1,
             "open" => self.firewalls.iter().map(Firewall::open).sum(),
@@ -431,6 +465,12 @@ impl World {
         let calls: Vec<_> = self.b2bua.calls().collect();
         Err(format!("{name} are {actual}, not {wanted}: {calls:?}"))
     }
+}
+
+/// True for what the B2BUA may tell a registrar to call a phone: 16 hexadecimal digits.
+#[must_use]
+pub fn is_name(user: &str) -> bool {
+    user.len() == 16 && user.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn refusal(name: &str) -> Result<Failure, String> {

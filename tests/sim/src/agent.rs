@@ -178,6 +178,7 @@ fn config(house: &House) -> Config {
             early_media: house.early_media,
         }),
         policy: house.realms[usize::from(!outside)],
+        pass: Vec::new(),
     };
     let listener = |outside: bool| Listener {
         realm: RealmId(u16::from(!outside)),

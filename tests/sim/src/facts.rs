@@ -59,6 +59,8 @@ impl World {
             | Event::Established { .. }
             | Event::AnsweredAlone { .. }
             | Event::ServerChanged { .. }
+            | Event::Registered { .. }
+            | Event::Unregistered { .. }
             | Event::MiddleboxUp(_)
             | Event::MiddleboxDown(_)
             | Event::CannotCount(_) => {}

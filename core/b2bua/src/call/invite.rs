@@ -31,7 +31,7 @@ use crate::failure::Verdict;
 use crate::leg::body::Body;
 use crate::leg::description::Description;
 use crate::leg::headers;
-use crate::named::{Replacement, Target};
+use crate::named::Target;
 use crate::route;
 use crate::side::Side;
 
@@ -120,8 +120,10 @@ pub(super) struct Setup {
     pub(super) uas: Option<Dialog>,
     /// B's dialogs before they have a tag.
     pub(super) uac: Option<Initial>,
-    /// What the INVITE replaces.
-    pub(super) replaces: Option<Box<Replacement>>,
+    /// Replaces, if it replaces a dialog of ours.
+    pub(super) replaces: Option<Box<str>>,
+    /// Whom the INVITE is for, if it was sent to a name of ours.
+    pub(super) target: Option<Box<Target>>,
     /// Whom the callee or its server has named instead.
     pub(super) redirected: Option<Box<Redirected>>,
     /// Where it goes, once that is known; before, and with one that replaces a dialog, the next hop says so.
@@ -165,16 +167,11 @@ impl Server {
 impl Setup {
     /// The Request-URI of the INVITE that leaves.
     pub(super) fn request_uri(&self, config: &Config, request: &Message) -> String {
-        match (&self.redirected, self.target()) {
+        match (&self.redirected, &self.target) {
             (Some(redirected), _) => redirected.uri().to_owned(),
             (None, Some(target)) => target.uri.to_string(),
             (None, None) => route::request_uri(config, request, &self.next_hop),
         }
-    }
-
-    /// Whom the INVITE is for, if it replaces a dialog of ours.
-    pub(super) fn target(&self) -> Option<&Target> {
-        self.replaces.as_ref()?.target.as_ref()
     }
 }
 

@@ -32,7 +32,7 @@ impl Call {
             };
         };
         let (next_hop, listener) = (setup.next_hop.clone(), setup.listener);
-        if let Some(hop) = setup.going.or_else(|| setup.target().map(|target| target.hop)) {
+        if let Some(hop) = setup.going.or_else(|| setup.target.as_ref().map(|target| target.hop)) {
             return self.call_out(ctx, hop);
         }
         match (route::hop(&next_hop, listener), &next_hop.host) {
@@ -70,7 +70,8 @@ impl Call {
             Some(before) => Ok(before.to(&uri)),
             None => {
                 let id = call_id(ctx.config.shard, &mut ctx.shared.rng);
-                first_request(request, &id, self.legs.b.tag, &uri)
+                let path = setup.target.as_ref().map_or(&[][..], |target| &target.path);
+                first_request(request, &id, self.legs.b.tag, (&uri, path))
             }
         };
         let mut initial = match initial {
@@ -87,7 +88,7 @@ impl Call {
             builder = builder.header(Name::MaxBreadth, MAX_BREADTH);
         }
         builder = match &setup.replaces {
-            Some(replacement) => builder.header(Name::Replaces, replacement.value.as_bytes()),
+            Some(replaces) => builder.header(Name::Replaces, replaces.as_bytes()),
             None => builder.copy(request, Name::Replaces),
         };
         builder = self.legs.b.session.ask(builder, &Method::Invite);
@@ -119,10 +120,16 @@ impl Call {
 }
 
 /// What B's dialogs start from: the peers' names as the caller wrote them, Call-ID and tag our own.
-fn first_request(invite: &Message, call_id: &str, tag: Tag, uri: &str) -> Result<Initial, Defect> {
+fn first_request(
+    invite: &Message,
+    call_id: &str,
+    tag: Tag,
+    (uri, path): (&str, &[Box<[u8]>]),
+) -> Result<Initial, Defect> {
     let (from, to) = (invite.from()?, invite.to()?);
     let local = without_tag(&from);
-    Initial::new(call_id, (&local, tag.text().as_str()), to.as_bytes(), uri, &[], 1)
+    let path: Vec<&[u8]> = path.iter().map(|value| &**value).collect();
+    Initial::new(call_id, (&local, tag.text().as_str()), to.as_bytes(), uri, &path, 1)
 }
 
 /// A From or To value without its tag, otherwise as it came.

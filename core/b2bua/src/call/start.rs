@@ -21,7 +21,7 @@ use crate::leg::Leg;
 use crate::leg::description::Description;
 use crate::leg::session_id::SessionId;
 use crate::leg::session_timer::SessionTimer;
-use crate::named::Replacement;
+use crate::named::Target;
 use crate::route;
 use crate::side::{Side, Sides};
 use crate::tag::Tag;
@@ -39,8 +39,10 @@ pub(crate) struct Plan {
     pub(crate) pinholes: Sides<Arc<Realm>>,
     /// True if its Request-URI is a SIPS URI.
     pub(crate) is_sips: bool,
-    /// The dialog of ours that it takes the place of.
-    pub(crate) replaces: Option<Box<Replacement>>,
+    /// Replaces, if it takes the place of a dialog of ours.
+    pub(crate) replaces: Option<Box<str>>,
+    /// Whom it is for, if it was sent to a name of ours.
+    pub(crate) target: Option<Box<Target>>,
     /// What each leg agrees to; A's has heard the INVITE.
     pub(crate) sessions: Sides<SessionTimer>,
 }
@@ -78,8 +80,12 @@ impl Call {
         let mut session_id = SessionId::default();
         session_id.learn(Side::A, &request.message, &mut ctx.shared.rng);
         let mut invite = Invite::new(Side::A, request);
-        invite.setup =
-            Some(Box::new(Setup::new((plan.next_hop, plan.next_hops), plan.listener, uas, plan.replaces)));
+        invite.setup = Some(Box::new(Setup::new(
+            (plan.next_hop, plan.next_hops),
+            plan.listener,
+            uas,
+            (plan.replaces, plan.target),
+        )));
         let terms = terms(ctx.config, plan.path, plan.pinholes);
         for side in [Side::A, Side::B] {
             ctx.shared.tags.insert(tags[side], (id, side));
@@ -137,7 +143,7 @@ impl Setup {
         (next_hop, next_hops): (NextHop, VecDeque<NextHop>),
         listener: ListenerId,
         uas: Dialog,
-        replaces: Option<Box<Replacement>>,
+        (replaces, target): (Option<Box<str>>, Option<Box<Target>>),
     ) -> Self {
         Self {
             has_hops: !next_hops.is_empty(),
@@ -147,6 +153,7 @@ impl Setup {
             uas: Some(uas),
             uac: None,
             replaces,
+            target,
             redirected: None,
             going: None,
             spare: VecDeque::new(),

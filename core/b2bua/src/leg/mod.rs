@@ -70,19 +70,12 @@ impl Leg {
     /// Adds Contact: our own address and nothing else.
     pub(crate) fn contact(&self, config: &Config, builder: Builder) -> Builder {
         //= RFC 3261 §8.1.1.8: where the peer shall send requests inside the dialog.
-        let Some(listener) = config.listener(self.hop.listener) else { return builder };
-        let sent_by = &listener.sent_by;
-        //= RFC 3261 §8.1.1.8, §12.1.1; RFC 5630 §5.1.1.2: a SIPS URI where, and only where, the call was made with one.
-        let scheme = if self.is_sips { "sips" } else { "sip" };
-        let transport = match (listener.protocol, self.is_sips) {
-            (Protocol::Udp, _) | (Protocol::Tls, true) => "",
-            (Protocol::Tcp, _) => ";transport=tcp",
-            //= exception RFC 5630 §5.1.2: `transport=tls` is not to be used; without it phones would come back over UDP.
-            (Protocol::Tls, false) => ";transport=tls",
-            //= RFC 7118 §5.2: one word for both.
-            (Protocol::Ws | Protocol::Wss, _) => ";transport=ws",
-        };
-        builder.header_fmt(Name::Contact, format_args!("<{scheme}:{sent_by}{transport}>"))
+        match config.listener(self.hop.listener) {
+            Some(listener) => {
+                builder.header_fmt(Name::Contact, format_args!("{}", listener.contact("", self.is_sips)))
+            }
+            None => builder,
+        }
     }
 
     /// Our address on this leg, as `o=` names it.

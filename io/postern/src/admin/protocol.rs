@@ -23,6 +23,8 @@ pub(crate) enum Request {
         #[serde(default)]
         ended: bool,
     },
+    /// Who has registered through us. Agent half.
+    Registrations,
     /// One call with its ladder. Agent half.
     Call {
         /// Its number.
@@ -103,6 +105,29 @@ impl Answer {
         let text = serde_json::to_string(self).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
         format!("{text}\n")
     }
+}
+
+/// `postern registrations`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Registrations {
+    pub registrations: Vec<RegistrationLine>,
+}
+
+/// A line of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RegistrationLine {
+    /// Whom the phone is registered for.
+    pub aor: String,
+    /// Its own Contact, and what the registrar knows instead: the user part of a Contact of ours.
+    pub contact: String,
+    pub name: String,
+    /// Where it is reached: where its REGISTER came from.
+    pub transport: String,
+    pub address: String,
+    pub realm: String,
+    /// The realm of the registrar.
+    pub registrar: String,
+    pub expires_s: u64,
 }
 
 /// `postern calls`.

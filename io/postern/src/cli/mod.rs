@@ -10,6 +10,7 @@ mod kick;
 mod middlebox;
 mod pinholes;
 mod print;
+mod registrations;
 mod reload;
 mod revoke;
 mod run;
@@ -78,6 +79,7 @@ enum Command {
     Check(check::Check),
     Calls(calls::Calls),
     Call(call::Call),
+    Registrations(registrations::Registrations),
     Pinholes(pinholes::Pinholes),
     Kick(kick::Kick),
     Revoke(revoke::Revoke),
@@ -130,6 +132,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(command) => command.run(&common),
         Command::Calls(command) => command.run(&common),
         Command::Call(command) => command.run(&common),
+        Command::Registrations(command) => command.run(&common),
         Command::Pinholes(command) => command.run(&common),
         Command::Kick(command) => command.run(&common),
         Command::Revoke(command) => command.run(&common),

@@ -39,7 +39,7 @@ pub(crate) use middlebox::{Engine, Middlebox, Mode, ReversePath};
 pub(crate) use numbers::{Codes, Limits, Timers};
 pub(crate) use policy::{Do, Line};
 use problem::Problems;
-pub(crate) use realm::{Precondition, Realm, Source};
+pub(crate) use realm::{Pass, Precondition, Realm, Source};
 pub(crate) use route::{Route, Then};
 pub(crate) use sip_tls::{Placed, SipTls};
 pub(crate) use tls::Tls;
@@ -72,6 +72,8 @@ pub(crate) struct Config {
     pub log: log::Level,
     /// Instead of the system's.
     pub name_servers: Vec<SocketAddr>,
+    /// Where contacts that have been registered through us are kept.
+    pub registrations: Option<PathBuf>,
     /// In the order of the file; realms are named by position everywhere else.
     pub realms: Vec<Realm>,
     pub routes: Vec<Route>,
@@ -120,10 +122,17 @@ static NAME_SERVERS: Key<List<AddressAndPort>> = Key {
     text: "DNS servers that next hops are looked up at. `/etc/hosts` is read first in any case.",
 };
 
+static REGISTRATIONS: Key<AbsolutePath> = Key {
+    name: "registrations",
+    kind: AbsolutePath,
+    absent: Absent::Derived("none: after a restart phones are called again once they have registered again"),
+    text: "A file in which the agent half keeps who has registered through it, in a directory that exists and keeps its files. Made if it            does not exist, for the agent half's user alone.",
+};
+
 static TOP: Section = Section {
     heading: "",
     text: "Keys at the top of the file.",
-    keys: &[&RUN_DIR, &USER, &LOG, &NAME_SERVERS],
+    keys: &[&RUN_DIR, &USER, &LOG, &NAME_SERVERS, &REGISTRATIONS],
 };
 
 /// Every section, in the order of the documentation.
@@ -208,6 +217,7 @@ impl Config {
         let own = middleboxes.iter().find(|middlebox| middlebox.is_local()).or_else(|| middleboxes.first());
         let middlebox = own?.clone();
         let name_servers = top.given(&NAME_SERVERS, problems).unwrap_or_default();
+        let registrations = top.given(&REGISTRATIONS, problems);
         let policy = policy(document, &middlebox, problems);
         Some(Self {
             file: PathBuf::new(),
@@ -216,6 +226,7 @@ impl Config {
             user,
             log,
             name_servers,
+            registrations,
             realms,
             routes,
             middleboxes,

@@ -187,6 +187,7 @@ pub(crate) struct Limits {
     pub handshakes: u32,
     pub streams: u32,
     pub rules_per_call: u32,
+    pub registrations: u32,
     pub history: u32,
 }
 
@@ -243,6 +244,14 @@ number_key!(
     "Rules that one call may hold at a time. More are answered 488."
 );
 number_key!(
+    REGISTRATIONS,
+    "registrations",
+    "10_000",
+    0..=1_000_000,
+    "contacts",
+    "Contacts of phones that are registered through us at a time. A REGISTER for a further one is answered 503."
+);
+number_key!(
     HISTORY,
     "history",
     "1_000",
@@ -254,7 +263,16 @@ number_key!(
 pub(super) static LIMITS: Section = Section {
     heading: "[limits]",
     text: "What a stranger, or a fault, can use up.",
-    keys: &[&CALLS, &CONNECTIONS, &CONNECTIONS_PER_PEER, &HANDSHAKES, &STREAMS, &RULES_PER_CALL, &HISTORY],
+    keys: &[
+        &CALLS,
+        &CONNECTIONS,
+        &CONNECTIONS_PER_PEER,
+        &HANDSHAKES,
+        &STREAMS,
+        &RULES_PER_CALL,
+        &REGISTRATIONS,
+        &HISTORY,
+    ],
 };
 
 impl Limits {
@@ -271,6 +289,7 @@ impl Limits {
             handshakes: table.value(&HANDSHAKES, problems),
             streams: table.value(&STREAMS, problems),
             rules_per_call: table.value(&RULES_PER_CALL, problems),
+            registrations: table.value(&REGISTRATIONS, problems),
             history: table.value(&HISTORY, problems),
         }
     }

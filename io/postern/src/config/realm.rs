@@ -27,6 +27,17 @@ pub(crate) enum Precondition {
     Qos,
 }
 
+/// Methods of requests outside calls that may be passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pass {
+    Register,
+    Message,
+    Options,
+    Notify,
+    Publish,
+    Info,
+}
+
 /// One realm.
 #[derive(Debug, Clone)]
 pub(crate) struct Realm {
@@ -46,6 +57,7 @@ pub(crate) struct Realm {
     pub precondition: Precondition,
     pub session_expires: Option<Duration>,
     pub min_se: Duration,
+    pub pass: Vec<Pass>,
 }
 
 static LISTEN: Key<List<ListenKind>> = Key {
@@ -140,6 +152,25 @@ static MIN_SE: Key<Time> = Key {
            call is answered 422.",
 };
 
+static PASS: Key<List<OneOf<Pass>>> = Key {
+    name: "pass",
+    kind: List {
+        of: OneOf {
+            words: &[
+                ("REGISTER", Pass::Register),
+                ("MESSAGE", Pass::Message),
+                ("OPTIONS", Pass::Options),
+                ("NOTIFY", Pass::Notify),
+                ("PUBLISH", Pass::Publish),
+                ("INFO", Pass::Info),
+            ],
+        },
+        max: 6,
+    },
+    absent: Absent::Literal("[]"),
+    text: "Requests outside calls that peers of this realm may send to the other side, by method; they take the routes of calls. Others            are answered 405. With `REGISTER` phones of this realm register through us: the registrar is told a name of ours for each            phone, and calls it by that name. A registrar asks its phones by `OPTIONS` and tells them of messages by `NOTIFY`: those            belong into its realm's list.",
+};
+
 /// RFC 4028 §4: no interval is shorter.
 const SESSION_MIN: Duration = Duration::from_secs(90);
 const SESSION_MAX: Duration = Duration::from_secs(86_400);
@@ -166,6 +197,7 @@ pub(super) static SECTION: Section = Section {
         &PRECONDITION,
         &SESSION_EXPIRES,
         &MIN_SE,
+        &PASS,
     ],
 };
 
@@ -230,6 +262,7 @@ impl Realm {
             precondition: table.value(&PRECONDITION, problems),
             session_expires,
             min_se,
+            pass: table.value(&PASS, problems),
         }
     }
 }

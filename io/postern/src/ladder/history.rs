@@ -148,6 +148,8 @@ impl History {
             | Event::NotFound { .. }
             | Event::AnsweredAlone { .. }
             | Event::ServerChanged { .. }
+            | Event::Registered { .. }
+            | Event::Unregistered { .. }
             | Event::MiddleboxUp(_)
             | Event::MiddleboxDown(_)
             | Event::CannotCount(_)
@@ -227,6 +229,8 @@ fn fact(event: &Event) -> Option<(CallId, What)> {
         | Event::Ended { .. }
         | Event::AnsweredAlone { .. }
         | Event::ServerChanged { .. }
+        | Event::Registered { .. }
+        | Event::Unregistered { .. }
         | Event::MiddleboxUp(_)
         | Event::MiddleboxDown(_)
         | Event::CannotCount(_)

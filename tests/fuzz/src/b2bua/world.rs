@@ -11,7 +11,7 @@ use bytes::Bytes;
 use machine::{Instant, Machine as _, Outbox, Rng};
 use midcom::{AgentEvent, DownReason, Lifetime, MiddleboxId, Notification, RequestId};
 use sip::locate::Place;
-use sip::message::Message;
+use sip::message::{Message, Method};
 use sip::transport::{ConnectionId, Hop, ListenerId, Protocol};
 
 use super::firewall::{Firewall, capabilities};
@@ -402,7 +402,8 @@ fn config(settings: u8, features: u8) -> Config {
         let interval = (features & 32 != 0).then_some(Duration::from_secs(90));
         let session = config::SessionPolicy { interval, minimum: Duration::from_secs(90) };
         let policy = config::RealmPolicy { precondition, session };
-        config::Realm { name: name.into(), pinholes: Arc::new(pinholes), policy }
+        let pass = vec![Method::Register, Method::Message, Method::Options, Method::Notify];
+        config::Realm { name: name.into(), pinholes: Arc::new(pinholes), policy, pass }
     };
     let (outside, inside) = (RealmId(0), RealmId(1));
     let listener = |realm, protocol, host: [u8; 4]| {

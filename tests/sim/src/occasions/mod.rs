@@ -302,6 +302,8 @@ fn of(event: &Event) -> Option<CallId> {
         | Event::GhostRingPrevented { .. }
         | Event::AnsweredAlone { .. }
         | Event::ServerChanged { .. }
+        | Event::Registered { .. }
+        | Event::Unregistered { .. }
         | Event::OrphanClosed { .. }
         | Event::MiddleboxUp(_)
         | Event::MiddleboxDown(_)

@@ -2,7 +2,7 @@
 
 use b2bua::ledger::{RuleInfo, RuleState};
 use b2bua::side::{Side, Sides};
-use b2bua::{CallId, CallInfo, CallState, Input, LegInfo};
+use b2bua::{CallId, CallInfo, CallState, Input, LegInfo, RegistrationInfo};
 use jiff::{SignedDuration, Timestamp, Unit};
 use machine::Instant;
 use midcom::MiddleboxId;
@@ -11,8 +11,8 @@ use sip::transport::Hop;
 use super::chronicle::{cause, epitaph};
 use super::{Agent, Link};
 use crate::admin::protocol::{
-    AgentStatus, Answer, CallLine, CallReport, Calls, Leg, MiddleboxState, Owner, Owners, Request, RuleLine,
-    way,
+    AgentStatus, Answer, CallLine, CallReport, Calls, Leg, MiddleboxState, Owner, Owners, RegistrationLine,
+    Registrations, Request, RuleLine, way,
 };
 use crate::admin::server::Question;
 use crate::ladder::history::Record;
@@ -25,6 +25,7 @@ impl Agent {
             Request::Status => Answer::of(&self.status(now)),
             Request::Reload(asked) => self.reload(&asked),
             Request::Calls { ended } => Answer::of(&Calls { calls: self.call_lines(now, ended) }),
+            Request::Registrations => Answer::of(&self.registrations(now)),
             Request::Call { id } => self.report(now, CallId(id)),
             Request::Owners => Answer::of(&self.owners(now)),
             Request::Watch => return self.chronicle.watch(question.reply),
@@ -49,6 +50,20 @@ impl Agent {
             known.map(move |rule| Owner { call, rule: self.rule_line(now, &rule) })
         });
         Owners { rules: rules.collect() }
+    }
+
+    fn registrations(&self, now: Instant) -> Registrations {
+        let line = |info: RegistrationInfo| RegistrationLine {
+            aor: info.aor,
+            contact: info.contact,
+            name: info.name,
+            transport: info.hop.protocol.to_string(),
+            address: info.hop.remote.to_string(),
+            realm: self.chronicle.realm(info.realm).into(),
+            registrar: self.chronicle.realm(info.registrar).into(),
+            expires_s: info.expires.since(now).as_secs(),
+        };
+        Registrations { registrations: self.machine.registrations().map(line).collect() }
     }
 
     fn link(&self, id: MiddleboxId) -> Option<&Link> {

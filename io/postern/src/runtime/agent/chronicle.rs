@@ -6,7 +6,7 @@ use b2bua::config::RealmId;
 use b2bua::side::Side;
 use b2bua::{CallId, Cause, Event, Sip};
 use machine::Instant;
-use midcom::{Failure, MiddleboxId};
+use midcom::{Failure, MiddleboxId, Prid};
 use sip::message::Method;
 use sip::transport::Hop;
 use tokio::sync::mpsc;
@@ -137,6 +137,8 @@ impl Chronicle {
             | Event::Ended { .. }
             | Event::AnsweredAlone { .. }
             | Event::ServerChanged { .. }
+            | Event::Registered { .. }
+            | Event::Unregistered { .. }
             | Event::MiddleboxUp(_)
             | Event::MiddleboxDown(_)
             | Event::CannotCount(_) => {}
@@ -190,14 +192,13 @@ impl Chronicle {
                 alone(hop, message, &tame(target), &tame(why))
             }
             Event::ServerChanged { hop, is_up } => server(hop, *is_up),
+            Event::Registered { again: true, .. } => {}
+            Event::Registered { realm, aor, hop, .. } => self.registration("registered", *realm, aor, *hop),
+            Event::Unregistered { realm, aor, hop, .. } => {
+                self.registration("not registered any more", *realm, aor, *hop);
+            }
             Event::RuleChanged { call, middlebox, prid, lifetime_s } => {
-                let name = self.middlebox(*middlebox);
-                match lifetime_s {
-                    0 => log::warn(format_args!("call {call}: {name} closed rule {}", prid.0)),
-                    left => {
-                        log::warn(format_args!("call {call}: {name} lets rule {} live {left} s more", prid.0))
-                    }
-                }
+                self.rule_changed(*call, *middlebox, *prid, *lifetime_s);
             }
             Event::MiddleboxUp(id) => log::info(format_args!("{}: session is up", self.middlebox(*id))),
             Event::MiddleboxDown(id) => self.complain(
@@ -211,6 +212,18 @@ impl Chronicle {
             Event::OrphanClosed { middlebox, prid } => {
                 self.complain(*middlebox, format_args!("rule {} belonged to no call and is closed", prid.0));
             }
+        }
+    }
+
+    fn registration(&self, what: &str, realm: RealmId, aor: &str, hop: Hop) {
+        log::info(format_args!("{what}: {} at {}, {}", tame(aor), hop.remote, self.realm(realm)));
+    }
+
+    fn rule_changed(&self, call: CallId, middlebox: MiddleboxId, prid: Prid, lifetime_s: u32) {
+        let name = self.middlebox(middlebox);
+        match lifetime_s {
+            0 => log::warn(format_args!("call {call}: {name} closed rule {}", prid.0)),
+            left => log::warn(format_args!("call {call}: {name} lets rule {} live {left} s more", prid.0)),
         }
     }
 
@@ -309,6 +322,8 @@ fn call_of(event: &Event) -> Option<CallId> {
         | Event::Ended { call } => Some(*call),
         Event::AnsweredAlone { .. }
         | Event::ServerChanged { .. }
+        | Event::Registered { .. }
+        | Event::Unregistered { .. }
         | Event::MiddleboxUp(_)
         | Event::MiddleboxDown(_)
         | Event::CannotCount(_)

@@ -1,6 +1,7 @@
 //! The agent half: SIP on both sides, SIMCO towards the middlebox, one `B2bua` between.
 
 mod answers;
+mod book;
 mod chronicle;
 mod doors;
 mod find;
@@ -22,6 +23,7 @@ use midcom::{AgentEvent, MiddleboxId};
 use sip::transport::{Hop, Protocol};
 use tokio::sync::mpsc;
 
+use self::book::Book;
 use self::chronicle::Chronicle;
 use self::link::Link;
 use self::resolver::{Found, Resolver};
@@ -58,6 +60,8 @@ struct Agent {
     midcom: Vec<(MiddleboxId, AgentEvent)>,
     resolver: Resolver,
     chronicle: Chronicle,
+    /// Who has registered, where that is kept.
+    book: Option<Book>,
     questions: mpsc::Receiver<Question>,
     signals: Signals,
     buffer: Box<[u8]>,
@@ -150,6 +154,9 @@ impl Agent {
             self.work(now);
         }
         self.flush(now);
+        if let Some(book) = &mut self.book {
+            book.write(self.machine.config(), &self.machine, now);
+        }
         self.chronicle.turn_ended();
     }
 
@@ -183,7 +190,12 @@ impl Agent {
                     }
                 }
                 Output::Resolve { id, wish } => self.resolver.ask(id, wish),
-                Output::Event(event) => self.chronicle.observe(now, &event),
+                Output::Event(event) => {
+                    if let Some(book) = &mut self.book {
+                        book.observe(&event);
+                    }
+                    self.chronicle.observe(now, &event);
+                }
                 Output::ShutdownComplete => self.done = true,
             }
         }

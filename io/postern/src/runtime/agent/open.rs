@@ -1,15 +1,16 @@
 //! Opens everything that needs privilege, gives the privilege up, starts the loop.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 
-use b2bua::B2bua;
-use machine::Outbox;
+use b2bua::{B2bua, Input, RegistrationInfo};
+use machine::{Instant, Outbox};
 use midcom::MiddleboxId;
 use nix::unistd::Uid;
 use sip::transport::ListenerId;
 
+use super::book::Book;
 use super::chronicle::Chronicle;
 use super::link::Link;
 use super::resolver::Resolver;
@@ -56,6 +57,8 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
     let admin = protocol::agent_socket(&config.run_dir);
     let socket = unix::listen(&admin, Some(identity.uid), unix::Whose::Owners).map_err(Failure::Start)?;
     let allowed = vec![Uid::effective().as_raw(), identity.uid.as_raw()];
+    let clock = Clock::start();
+    let (book, registered) = book(config, &settings, identity.uid.as_raw(), clock.now())?;
     let signals = Signals::listen()?;
     let sandbox = sandbox::enter(Keep::Nothing, Some(&identity)).map_err(Failure::Start)?;
     if let Some(parent) = parent {
@@ -79,10 +82,10 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
     let history = usize::try_from(config.limits.history).unwrap_or(usize::MAX);
     Ok(Agent {
         config: config.clone(),
-        clock: Clock::start(),
+        clock,
         alarm: Alarm::default(),
         out: Outbox::new(),
-        inputs: VecDeque::new(),
+        inputs: [Input::Registered(registered)].into(),
         udp,
         streams,
         links,
@@ -90,6 +93,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
         resolver: Resolver::new(config.name_servers.clone(), rng.fork()),
         machine: B2bua::new(settings, rng),
         chronicle: Chronicle::new(realms, middleboxes, listeners, history),
+        book,
         questions,
         signals,
         buffer: vec![0; READ_BYTES].into(),
@@ -104,6 +108,20 @@ fn credentials(config: &Config) -> BTreeMap<usize, Credentials> {
     let of_realm =
         |(position, realm): (usize, &Realm)| Some((position, Credentials::new(realm.tls.clone()?)));
     config.realms.iter().enumerate().filter_map(of_realm).collect()
+}
+
+/// Who had registered before, and where that is written down.
+fn book(
+    config: &Config,
+    settings: &b2bua::config::Config,
+    uid: u32,
+    now: Instant,
+) -> Result<(Option<Book>, Vec<RegistrationInfo>), Failure> {
+    let Some(path) = &config.registrations else { return Ok((None, Vec::new())) };
+    match Book::open(path, uid, settings, now) {
+        Ok((book, known)) => Ok((Some(book), known)),
+        Err(error) => Err(cannot_serve(path, &error)),
+    }
 }
 
 fn stream_limits(config: &Config) -> streams::Limits {

@@ -9,9 +9,10 @@ use b2bua::config as to;
 use b2bua::ledger;
 use midcom::{Lifetime, MiddleboxId};
 use nix::ifaddrs::getifaddrs;
+use sip::message::Method;
 
 use crate::config::{
-    CommonCrucial, Config, Crucial, Engine, Host, Listen, Middlebox, NextHop, OnHold, OnRedirect,
+    CommonCrucial, Config, Crucial, Engine, Host, Listen, Middlebox, NextHop, OnHold, OnRedirect, Pass,
     Precondition, Realm, Route, Source, Then, Transport,
 };
 
@@ -40,6 +41,7 @@ pub(crate) fn b2bua(config: &Config) -> to::Config {
         limits: to::Limits {
             calls: size(config.limits.calls),
             rules: u16::try_from(config.limits.rules_per_call).unwrap_or(u16::MAX),
+            registrations: size(config.limits.registrations),
             ..to::Limits::default()
         },
         rule_lifetime: Lifetime(u32::try_from(config.timers.rule_lifetime.as_secs()).unwrap_or(u32::MAX)),
@@ -81,7 +83,23 @@ fn realm(config: &Config, (position, from): (usize, &Realm), own: &[IpAddr]) -> 
         flows_max: u16::try_from(config.limits.streams).unwrap_or(u16::MAX),
     };
     let pinholes = ledger::Realm { media, source, early_media: from.early_media };
-    to::Realm { name: from.name.clone(), pinholes: Arc::new(pinholes), policy: realm_policy(from) }
+    to::Realm {
+        name: from.name.clone(),
+        pinholes: Arc::new(pinholes),
+        policy: realm_policy(from),
+        pass: from.pass.iter().map(|pass| method(*pass)).collect(),
+    }
+}
+
+fn method(from: Pass) -> Method {
+    match from {
+        Pass::Register => Method::Register,
+        Pass::Message => Method::Message,
+        Pass::Options => Method::Options,
+        Pass::Notify => Method::Notify,
+        Pass::Publish => Method::Publish,
+        Pass::Info => Method::Info,
+    }
 }
 
 /// What this host's NAT shows to a realm. What another host's shows is not known here, and no address of this host.

@@ -28,7 +28,8 @@ impl Gate {
             }
             Request::Revoke { pid } => self.revoke(now, Prid(pid)),
             Request::RevokeGroup { group } => self.revoke_group(now, Gid(group)),
-            Request::Calls { .. }
+            Request::Registrations
+            | Request::Calls { .. }
             | Request::Call { .. }
             | Request::Owners
             | Request::Watch

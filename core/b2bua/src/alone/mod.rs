@@ -1,0 +1,325 @@
+//! Requests that belong to no call and are passed on: REGISTER, and what a realm may send besides (`pass`).
+//!
+//! ```text
+//!  Looking --name found--> Asked --final response--> goes back        a name without places, silence, 503: the next place
+//! ```
+//!
+//! Each is one transaction on either side (RFC 3261 §16 would call it stateful), with Call-IDs that tell nothing of the
+//! other side's hosts.
+
+mod register;
+pub(crate) mod registrations;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::BuildHasher;
+
+use machine::map::Seeded;
+use machine::onlooker::Onlooker;
+use machine::{Instant, Outbox, Rng};
+use sip::endpoint::{ClientFailure, ClientKey};
+use sip::locate::Place;
+use sip::message::{Builder, CSeq, Message, Method, Name, Scheme};
+use sip::transport::Hop;
+
+use self::register::Asked;
+use self::registrations::Registrations;
+use crate::b2bua::B2bua;
+use crate::call::Request;
+use crate::config::{Host, NextHop, RealmId, Then};
+use crate::context::{Context, Shared};
+use crate::failure::{Verdict, phrase};
+use crate::io::Output;
+use crate::leg::body::Body;
+use crate::leg::carried::Carried;
+use crate::leg::headers;
+use crate::outside::secured;
+use crate::route::{self, Facts};
+
+/// A request being passed on, numbered from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct AloneId(u64);
+
+/// Everything outside calls that is passed on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Alone {
+    pub(crate) registrations: Registrations,
+    open: BTreeMap<AloneId, Passing>,
+    clients: BTreeMap<ClientKey, AloneId>,
+    /// Turns Call-IDs into others; made with the first.
+    disguise: Option<[Seeded; 2]>,
+    made: u64,
+}
+
+/// One of them.
+#[derive(Debug, Clone)]
+struct Passing {
+    request: Request,
+    from: RealmId,
+    to: RealmId,
+    /// Places that have not been tried.
+    hops: VecDeque<Hop>,
+    /// Next hops that have not been looked up.
+    next_hops: VecDeque<NextHop>,
+    /// The name that is being looked up.
+    looked_up: Option<Box<str>>,
+    /// Whom it is for; `None`: whom the sender wrote.
+    target: Option<registrations::Reach>,
+    /// What a REGISTER asks for.
+    asked: Vec<Asked>,
+}
+
+impl Alone {
+    /// How many requests are being passed on.
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Takes out what a transaction belongs to.
+    fn take(&mut self, key: ClientKey) -> Option<(AloneId, Passing)> {
+        let id = self.clients.remove(&key)?;
+        Some((id, self.open.remove(&id)?))
+    }
+
+    /// The same name for the same Call-ID, as long as this process lives: a registrar tells the requests of one phone by it.
+    //= RFC 3261 §10.2.4: all registrations from one phone have one Call-ID.
+    fn disguised(&mut self, rng: &mut Rng, call_id: &str) -> String {
+        let hashers = self.disguise.get_or_insert_with(|| [Seeded::new(rng), Seeded::new(rng)]);
+        let [first, second] = hashers.each_ref().map(|hasher| hasher.hash_one(call_id));
+        format!("{first:016x}{second:016x}")
+    }
+
+    pub(crate) fn show(&self, onlooker: &mut dyn Onlooker) {
+        let Self { registrations, open, clients, disguise: _, made: _ } = self;
+        registrations.show(onlooker);
+        onlooker.see(open);
+        onlooker.see(clients);
+    }
+}
+
+impl B2bua {
+    /// True if a realm may send requests with this method outside calls.
+    pub(crate) fn passes(&self, from: RealmId, method: &Method) -> bool {
+        self.config.realm(from).is_some_and(|realm| realm.pass.contains(method))
+    }
+
+    /// A request outside calls that its realm may send.
+    pub(crate) fn pass(&mut self, now: Instant, from: RealmId, request: Request, out: &mut Outbox<Output>) {
+        if self.context(now, out).refuses_extension(&request) {
+            return;
+        }
+        if self.shared.alone.len() >= self.config.limits.alone {
+            let verdict = Verdict::plain(503, "too many requests are being passed on").later();
+            return self.context(now, out).refuse_alone(&request, &verdict);
+        }
+        let mut passing = Passing {
+            from,
+            to: from,
+            hops: VecDeque::new(),
+            next_hops: VecDeque::new(),
+            looked_up: None,
+            target: None,
+            asked: Vec::new(),
+            request,
+        };
+        match self.plan_alone(now, &mut passing) {
+            Ok(()) => {
+                self.shared.alone.made += 1;
+                let id = AloneId(self.shared.alone.made);
+                self.context(now, out).try_next(id, passing);
+            }
+            Err(verdict) => self.context(now, out).refuse_alone(&passing.request, &verdict),
+        }
+    }
+
+    /// Where it goes: to the phone that a name of ours stands for, or by route.
+    fn plan_alone(&mut self, now: Instant, passing: &mut Passing) -> Result<(), Verdict> {
+        let message = &passing.request.message;
+        let registers = *message.method() == Method::Register;
+        let reach = if registers { None } else { self.registered(message, passing.from) };
+        if let Some(reach) = reach {
+            (passing.to, passing.hops) = (reach.realm, [reach.hop].into());
+            passing.target = Some(reach);
+            return Ok(());
+        }
+        let facts = Facts::of(message, passing.from, passing.request.hop.remote.ip());
+        match route::choose(&self.config, &facts) {
+            Some((_, Then::Call { to, next_hops })) => {
+                let is_sips = facts.callee.is_some_and(|uri| uri.scheme() == Scheme::Sips);
+                let next_hops = self.in_order(now, next_hops);
+                passing.next_hops = if is_sips { secured(&self.config, *to, next_hops) } else { next_hops };
+                passing.to = *to;
+            }
+            Some((number, Then::Refuse { status })) => {
+                return Err(Verdict::plain(*status, format!("route {number} refuses this")));
+            }
+            None => return Err(Verdict::plain(404, "no route leads out of this realm")),
+        }
+        if registers {
+            passing.asked = self.ask_for_bindings(passing)?;
+        }
+        Ok(())
+    }
+
+    /// The answer of the name service to a request that is being passed on.
+    pub(crate) fn on_alone_resolved(
+        &mut self,
+        now: Instant,
+        id: AloneId,
+        places: &[Place],
+        out: &mut Outbox<Output>,
+    ) {
+        let Some(mut passing) = self.shared.alone.open.remove(&id) else { return };
+        let is_secure = places.iter().any(|place| place.protocol.is_secure());
+        let name = passing.looked_up.take().filter(|_| is_secure);
+        let name = name.and_then(|name| self.shared.names.id(&name));
+        passing.hops = route::hops(&self.config, passing.to, places, name).into();
+        self.context(now, out).try_next(id, passing);
+    }
+
+    /// A response; false if it is to no request of this kind.
+    pub(crate) fn on_alone_response(
+        &mut self,
+        now: Instant,
+        key: ClientKey,
+        message: &Message,
+        out: &mut Outbox<Output>,
+    ) -> bool {
+        if !self.shared.alone.clients.contains_key(&key) {
+            return false;
+        }
+        //= RFC 4320 §4.1: provisional responses to anything but INVITE are not worth relaying.
+        if message.status() < 200 {
+            return true;
+        }
+        let Some((id, passing)) = self.shared.alone.take(key) else { return true };
+        let mut ctx = self.context(now, out);
+        if message.status() == 503 && passing.has_more() {
+            ctx.try_next(id, passing);
+        } else {
+            ctx.answer_passing(passing, message);
+        }
+        true
+    }
+
+    /// Nobody answered, or it could not be delivered; false if it is no request of this kind.
+    pub(crate) fn on_alone_failed(
+        &mut self,
+        now: Instant,
+        key: ClientKey,
+        why: ClientFailure,
+        out: &mut Outbox<Output>,
+    ) -> bool {
+        let Some((id, passing)) = self.shared.alone.take(key) else { return false };
+        let mut ctx = self.context(now, out);
+        //= RFC 4320 §4.2: never 408 to anything but INVITE. Who has waited so long has given up by itself.
+        match why {
+            ClientFailure::Timeout => {
+                ctx.refuse_alone(&passing.request, &Verdict::plain(504, "no answer from there"))
+            }
+            ClientFailure::Transport => ctx.try_next(id, passing),
+        }
+        true
+    }
+}
+
+impl Passing {
+    fn has_more(&self) -> bool {
+        !self.hops.is_empty() || !self.next_hops.is_empty()
+    }
+}
+
+impl Context<'_> {
+    /// Sends it to the next place there is, or looks for one.
+    fn try_next(&mut self, id: AloneId, mut passing: Passing) {
+        loop {
+            if let Some(hop) = passing.hops.pop_front() {
+                return self.send_passing(id, passing, hop);
+            }
+            let Some(next_hop) = passing.next_hops.pop_front() else {
+                let verdict = Verdict::plain(502, "no next hop could be reached");
+                return self.refuse_alone(&passing.request, &verdict);
+            };
+            let Host::Name(name) = &next_hop.host else {
+                let listener = route::listener(self.config, passing.to, &next_hop);
+                passing.hops.extend(listener.and_then(|listener| route::hop(&next_hop, listener)));
+                continue;
+            };
+            if !self.resolve_alone(id, passing.to, &next_hop, name) {
+                let verdict = Verdict::plain(500, "too many names are being looked up").later();
+                return self.refuse_alone(&passing.request, &verdict);
+            }
+            passing.looked_up = Some(name.as_str().into());
+            self.shared.alone.open.insert(id, passing);
+            return;
+        }
+    }
+
+    fn send_passing(&mut self, id: AloneId, passing: Passing, hop: Hop) {
+        let message = &passing.request.message;
+        let builder = self.passed_on(&passing, hop);
+        let builder = match Body::of(message) {
+            Body::None => Carried::new(message).relay(builder, true),
+            Body::Opaque(bytes) => Carried::new(message).relay(builder, true).body("", bytes),
+            // Nothing is opened for it.
+            Body::Description(_) | Body::Hidden => Carried::new(message).relay(builder, false),
+        };
+        let key = self.forward_alone(passing.request.key, hop, builder);
+        self.shared.alone.clients.insert(key, id);
+        self.shared.alone.open.insert(id, passing);
+    }
+
+    /// What the request has of its own on the other side.
+    fn passed_on(&mut self, passing: &Passing, hop: Hop) -> Builder {
+        let message = &passing.request.message;
+        let method = message.method();
+        let uri = match &passing.target {
+            Some(reach) => &*reach.uri,
+            // The credentials in a REGISTER name it.
+            None => message.request_uri(),
+        };
+        let hops = headers::max_forwards(message);
+        let mut builder = Builder::request(method, uri).header_fmt(Name::MaxForwards, format_args!("{hops}"));
+        for route in passing.target.iter().flat_map(|reach| &reach.path) {
+            builder = builder.header(Name::Route, &**route);
+        }
+        let text = |name| message.header(name).unwrap_or_default();
+        let number = message.cseq().map_or(1, |cseq| cseq.number);
+        let Shared { alone, rng, .. } = &mut *self.shared;
+        let call_id = alone.disguised(rng, message.call_id().unwrap_or_default());
+        builder = builder
+            .header(Name::From, text(Name::From))
+            .header(Name::To, text(Name::To))
+            .header(Name::CallId, call_id)
+            .header_fmt(Name::CSeq, format_args!("{}", CSeq { number, method: method.clone() }));
+        match method {
+            Method::Register => self.own_contacts(builder, passing, hop),
+            //= RFC 3428 §4: a MESSAGE has no Contact. RFC 3903 §4: nor needs a PUBLISH one.
+            Method::Message | Method::Publish => builder,
+            _ => match self.config.listener(hop.listener) {
+                Some(own) => builder.header_fmt(Name::Contact, format_args!("{}", own.contact("", false))),
+                None => builder,
+            },
+        }
+    }
+
+    /// The final response goes back.
+    fn answer_passing(&mut self, passing: Passing, message: &Message) {
+        let carried = Carried::new(message);
+        let (status, words) = match carried.status() {
+            //= RFC 3261 §16.7 step 6: 503 says something of the next hop, not of us.
+            (503, _) => (500, phrase(500).to_owned()),
+            other => other,
+        };
+        let mut builder = self.response_alone(&passing.request, status, &words);
+        if *passing.request.message.method() == Method::Register && status < 300 {
+            builder = self.register_answered(builder, &passing, message);
+        }
+        let body = match Body::of(message) {
+            Body::Opaque(bytes) => Some(bytes),
+            Body::None | Body::Description(_) | Body::Hidden => None,
+        };
+        let builder = carried.relay(builder, body.is_some());
+        let builder = body.into_iter().fold(builder, |builder, bytes| builder.body("", bytes));
+        self.send_alone(&passing.request, builder, status);
+    }
+}

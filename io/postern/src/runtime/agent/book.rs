@@ -1,0 +1,188 @@
+//! Who has registered, over a restart: `registrations` of the configuration.
+//!
+//! A line of JSON for each contact that a registrar has taken or taken again, and for each that is gone; the last about a
+//! contact counts. A line that was cut off by a crash is passed over. What has piled up is written anew now and then.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::{OpenOptionsExt, fchown};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use b2bua::config::{Config, RealmId};
+use b2bua::{Event, RegistrationInfo};
+use machine::Instant;
+use serde::{Deserialize, Serialize};
+use sip::transport::{Hop, ListenerId};
+
+use crate::log;
+
+/// So many lines more than contacts, and the file is written anew.
+const SURPLUS_MAX: usize = 10_000;
+
+/// The file.
+#[derive(Debug)]
+pub(super) struct Book {
+    file: File,
+    lines: usize,
+    /// What has changed since it was written last.
+    changed: Vec<Box<str>>,
+    /// It could not be written last time, which was said.
+    failed: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Entry {
+    Is(Box<Contact>),
+    Gone(String),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Contact {
+    name: String,
+    realm: String,
+    registrar: String,
+    aor: String,
+    contact: String,
+    phone: String,
+    /// The address that it was heard on.
+    listener: SocketAddr,
+    transport: String,
+    at: SocketAddr,
+    path: Vec<String>,
+    /// Seconds since 1970.
+    expires: u64,
+}
+
+impl Book {
+    /// Opens it for the agent half's user, and reads what is in it.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(super) fn open(
+        path: &Path,
+        uid: u32,
+        config: &Config,
+        now: Instant,
+    ) -> io::Result<(Self, Vec<RegistrationInfo>)> {
+        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+        if nix::unistd::Uid::effective().is_root() {
+            fchown(&file, Some(uid), None)?;
+        }
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        let mut known = BTreeMap::new();
+        let mut lines = 0;
+        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            lines += 1;
+            match serde_json::from_slice(line) {
+                Ok(Entry::Is(contact)) => drop(known.insert(contact.name.clone(), contact)),
+                Ok(Entry::Gone(name)) => drop(known.remove(&name)),
+                Err(error) => log::warn(format_args!("{}: line {lines}: {error}", path.display())),
+            }
+        }
+        let contacts = known.into_values().filter_map(|contact| contact.read(config, now)).collect();
+        if !text.ends_with(b"\n") && !text.is_empty() {
+            file.write_all(b"\n")?;
+        }
+        Ok((Self { file, lines, changed: Vec::new(), failed: false }, contacts))
+    }
+
+    /// Takes note of what happened.
+    pub(super) fn observe(&mut self, event: &Event) {
+        if let Event::Registered { name, .. } | Event::Unregistered { name, .. } = event {
+            self.changed.push(name.clone());
+        }
+    }
+
+    /// Writes down what has changed.
+    pub(super) fn write(&mut self, config: &Config, machine: &b2bua::B2bua, now: Instant) {
+        if self.changed.is_empty() {
+            return;
+        }
+        let changed = std::mem::take(&mut self.changed);
+        let done = match self.lines > machine.registrations().count() + SURPLUS_MAX {
+            true => self.write_anew(config, machine, now),
+            false => self.append(changed.iter().map(|name| match machine.registration(name) {
+                Some(info) => Entry::Is(Contact::write(config, &info, now).into()),
+                None => Entry::Gone(name.to_string()),
+            })),
+        };
+        if let Err(error) = &done
+            && !self.failed
+        {
+            log::warn(format_args!("registrations cannot be written down: {error}"));
+        }
+        self.failed = done.is_err();
+    }
+
+    fn write_anew(&mut self, config: &Config, machine: &b2bua::B2bua, now: Instant) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.lines = 0;
+        self.append(machine.registrations().map(|info| Entry::Is(Contact::write(config, &info, now).into())))
+    }
+
+    fn append(&mut self, entries: impl Iterator<Item = Entry>) -> io::Result<()> {
+        let mut text = Vec::new();
+        for entry in entries {
+            serde_json::to_writer(&mut text, &entry)?;
+            text.push(b'\n');
+            self.lines += 1;
+        }
+        self.file.write_all(&text)
+    }
+}
+
+impl Contact {
+    fn write(config: &Config, info: &RegistrationInfo, now: Instant) -> Self {
+        let realm = |realm| config.realm(realm).map_or_else(String::new, |realm| realm.name.clone());
+        let listener = config.listener(info.hop.listener).map_or(info.hop.remote, |own| own.address);
+        Self {
+            name: info.name.clone(),
+            realm: realm(info.realm),
+            registrar: realm(info.registrar),
+            aor: info.aor.clone(),
+            contact: info.contact.clone(),
+            phone: info.phone.clone(),
+            listener,
+            transport: info.hop.protocol.to_string(),
+            at: info.hop.remote,
+            path: info.path.iter().map(|value| String::from_utf8_lossy(value).into_owned()).collect(),
+            expires: since_1970().saturating_add(info.expires.since(now)).as_secs(),
+        }
+    }
+
+    /// `None` if its time is over, or if the realm or the listener is no more.
+    fn read(self, config: &Config, now: Instant) -> Option<RegistrationInfo> {
+        let realm = |name: &str| {
+            let position = config.realms.iter().position(|realm| realm.name == name)?;
+            Some(RealmId(u16::try_from(position).ok()?))
+        };
+        let is_it = |own: &b2bua::config::Listener| {
+            own.address == self.listener && own.protocol.to_string() == self.transport
+        };
+        let position = config.listeners.iter().position(is_it)?;
+        let (listener, protocol) =
+            (ListenerId(u16::try_from(position).ok()?), config.listeners[position].protocol);
+        let left = Duration::from_secs(self.expires).checked_sub(since_1970())?;
+        Some(RegistrationInfo {
+            realm: realm(&self.realm)?,
+            registrar: realm(&self.registrar)?,
+            name: self.name,
+            aor: self.aor,
+            contact: self.contact,
+            phone: self.phone,
+            hop: Hop { listener, protocol, remote: self.at, connection: None, name: None },
+            path: self.path.into_iter().map(String::into_bytes).collect(),
+            expires: now + left,
+        })
+    }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
