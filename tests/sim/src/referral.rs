@@ -316,8 +316,11 @@ impl World {
     /// True if a message is one of a call past us; then it is carried to its other end.
     pub(crate) fn goes_past_us(&mut self, seat: usize, bytes: &bytes::Bytes) -> bool {
         let Some(call_id) = wire::field(bytes, "Call-ID") else { return false };
-        // Odd phones repeat old INVITEs meanwhile.
-        let is_new = bytes.starts_with(b"INVITE ") && self.books.call_ids.values().all(|old| old != call_id);
+        // Odd phones repeat old INVITEs meanwhile, those inside calls too.
+        let is_inside = wire::field(bytes, "To").is_some_and(|to| to.contains(";tag="));
+        let is_new = bytes.starts_with(b"INVITE ")
+            && !is_inside
+            && self.books.call_ids.values().all(|old| old != call_id);
         let past_us = &mut self.books.past_us;
         if let Some(ends) = past_us.dials.filter(|(dials, _)| *dials == seat && is_new) {
             past_us.ends.entry(call_id.to_owned()).or_insert(ends);
