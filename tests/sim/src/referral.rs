@@ -293,7 +293,10 @@ impl World {
             self.violation(Some(call), "a subscription outlives its call".to_owned());
         }
         // What was answered before the REFER failed is answered alike when it comes again.
-        let wanted = if forgets || !is_known && status != 200 { 481 } else { 200 };
+        // A REFER that an odd phone repeats when its transaction is over is a new one, whose subscription it does not know.
+        let is_repeated = self.plan.calls[call].party(by).oddities.repeats_old;
+        let may_be_unknown = !is_known || is_repeated;
+        let wanted = if forgets || may_be_unknown && status != 200 { 481 } else { 200 };
         self.check_inside("NOTIFY", call, status, wanted);
     }
 
