@@ -12,6 +12,7 @@ use sip::transaction::TimerValues;
 use sip::transport::{Hop, ListenerId, NameId, Protocol};
 
 use crate::agents::{Again, Asker};
+use crate::alone::registrations;
 use crate::call::{Call, Cut, Request, stray};
 use crate::config::{Config, Listener};
 use crate::context::{Context, Looking, Recipient, Shared};
@@ -135,10 +136,16 @@ impl B2bua {
         self.shared.alone.registrations.iter().map(|(name, binding)| binding.info(name))
     }
 
+    /// How many that are.
+    #[must_use]
+    pub fn registrations_len(&self) -> usize {
+        self.shared.alone.registrations.len()
+    }
+
     /// One of them, by what the registrar calls it.
     #[must_use]
     pub fn registration(&self, name: &str) -> Option<RegistrationInfo> {
-        let name = Tag::parse(name)?;
+        let name = registrations::name_of(name)?;
         self.shared.alone.registrations.get(name).map(|binding| binding.info(name))
     }
 

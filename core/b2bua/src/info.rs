@@ -63,7 +63,7 @@ pub struct LegInfo {
 /// A contact that has been registered through us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistrationInfo {
-    /// What the registrar calls it: the user part of our Contact, 16 hexadecimal digits.
+    /// What the registrar calls it: the user part of our Contact, `p-` and 16 hexadecimal digits.
     pub name: String,
     /// The realm of the phone.
     pub realm: RealmId,

@@ -71,6 +71,10 @@ pub(crate) const FAILURES_MAX: usize = 256;
 pub(crate) const FAILURE_MEMORY: Duration = Duration::from_secs(60);
 /// Contacts in one REGISTER; with more it is refused with 403.
 pub(crate) const CONTACTS_MAX: usize = 8;
+/// Contacts of one address-of-record in one realm; a REGISTER for a further one is refused with 403.
+pub(crate) const CONTACTS_OF_ONE_MAX: usize = 32;
+/// Address-of-record, instance, URI and Path of one contact together, in bytes; longer ones are refused with 403.
+pub(crate) const CONTACT_LEN_MAX: usize = 2_048;
 /// Values of Path in one REGISTER; with more it is refused with 403.
 pub(crate) const PATH_MAX: usize = 8;
 /// The longest time for which a contact is remembered without being registered again, in seconds, whatever the registrar says.

@@ -9,6 +9,7 @@ use sdp::precondition::Strength;
 use sip::dialog::Dialog;
 use sip::message::{Builder, Message, Method, Name, Scheme, Uri};
 
+use crate::alone;
 use crate::b2bua::{B2bua, Service};
 use crate::call::{Call, Plan, Request};
 use crate::config::{Config, NextHop, RealmId, Then};
@@ -81,7 +82,9 @@ impl B2bua {
             let uri = Uri::parse(request.request_uri());
             uri.is_ok_and(|uri| uri.user().is_none() && route::is_us(&self.config, &uri))
         };
-        self.passes(from, method) && !(*method == Method::Options && is_for_us())
+        //= RFC 3261 §16.3 step 3: OPTIONS with no hops left are answered.
+        let has_hops = || request.max_forwards().ok().flatten() != Some(0);
+        self.passes(from, method) && !(*method == Method::Options && (is_for_us() || !has_hops()))
     }
 
     /// An INVITE that wants to become a call.
@@ -142,6 +145,9 @@ impl B2bua {
         let is_sips = Uri::parse(request.message.request_uri()).is_ok_and(|uri| uri.scheme() == Scheme::Sips);
         let (to, mut next_hops, listener) = match target.as_ref() {
             Some(target) => (target.realm, vec![NextHop::from(target.hop)].into(), Some(target.hop.listener)),
+            None if self.is_for_name(&request.message, from) => {
+                return Err(Verdict::plain(404, alone::NOBODY));
+            }
             None => {
                 let facts = Facts::of(&request.message, from, request.hop.remote.ip());
                 let (to, next_hops) = match route::choose(config, &facts).ok_or_else(nowhere)? {

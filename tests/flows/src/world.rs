@@ -206,7 +206,7 @@ impl World {
     fn note_names(&mut self, bytes: &Bytes) {
         let text = String::from_utf8_lossy(bytes);
         let users = text.split("sip:").skip(1).filter_map(|rest| rest.split_once('@')).map(|(user, _)| user);
-        for user in users.filter(|user| is_name(user)) {
+        for user in users.filter_map(|user| user.strip_prefix("p-")).filter(|user| is_name(user)) {
             if !self.names.iter().any(|name| name == user) {
                 self.names.push(user.to_owned());
             }
@@ -467,7 +467,7 @@ impl World {
     }
 }
 
-/// True for what the B2BUA may tell a registrar to call a phone: 16 hexadecimal digits.
+/// True for what is drawn of what the B2BUA tells a registrar to call a phone: 16 hexadecimal digits.
 #[must_use]
 pub fn is_name(user: &str) -> bool {
     user.len() == 16 && user.bytes().all(|byte| byte.is_ascii_hexdigit())

@@ -1,12 +1,14 @@
 //! Requests that belong to no call and are passed on: REGISTER, and what a realm may send besides (`pass`).
 //!
 //! ```text
-//!  Looking --name found--> Asked --final response--> goes back        a name without places, silence, 503: the next place
+//!  Looking --name found--> Asked --final response--> goes back        no place, unreachable, 503: the next place
+//!                                  silence: 504, and the next request goes to the others first
 //! ```
 //!
 //! Each is one transaction on either side (RFC 3261 §16 would call it stateful), with Call-IDs that tell nothing of the
 //! other side's hosts.
 
+mod contact;
 mod register;
 pub(crate) mod registrations;
 
@@ -23,7 +25,7 @@ use sip::transport::Hop;
 
 use self::register::Asked;
 use self::registrations::Registrations;
-use crate::b2bua::B2bua;
+use crate::b2bua::{B2bua, Service};
 use crate::call::Request;
 use crate::config::{Host, NextHop, RealmId, Then};
 use crate::context::{Context, Shared};
@@ -34,6 +36,9 @@ use crate::leg::carried::Carried;
 use crate::leg::headers;
 use crate::outside::secured;
 use crate::route::{self, Facts};
+
+/// What is said of a name of ours that nobody has any more.
+pub(crate) const NOBODY: &str = "nobody is registered by this name any more";
 
 /// A request being passed on, numbered from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +65,8 @@ struct Passing {
     hops: VecDeque<Hop>,
     /// Next hops that have not been looked up.
     next_hops: VecDeque<NextHop>,
+    /// Where it was sent last.
+    at: Option<Hop>,
     /// The name that is being looked up.
     looked_up: Option<Box<str>>,
     /// Whom it is for; `None`: whom the sender wrote.
@@ -107,6 +114,10 @@ impl B2bua {
         if self.context(now, out).refuses_extension(&request) {
             return;
         }
+        if self.service != Service::Open {
+            let verdict = Verdict::plain(503, "service is being stopped").later();
+            return self.context(now, out).refuse_alone(&request, &verdict);
+        }
         if self.shared.alone.len() >= self.config.limits.alone {
             let verdict = Verdict::plain(503, "too many requests are being passed on").later();
             return self.context(now, out).refuse_alone(&request, &verdict);
@@ -116,6 +127,7 @@ impl B2bua {
             to: from,
             hops: VecDeque::new(),
             next_hops: VecDeque::new(),
+            at: None,
             looked_up: None,
             target: None,
             asked: Vec::new(),
@@ -136,6 +148,9 @@ impl B2bua {
         let message = &passing.request.message;
         let registers = *message.method() == Method::Register;
         let reach = if registers { None } else { self.registered(message, passing.from) };
+        if reach.is_none() && !registers && self.is_for_name(message, passing.from) {
+            return Err(Verdict::plain(404, NOBODY));
+        }
         if let Some(reach) = reach {
             (passing.to, passing.hops) = (reach.realm, [reach.hop].into());
             passing.target = Some(reach);
@@ -172,7 +187,8 @@ impl B2bua {
         let is_secure = places.iter().any(|place| place.protocol.is_secure());
         let name = passing.looked_up.take().filter(|_| is_secure);
         let name = name.and_then(|name| self.shared.names.id(&name));
-        passing.hops = route::hops(&self.config, passing.to, places, name).into();
+        let hops = route::hops(&self.config, passing.to, places, name);
+        passing.hops = self.shared.failures.last(now, hops).into();
         self.context(now, out).try_next(id, passing);
     }
 
@@ -193,6 +209,9 @@ impl B2bua {
         }
         let Some((id, passing)) = self.shared.alone.take(key) else { return true };
         let mut ctx = self.context(now, out);
+        if message.status() == 503 {
+            ctx.note_failed(&passing);
+        }
         if message.status() == 503 && passing.has_more() {
             ctx.try_next(id, passing);
         } else {
@@ -211,6 +230,7 @@ impl B2bua {
     ) -> bool {
         let Some((id, passing)) = self.shared.alone.take(key) else { return false };
         let mut ctx = self.context(now, out);
+        ctx.note_failed(&passing);
         //= RFC 4320 §4.2: never 408 to anything but INVITE. Who has waited so long has given up by itself.
         match why {
             ClientFailure::Timeout => {
@@ -254,7 +274,15 @@ impl Context<'_> {
         }
     }
 
-    fn send_passing(&mut self, id: AloneId, passing: Passing, hop: Hop) {
+    /// Where it was sent last did not work: for a while the others of its route come first.
+    fn note_failed(&mut self, passing: &Passing) {
+        if let Some(hop) = passing.at.filter(|_| passing.target.is_none()) {
+            self.shared.failures.note(self.now, hop);
+        }
+    }
+
+    fn send_passing(&mut self, id: AloneId, mut passing: Passing, hop: Hop) {
+        passing.at = Some(hop);
         let message = &passing.request.message;
         let builder = self.passed_on(&passing, hop);
         let builder = match Body::of(message) {

@@ -7,14 +7,15 @@ use sip::message::{Builder, Message, Name, NameAddr, Uri};
 use sip::transport::Hop;
 
 use super::Passing;
-use super::registrations::{Binding, Reach, Whose};
+use super::contact;
+use super::registrations::{Binding, Reach, Whose, name_of, text_of};
 use crate::b2bua::B2bua;
 use crate::config::RealmId;
 use crate::context::Context;
 use crate::event::Event;
 use crate::failure::Verdict;
 use crate::io::Output;
-use crate::limits::{CONTACTS_MAX, PATH_MAX, REGISTERED_MAX_S};
+use crate::limits::{CONTACT_LEN_MAX, CONTACTS_MAX, CONTACTS_OF_ONE_MAX, PATH_MAX, REGISTERED_MAX_S};
 use crate::route;
 use crate::tag::Tag;
 
@@ -37,7 +38,8 @@ fn expires(contact: &NameAddr<'_>, message: &Message) -> Option<u32> {
 }
 
 fn is_star(message: &Message) -> bool {
-    message.header(Name::Contact).is_some_and(|value| value.trim_ascii() == b"*")
+    let mut contacts = message.values(Name::Contact);
+    contacts.next().is_some_and(|value| value.trim_ascii() == b"*") && contacts.next().is_none()
 }
 
 fn aor(message: &Message) -> Box<str> {
@@ -47,10 +49,18 @@ fn aor(message: &Message) -> Box<str> {
 impl B2bua {
     /// The phone that a request is for, if its Request-URI is a name of ours from this realm.
     pub(crate) fn registered(&self, request: &Message, from: RealmId) -> Option<Reach> {
-        let uri =
-            Uri::parse(request.request_uri()).ok().filter(|uri| route::is_us_in(&self.config, from, uri))?;
-        let binding = self.shared.alone.registrations.get(Tag::parse(uri.user()?)?)?;
+        let binding = self.shared.alone.registrations.get(self.name_in(request, from)?)?;
         (binding.registrar == from).then(|| binding.reach.clone())
+    }
+
+    /// True if a request is for such a name, whether or not anybody has it any more: nobody else is meant.
+    pub(crate) fn is_for_name(&self, request: &Message, from: RealmId) -> bool {
+        self.name_in(request, from).is_some()
+    }
+
+    fn name_in(&self, request: &Message, from: RealmId) -> Option<Tag> {
+        let uri = Uri::parse(request.request_uri()).ok();
+        name_of(uri.filter(|uri| route::is_us_in(&self.config, from, uri))?.user()?)
     }
 
     /// What a REGISTER asks for.
@@ -68,28 +78,51 @@ impl B2bua {
         if message.values(Name::Path).nth(PATH_MAX).is_some() {
             return Err(Verdict::plain(403, "too many proxies in Path"));
         }
-        let mut asked = Vec::new();
+        let path: usize = message.values(Name::Path).map(<[u8]>::len).sum();
+        let mut asked: Vec<Asked> = Vec::new();
         for contact in message.contacts() {
             let contact = contact.map_err(|defect| Verdict::plain(defect.status(), defect.to_string()))?;
+            let uri = contact::uri(&contact).ok_or_else(|| Verdict::plain(400, "Contact is no SIP URI"))?;
             if asked.len() == CONTACTS_MAX {
                 return Err(Verdict::plain(403, "too many contacts"));
             }
             let params = contact.params();
             let instance = params.find("+sip.instance").map(|id| String::from_utf8_lossy(id).into_owned());
             let reg_id = params.text("reg-id").unwrap_or_default();
-            let phone = instance.map_or_else(|| contact.uri().to_owned(), |id| format!("{id} {reg_id}"));
+            let phone = instance.map_or_else(|| uri.to_owned(), |id| format!("{id} {reg_id}"));
             let whose = Whose { realm: passing.from, aor: aor(message), phone: phone.into() };
-            let known = self.shared.alone.registrations.name_of(&whose);
+            if whose.aor.len() + whose.phone.len() + uri.len() + path > CONTACT_LEN_MAX {
+                return Err(Verdict::plain(403, "contact too long"));
+            }
             let expires_s = expires(&contact, message);
-            let room = self.shared.alone.registrations.len() + asked.len() < self.config.limits.registrations;
-            if known.is_none() && expires_s != Some(0) && !room {
-                return Err(Verdict::plain(503, "no more registrations are taken").later());
+            let (uri, params) = (uri.into(), contact::params(params).into());
+            // A phone that moves names its old place beside the new one: to us both are the phone.
+            if let Some(same) = asked.iter_mut().find(|same| same.whose == whose) {
+                if same.expires_s == Some(0) {
+                    *same = Asked { name: same.name, whose, uri, params, expires_s };
+                }
+                continue;
+            }
+            let known = self.shared.alone.registrations.name_of(&whose);
+            if known.is_none() && expires_s != Some(0) {
+                self.has_room(&whose, asked.len())?;
             }
             let name = known.unwrap_or_else(|| Tag::mint(self.config.shard, &mut self.shared.rng));
-            let (uri, params) = (contact.uri().into(), params.as_bytes().into());
             asked.push(Asked { name, whose, uri, params, expires_s });
         }
         Ok(asked)
+    }
+
+    /// Refuses one contact more than there is room for, beside so many that are asked for.
+    fn has_room(&self, whose: &Whose, beside: usize) -> Result<(), Verdict> {
+        let registrations = &self.shared.alone.registrations;
+        if registrations.names_of(whose.realm, &whose.aor).len() + beside >= CONTACTS_OF_ONE_MAX {
+            return Err(Verdict::plain(403, "too many contacts of one address-of-record"));
+        }
+        match registrations.len() + beside < self.config.limits.registrations {
+            true => Ok(()),
+            false => Err(Verdict::plain(503, "no more registrations are taken").later()),
+        }
     }
 
     /// Everybody whose time is over.
@@ -108,7 +141,7 @@ impl Context<'_> {
         }
         let Some(own) = self.config.listener(hop.listener) else { return builder };
         for asked in &passing.asked {
-            let contact = own.contact(asked.name.text().as_str(), false).to_string();
+            let contact = own.contact(&text_of(asked.name), false).to_string();
             builder = builder.header(Name::Contact, [contact.as_bytes(), &asked.params].concat());
         }
         builder
@@ -132,7 +165,7 @@ impl Context<'_> {
         let said = |contact: &NameAddr<'_>| {
             let uri =
                 contact.parsed_uri().ok().filter(|uri| route::is_us_in(self.config, passing.to, uri))?;
-            Some((Tag::parse(uri.user()?)?, expires(contact, answer), contact.params().as_bytes().to_vec()))
+            Some((name_of(uri.user()?)?, expires(contact, answer), contact::params(contact.params())))
         };
         let listed: Vec<_> = answer.contacts().flatten().filter_map(|contact| said(&contact)).collect();
         for asked in &passing.asked {
@@ -162,14 +195,15 @@ impl Context<'_> {
     }
 
     fn register(&mut self, passing: &Passing, asked: &Asked, granted_s: u32) {
-        if granted_s == 0 {
+        if granted_s == 0 || asked.expires_s == Some(0) {
             return self.forget_registration(asked.name);
         }
         let message = &passing.request.message;
         let reach = Reach {
             realm: passing.from,
             uri: asked.uri.clone(),
-            hop: passing.request.hop,
+            // A connection that is gone by then would keep callers waiting; one that is there is found by the place.
+            hop: Hop { connection: None, ..passing.request.hop },
             path: message.values(Name::Path).map(Into::into).collect(),
         };
         let lives = Duration::from_secs(granted_s.min(REGISTERED_MAX_S).into());
@@ -177,7 +211,7 @@ impl Context<'_> {
             Binding { whose: asked.whose.clone(), registrar: passing.to, reach, expires: self.now + lives };
         let (aor, hop, realm) = (asked.whose.aor.clone(), passing.request.hop, passing.from);
         let again = !self.shared.alone.registrations.put(asked.name, binding);
-        self.event(Event::Registered { name: asked.name.to_string().into(), again, realm, aor, hop });
+        self.event(Event::Registered { name: text_of(asked.name).into(), again, realm, aor, hop });
     }
 
     fn forget_registration(&mut self, name: Tag) {
@@ -188,7 +222,7 @@ impl Context<'_> {
 
     fn unregistered(&mut self, name: Tag, binding: Binding) {
         let Binding { whose, reach, .. } = binding;
-        let name = name.to_string().into();
+        let name = text_of(name).into();
         self.event(Event::Unregistered { name, realm: whose.realm, aor: whose.aor, hop: reach.hop });
     }
 }

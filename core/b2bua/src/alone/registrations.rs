@@ -14,6 +14,19 @@ use crate::config::RealmId;
 use crate::info::RegistrationInfo;
 use crate::tag::Tag;
 
+/// How the user part of our Contact begins that stands for a phone: no telephone number does, and no tag of a dialog.
+const NAME: &str = "p-";
+
+/// A name as it is written.
+pub(crate) fn text_of(name: Tag) -> String {
+    format!("{NAME}{name}")
+}
+
+/// Reads a name as we write them.
+pub(crate) fn name_of(user: &str) -> Option<Tag> {
+    Tag::parse(user.strip_prefix(NAME)?)
+}
+
 /// Whose contact.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Whose {
@@ -52,7 +65,7 @@ impl Binding {
     pub(crate) fn info(&self, name: Tag) -> RegistrationInfo {
         let Self { whose, registrar, reach, expires } = self;
         RegistrationInfo {
-            name: name.to_string(),
+            name: text_of(name),
             realm: whose.realm,
             registrar: *registrar,
             aor: whose.aor.to_string(),
@@ -103,7 +116,7 @@ impl Registrations {
     /// Takes over what an earlier process had.
     pub(crate) fn restore(&mut self, now: Instant, known: Vec<RegistrationInfo>, limit: usize) {
         for RegistrationInfo { name, realm, registrar, aor, contact, phone, hop, path, expires } in known {
-            let Some(name) = Tag::parse(&name).filter(|_| expires > now && self.len() < limit) else {
+            let Some(name) = name_of(&name).filter(|_| expires > now && self.len() < limit) else {
                 continue;
             };
             let whose = Whose { realm, aor: aor.into(), phone: phone.into() };
@@ -115,8 +128,11 @@ impl Registrations {
         }
     }
 
-    /// The registrar has it. True if it was not there.
+    /// The registrar has it. True if it was not there. What the phone was called before counts no more.
     pub(crate) fn put(&mut self, name: Tag, binding: Binding) -> bool {
+        if let Some(other) = self.names.get(&binding.whose).copied().filter(|other| *other != name) {
+            self.remove(other);
+        }
         self.due.insert((binding.expires, name));
         self.names.insert(binding.whose.clone(), name);
         let before = self.bindings.insert(name, binding);
@@ -130,7 +146,9 @@ impl Registrations {
 
     pub(crate) fn remove(&mut self, name: Tag) -> Option<Binding> {
         let binding = self.bindings.remove(&name)?;
-        self.names.remove(&binding.whose);
+        if self.names.get(&binding.whose) == Some(&name) {
+            self.names.remove(&binding.whose);
+        }
         self.due.remove(&(binding.expires, name));
         Some(binding)
     }

@@ -4,16 +4,17 @@
 //! contact counts. A line that was cut off by a crash is passed over. What has piled up is written anew now and then.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{OpenOptionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use b2bua::config::{Config, RealmId};
 use b2bua::{Event, RegistrationInfo};
 use machine::Instant;
+use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use sip::transport::{Hop, ListenerId};
 
@@ -21,6 +22,9 @@ use crate::log;
 
 /// So many lines more than contacts, and the file is written anew.
 const SURPLUS_MAX: usize = 10_000;
+
+/// No contact lives longer without being registered again, whatever the clock says that was right when it was written.
+const LEFT_MAX: Duration = Duration::from_secs(604_800);
 
 /// The file.
 #[derive(Debug)]
@@ -68,7 +72,15 @@ impl Book {
         config: &Config,
         now: Instant,
     ) -> io::Result<(Self, Vec<RegistrationInfo>)> {
-        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(0o600);
+        // What it gives away is a file of its own, and nothing that somebody has put in its place.
+        let mut file = options.custom_flags(libc_flags()).open(path)?;
+        let found = file.metadata()?;
+        if !found.is_file() || found.nlink() != 1 {
+            return Err(io::Error::other("not a file with one name"));
+        }
+        file.set_permissions(Permissions::from_mode(0o600))?;
         if nix::unistd::Uid::effective().is_root() {
             fchown(&file, Some(uid), None)?;
         }
@@ -104,7 +116,7 @@ impl Book {
             return;
         }
         let changed = std::mem::take(&mut self.changed);
-        let done = match self.lines > machine.registrations().count() + SURPLUS_MAX {
+        let done = match self.lines > machine.registrations_len().saturating_add(SURPLUS_MAX) {
             true => self.write_anew(config, machine, now),
             false => self.append(changed.iter().map(|name| match machine.registration(name) {
                 Some(info) => Entry::Is(Contact::write(config, &info, now).into()),
@@ -117,6 +129,10 @@ impl Book {
             log::warn(format_args!("registrations cannot be written down: {error}"));
         }
         self.failed = done.is_err();
+        if self.failed {
+            // Written anew next time: what could not be written is not known any more.
+            self.lines = usize::MAX;
+        }
     }
 
     fn write_anew(&mut self, config: &Config, machine: &b2bua::B2bua, now: Instant) -> io::Result<()> {
@@ -131,7 +147,7 @@ impl Book {
         for entry in entries {
             serde_json::to_writer(&mut text, &entry)?;
             text.push(b'\n');
-            self.lines += 1;
+            self.lines = self.lines.saturating_add(1);
         }
         self.file.write_all(&text)
     }
@@ -163,12 +179,13 @@ impl Contact {
             Some(RealmId(u16::try_from(position).ok()?))
         };
         let is_it = |own: &b2bua::config::Listener| {
-            own.address == self.listener && own.protocol.to_string() == self.transport
+            let of_realm = config.realm(own.realm).is_some_and(|realm| realm.name == self.realm);
+            of_realm && own.address == self.listener && own.protocol.to_string() == self.transport
         };
         let position = config.listeners.iter().position(is_it)?;
         let (listener, protocol) =
             (ListenerId(u16::try_from(position).ok()?), config.listeners[position].protocol);
-        let left = Duration::from_secs(self.expires).checked_sub(since_1970())?;
+        let left = Duration::from_secs(self.expires).checked_sub(since_1970())?.min(LEFT_MAX);
         Some(RegistrationInfo {
             realm: realm(&self.realm)?,
             registrar: realm(&self.registrar)?,
@@ -181,6 +198,11 @@ impl Contact {
             expires: now + left,
         })
     }
+}
+
+/// No symbolic link, and no waiting for whoever is at the other end of a pipe.
+fn libc_flags() -> i32 {
+    (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()
 }
 
 fn since_1970() -> Duration {
