@@ -26,6 +26,8 @@ pub(crate) struct Ring {
     pub(crate) since: Option<Instant>,
     /// The INVITE that reached it had a precondition that it must wait for.
     pub(crate) must_wait: bool,
+    /// It has refused the call by itself, or sent it on: nobody waits there to talk.
+    pub(crate) declined: bool,
 }
 
 impl World {
@@ -42,6 +44,16 @@ impl World {
             memchr::memmem::find(crate::wire::body(bytes), line.as_bytes()).is_some()
         });
         self.books.rings.entry(seat).or_default().must_wait = asks;
+    }
+
+    /// A phone has ended a call with a status that is not that of CANCEL.
+    pub(crate) fn declines(&mut self, seat: usize, status: u16) {
+        if status >= 300
+            && status != 487
+            && let Some(ring) = self.books.rings.get_mut(&seat)
+        {
+            ring.declined = true;
+        }
     }
 
     /// A call begins, perhaps once more: nobody has rung for it.
@@ -126,7 +138,8 @@ impl World {
         if is_left && !is_heard && !is_shared {
             self.violation(Some(call), "the agent counts a ghost ring that nobody has heard".to_owned());
         }
-        if is_heard && care == Care::Precondition && is_calm {
+        let waits = rings.iter().any(|ring| ring.since.is_some() && !ring.declined);
+        if waits && care == Care::Precondition && is_calm {
             self.violation(
                 Some(call),
                 "a phone has rung for nothing, in spite of its precondition".to_owned(),

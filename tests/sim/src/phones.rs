@@ -90,6 +90,7 @@ impl World {
                 view.unsure |= std::mem::take(&mut view.answering);
             }
             Event::Ended { call: number, status, reason, warning } => {
+                self.declines(seat, status);
                 let name = self.name(seat);
                 self.note(Some(call), format_args!("{name} ended {status} {reason:?} {warning:?}"));
                 self.model.belief(who, number).ends.push(Farewell { status, reason, warning });

@@ -176,6 +176,10 @@ impl Call {
             let hop = listener.and_then(|listener| route::hop(&next_hop, listener));
             if let Some(invite) = self.invite.as_deref_mut() {
                 invite.client = Client::Idle;
+                if let Some(setup) = &mut invite.setup {
+                    // Who rang until now has declined.
+                    setup.rang = false;
+                }
             }
             self.keep_spare(VecDeque::new());
             self.offer_anew();
