@@ -18,7 +18,6 @@ use sip::dialog::Dialog;
 use sip::message::{Message, Method, Name, NameAddr, Replaces, Uri};
 use sip::transport::Hop;
 
-use crate::alone::registrations::Reach;
 use crate::b2bua::B2bua;
 use crate::config::{Config, RealmId};
 use crate::route::{self, Facts};
@@ -51,18 +50,12 @@ pub(crate) struct Replacement {
 pub(crate) struct Target {
     /// The realm it is in.
     pub(crate) realm: RealmId,
-    /// Its Contact.
+    /// The Request-URI: its Contact's.
     pub(crate) uri: Box<str>,
-    /// Where it is found.
+    /// Where it is found, or where its REGISTER came from.
     pub(crate) hop: Hop,
     /// Through which proxies, as Route.
     pub(crate) path: Vec<Box<[u8]>>,
-}
-
-impl From<Reach> for Target {
-    fn from(Reach { realm, uri, hop, path }: Reach) -> Self {
-        Self { realm, uri, hop, path }
-    }
 }
 
 impl B2bua {

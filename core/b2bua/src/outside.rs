@@ -141,7 +141,7 @@ impl B2bua {
         let from = config.realm_of(request.hop.listener).ok_or_else(nowhere)?;
         let replaces = self.replacement(&request.message, from, request.hop.remote.ip());
         let (replaces, target) = replaces.map_or((None, None), |it| (Some(it.value), it.target));
-        let target = target.or_else(|| self.registered(&request.message, from).map(Into::into)).map(Box::new);
+        let target = target.or_else(|| self.registered(&request.message, from)).map(Box::new);
         let is_sips = Uri::parse(request.message.request_uri()).is_ok_and(|uri| uri.scheme() == Scheme::Sips);
         let (to, mut next_hops, listener) = match target.as_ref() {
             Some(target) => (target.realm, vec![NextHop::from(target.hop)].into(), Some(target.hop.listener)),

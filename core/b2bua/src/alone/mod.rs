@@ -34,6 +34,7 @@ use crate::io::Output;
 use crate::leg::body::Body;
 use crate::leg::carried::Carried;
 use crate::leg::headers;
+use crate::named::Target;
 use crate::outside::secured;
 use crate::route::{self, Facts};
 
@@ -70,7 +71,7 @@ struct Passing {
     /// The name that is being looked up.
     looked_up: Option<Box<str>>,
     /// Whom it is for; `None`: whom the sender wrote.
-    target: Option<registrations::Reach>,
+    target: Option<Target>,
     /// What a REGISTER asks for.
     asked: Vec<Asked>,
 }

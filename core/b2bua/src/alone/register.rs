@@ -8,7 +8,7 @@ use sip::transport::Hop;
 
 use super::Passing;
 use super::contact;
-use super::registrations::{Binding, Reach, Whose, name_of, text_of};
+use super::registrations::{Binding, Whose, name_of, text_of};
 use crate::b2bua::B2bua;
 use crate::config::RealmId;
 use crate::context::Context;
@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::failure::Verdict;
 use crate::io::Output;
 use crate::limits::{CONTACT_LEN_MAX, CONTACTS_MAX, CONTACTS_OF_ONE_MAX, PATH_MAX, REGISTERED_MAX_S};
+use crate::named::Target;
 use crate::route;
 use crate::tag::Tag;
 
@@ -48,7 +49,7 @@ fn aor(message: &Message) -> Box<str> {
 
 impl B2bua {
     /// The phone that a request is for, if its Request-URI is a name of ours from this realm.
-    pub(crate) fn registered(&self, request: &Message, from: RealmId) -> Option<Reach> {
+    pub(crate) fn registered(&self, request: &Message, from: RealmId) -> Option<Target> {
         let binding = self.shared.alone.registrations.get(self.name_in(request, from)?)?;
         (binding.registrar == from).then(|| binding.reach.clone())
     }
@@ -199,7 +200,7 @@ impl Context<'_> {
             return self.forget_registration(asked.name);
         }
         let message = &passing.request.message;
-        let reach = Reach {
+        let reach = Target {
             realm: passing.from,
             uri: asked.uri.clone(),
             // A connection that is gone by then would keep callers waiting; one that is there is found by the place.

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use machine::Instant;
 use machine::onlooker::Onlooker;
-use sip::transport::Hop;
 
 use crate::config::RealmId;
 use crate::info::RegistrationInfo;
+use crate::named::Target;
 use crate::tag::Tag;
 
 /// How the user part of our Contact begins that stands for a phone: no telephone number does, and no tag of a dialog.
@@ -38,26 +38,13 @@ pub(crate) struct Whose {
     pub(crate) phone: Box<str>,
 }
 
-/// Where a phone is reached.
-#[derive(Debug, Clone)]
-pub(crate) struct Reach {
-    /// Its realm.
-    pub(crate) realm: RealmId,
-    /// The Request-URI: its Contact's.
-    pub(crate) uri: Box<str>,
-    /// Where its REGISTER came from.
-    pub(crate) hop: Hop,
-    /// Path of its REGISTER, as Route.
-    pub(crate) path: Vec<Box<[u8]>>,
-}
-
 /// A contact that the registrar knows.
 #[derive(Debug, Clone)]
 pub(crate) struct Binding {
     pub(crate) whose: Whose,
     /// The realm of the registrar, from which alone it is called.
     pub(crate) registrar: RealmId,
-    pub(crate) reach: Reach,
+    pub(crate) reach: Target,
     pub(crate) expires: Instant,
 }
 
@@ -121,7 +108,7 @@ impl Registrations {
             };
             let whose = Whose { realm, aor: aor.into(), phone: phone.into() };
             let path = path.into_iter().map(Into::into).collect();
-            let reach = Reach { realm, uri: contact.into(), hop, path };
+            let reach = Target { realm, uri: contact.into(), hop, path };
             if !self.names.contains_key(&whose) && !self.bindings.contains_key(&name) {
                 self.put(name, Binding { whose, registrar, reach, expires });
             }
