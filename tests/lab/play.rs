@@ -280,7 +280,8 @@ impl Play<'_, '_> {
             ["down"] => {
                 gatekeeper.down();
                 self.order.retain(|number| *number != 0);
-                Ok(())
+                // What comes next it must not take for something that happened before.
+                self.stage.is_noticed()
             }
             ["event", prid, "0"] => match gatekeeper.rules().get(&number(prid)?) {
                 Some(rule) => {

@@ -112,6 +112,17 @@ impl<'w> Stage<'w> {
         self.rest()
     }
 
+    /// Waits until the agent knows that its first middlebox is away.
+    pub(crate) fn is_noticed(&self) -> io::Result<()> {
+        if self.is_stopping {
+            return Ok(());
+        }
+        // The command fails while one is away.
+        let is_away =
+            || Ok(self.agent.json(&["status"]).map_or(true, |it| it["middleboxes"][0]["up"] == false));
+        self.agent.wait_for("the agent knows that its middlebox is away", is_away)
+    }
+
     /// Lets everything of a flow come to its end, and finds that nothing is left.
     pub(crate) fn rest(&mut self) -> io::Result<()> {
         // An agent remembers of a session what its middlebox cannot do.
