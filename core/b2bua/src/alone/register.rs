@@ -26,7 +26,7 @@ pub(super) struct Asked {
     name: Tag,
     whose: Whose,
     uri: Box<str>,
-    /// Everything behind the URI, as it came: `expires`, `q`, features.
+    /// What travels of what stands behind the URI: `expires`, `q`, features.
     params: Box<[u8]>,
     /// How long, in seconds; `None`: as the registrar pleases.
     expires_s: Option<u32>,
@@ -211,6 +211,12 @@ impl Context<'_> {
         let binding =
             Binding { whose: asked.whose.clone(), registrar: passing.to, reach, expires: self.now + lives };
         let (aor, hop, realm) = (asked.whose.aor.clone(), passing.request.hop, passing.from);
+        // Two requests of one phone at a time have got it two names: the registrar's last word counts.
+        if let Some(other) =
+            self.shared.alone.registrations.name_of(&asked.whose).filter(|it| *it != asked.name)
+        {
+            self.forget_registration(other);
+        }
         let again = !self.shared.alone.registrations.put(asked.name, binding);
         self.event(Event::Registered { name: text_of(asked.name).into(), again, realm, aor, hop });
     }

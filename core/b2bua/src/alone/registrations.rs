@@ -115,11 +115,8 @@ impl Registrations {
         }
     }
 
-    /// The registrar has it. True if it was not there. What the phone was called before counts no more.
+    /// The registrar has it. True if it was not there. What the phone was called before must have been removed.
     pub(crate) fn put(&mut self, name: Tag, binding: Binding) -> bool {
-        if let Some(other) = self.names.get(&binding.whose).copied().filter(|other| *other != name) {
-            self.remove(other);
-        }
         self.due.insert((binding.expires, name));
         self.names.insert(binding.whose.clone(), name);
         let before = self.bindings.insert(name, binding);

@@ -74,8 +74,9 @@ impl Book {
     ) -> io::Result<(Self, Vec<RegistrationInfo>)> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true).mode(0o600);
-        // What it gives away is a file of its own, and nothing that somebody has put in its place.
-        let mut file = options.custom_flags(libc_flags()).open(path)?;
+        // What it gives away is a file of its own: no link that somebody has put in its place, and no pipe to wait at.
+        options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits());
+        let mut file = options.open(path)?;
         let found = file.metadata()?;
         if !found.is_file() || found.nlink() != 1 {
             return Err(io::Error::other("not a file with one name"));
@@ -200,11 +201,69 @@ impl Contact {
     }
 }
 
-/// No symbolic link, and no waiting for whoever is at the other end of a pipe.
-fn libc_flags() -> i32 {
-    (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()
-}
-
 fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::agent::settings;
+
+    const CONFIG: &str = "[realm.outside]\nlisten = [\"udp:127.0.0.1:5060\"]\n[realm.inside]\nlisten = [\"udp:127.0.0.2:5060\"]\n\
+                          media = [\"127.0.0.0/8\"]\n[[route]]\nto = \"inside\"\nnext-hop = \"sip:127.0.0.3\"\n";
+
+    /// A folder of this test, and what a book in it finds.
+    fn found(name: &str, prepare: impl FnOnce(&Path)) -> io::Result<Vec<RegistrationInfo>> {
+        let folder = std::env::temp_dir().join(format!("postern-book-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let path = folder.join("registrations");
+        prepare(&path);
+        let config =
+            crate::config::Config::parse("x", CONFIG).map_err(|refused| io::Error::other(refused.text))?;
+        let config = settings::b2bua(&config);
+        let uid = nix::unistd::Uid::effective().as_raw();
+        let opened = Book::open(&path, uid, &config, Instant::ZERO);
+        std::fs::remove_dir_all(folder)?;
+        opened.map(|(_, known)| known)
+    }
+
+    fn line(name: &str, expires: u64) -> String {
+        format!(
+            "{{\"is\":{{\"name\":\"{name}\",\"realm\":\"outside\",\"registrar\":\"inside\",\"aor\":\"sip:a@x\",\"contact\":\"sip:a@h\",\
+             \"phone\":\"sip:a@h\",\"listener\":\"127.0.0.1:5060\",\"transport\":\"UDP\",\"at\":\"127.0.0.9:5060\",\"path\":[],\
+             \"expires\":{expires}}}}}\n"
+        )
+    }
+
+    #[test]
+    fn what_counts_is_the_last_whole_line_about_a_contact() {
+        let later = since_1970().as_secs() + 600;
+        let [one, gone, over, torn] = ["p-01", "p-02", "p-03", "p-04"].map(|name| line(name, later));
+        let over = over.replace(&later.to_string(), "1");
+        let text = format!("{one}{gone}{{\"gone\":\"p-02\"}}\n{over}{}", &torn[..40]);
+        let known = found("lines", |path| std::fs::write(path, text).unwrap()).unwrap();
+        assert_eq!(known.iter().map(|info| info.name.as_str()).collect::<Vec<_>>(), ["p-01"]);
+        assert_eq!(known[0].hop.remote.to_string(), "127.0.0.9:5060");
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_lets_no_contact_live_for_ever() {
+        let known =
+            found("clock", |path| std::fs::write(path, line("p-01", 4_102_444_800)).unwrap()).unwrap();
+        assert_eq!(known[0].expires, Instant::ZERO + LEFT_MAX);
+    }
+
+    #[test]
+    fn nothing_else_is_given_away_in_its_place() {
+        let link = |path: &Path| std::os::unix::fs::symlink("/etc/passwd", path).unwrap();
+        assert!(found("link", link).is_err());
+        let second = |path: &Path| {
+            std::fs::write(path.with_extension("other"), "").unwrap();
+            std::fs::hard_link(path.with_extension("other"), path).unwrap();
+        };
+        assert!(found("second", second).is_err());
+        assert!(found("folder", |path| std::fs::create_dir(path).unwrap()).is_err());
+        assert_eq!(found("new", |_| {}).unwrap(), []);
+    }
 }
