@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use machine::Rng;
 
 pub mod b2bua;
+pub mod digest;
 pub mod middlebox;
 mod mutate;
 mod reader;
@@ -51,6 +52,7 @@ pub enum Corpus {
 /// All of them.
 pub const TARGETS: &[Target] = &[
     sip_message::TARGET,
+    digest::TARGET,
     sdp::TARGET,
     simco::middlebox::TARGET,
     simco::agent::TARGET,

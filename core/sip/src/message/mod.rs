@@ -16,7 +16,7 @@ mod name;
 mod params;
 mod parse;
 pub mod stream;
-mod syntax;
+pub(crate) mod syntax;
 mod uri;
 mod values;
 
