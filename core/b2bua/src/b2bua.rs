@@ -149,6 +149,12 @@ impl B2bua {
         self.shared.alone.registrations.get(name).map(|binding| binding.info(name))
     }
 
+    /// How many subscriptions go through us.
+    #[must_use]
+    pub fn subscriptions_len(&self) -> usize {
+        self.shared.alone.subscriptions.len()
+    }
+
     /// How much is remembered.
     #[must_use]
     pub fn holdings(&self) -> Holdings {
@@ -259,6 +265,9 @@ impl B2bua {
         }
         match self.dialog_of(&request.message) {
             Some((id, side)) => self.with_call(now, out, id, |call, ctx| call.on_request(ctx, side, request)),
+            None if let Some(of) = self.shared.alone.subscriptions.of(&request.message) => {
+                self.pass_subscribed(now, of, request, out);
+            }
             //= RFC 3261 §12.2.2: a request for a dialog we do not have.
             None => self.context(now, out).answer_alone(&request, 481, &[]),
         }
@@ -446,6 +455,7 @@ impl Machine for B2bua {
         self.shared.acks.handle_timeout(now);
         self.ask_servers(now, out);
         self.end_registrations(now, out);
+        self.end_subscriptions(now);
         self.finish_shutdown(now, out);
     }
 
@@ -453,7 +463,7 @@ impl Machine for B2bua {
         let calls = self.shared.timers.next().map(|(at, (_, wake))| (at, wake.meaning()));
         let agents = self.shared.agents.next_deadline().map(|at| (at, "middlebox does not reply"));
         let acks = self.shared.acks.next_timeout().map(|at| (at, "ACK may be forgotten"));
-        let alone = self.shared.alone.registrations.next_timeout().map(|at| (at, "registration expires"));
+        let alone = self.shared.alone.next_timeout();
         let shutdown = match self.service {
             Service::Closing(at) => Some((at, "shutdown takes too long")),
             Service::Open | Service::Closed => None,

@@ -28,6 +28,8 @@ pub struct Limits {
     pub rules: u16,
     /// Contacts of phones that have registered through us; above it a REGISTER for a new one is answered 503 with Retry-After.
     pub registrations: usize,
+    /// Subscriptions that go through us; above it a SUBSCRIBE or a REFER outside a call is answered 503 with Retry-After.
+    pub subscriptions: usize,
     /// Requests outside calls that are being passed on at a time; above it 503 with Retry-After.
     pub alone: usize,
 }
@@ -44,6 +46,7 @@ impl Default for Limits {
             lookups: 1_000,
             rules: 64,
             registrations: 10_000,
+            subscriptions: 10_000,
             alone: 1_000,
         }
     }
@@ -79,3 +82,7 @@ pub(crate) const CONTACT_LEN_MAX: usize = 2_048;
 pub(crate) const PATH_MAX: usize = 8;
 /// The longest time for which a contact is remembered without being registered again, in seconds, whatever the registrar says.
 pub(crate) const REGISTERED_MAX_S: u32 = 604_800;
+/// The longest time for which a subscription is remembered without being renewed, whatever its notifier says.
+pub(crate) const SUBSCRIBED_MAX: Duration = Duration::from_secs(604_800);
+/// How long one is where neither side says so.
+pub(crate) const SUBSCRIBED_DEFAULT: Duration = Duration::from_secs(3600);

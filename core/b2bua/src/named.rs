@@ -84,7 +84,16 @@ impl B2bua {
             return None;
         }
         let (id, side) = self.dialog_of(request)?;
-        let (from, to) = self.calls.get(&id)?.realms(side);
+        self.refer_to_between(request, source, self.calls.get(&id)?.realms(side))
+    }
+
+    /// The same for one that goes from a realm to another.
+    pub(crate) fn refer_to_between(
+        &self,
+        request: &Message,
+        source: IpAddr,
+        (from, to): (RealmId, RealmId),
+    ) -> Option<Box<str>> {
         let address = request.addresses(Name::ReferTo).next()?.ok()?;
         let uri = address.parsed_uri().ok()?;
         let text =

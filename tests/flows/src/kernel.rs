@@ -143,7 +143,7 @@ impl File {
             "middleboxes" if value == "0" => put(&mut self.middlebox, "engine", quoted("none")),
             "middleboxes" => self.has_two = value == "2",
             "next-hop" => return Err("names are answered by the flow, and the lab has no name server"),
-            "registrations" => put(&mut self.limits, name, value),
+            "registrations" | "subscriptions" => put(&mut self.limits, name, value),
             "forks" | "strays" | "exchanges" | "held" => return Err("a limit that no configuration sets"),
             _ => self.set_of_realm(name, value, &seconds(value))?,
         }

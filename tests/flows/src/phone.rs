@@ -160,6 +160,9 @@ impl Phone {
             self.received.push(message);
             return None;
         }
+        if matches!(message.method().text(), "SUBSCRIBE" | "REFER") {
+            self.learn_response(&message);
+        }
         if message.method().text() != "INVITE" {
             return None;
         }
@@ -171,6 +174,10 @@ impl Phone {
     }
 
     fn learn_request(&mut self, message: &Message) {
+        let subscribes = matches!(message.method().text(), "SUBSCRIBE" | "REFER");
+        if subscribes && message.to().is_ok_and(|to| to.tag().is_none()) {
+            self.dialog = None;
+        }
         let Some(dialog) = &mut self.dialog else {
             let Ok(from) = message.from() else { return };
             self.dialog = Some(Dialog {

@@ -16,7 +16,7 @@
 //! | `next-hop` | `address`, `name` | `address` |
 //! | `inside-next-hop`, `outside-next-hop` | addresses with commas, instead | `10.0.0.5`; `192.0.2.10` |
 //! | `refuse` | pattern of called users and a status code | |
-//! | `calls`, `rules`, `forks`, `strays`, `exchanges`, `held`, `registrations` | limits | 100, else those of the program |
+//! | `calls`, `rules`, `forks`, `strays`, `exchanges`, `held`, `registrations`, `subscriptions` | limits | 100, else those of the program |
 //! | `reserve` | `yes`, `no` | `no` |
 //! | `crucial` | `first-audio`, `all`, media types with commas | `first-audio` |
 //! | `hold` | `keep`, `close` | `keep` |
@@ -69,6 +69,7 @@ const KNOWN: &[&str] = &[
     "exchanges",
     "held",
     "registrations",
+    "subscriptions",
     "reserve",
     "crucial",
     "hold",
@@ -288,6 +289,7 @@ impl<'s> Settings<'s> {
             exchanges: self.number("exchanges", usual.exchanges)?,
             held: self.number("held", usual.held)?,
             registrations: self.number("registrations", usual.registrations)?,
+            subscriptions: self.number("subscriptions", usual.subscriptions)?,
             ..usual
         })
     }

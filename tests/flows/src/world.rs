@@ -441,7 +441,7 @@ impl World {
     }
 
     /// `calls N`, `rules N` (as the ledgers see it), `firewall N` (rules the middlebox holds), `open N` (questions),
-    /// `registrations N`, `held 0` (nothing at all of calls and transactions is remembered), `ghosts N`, `prevented N` (ghost rings, counted since the beginning).
+    /// `registrations N`, `subscriptions N`, `held 0` (nothing at all of calls and transactions is remembered), `ghosts N`, `prevented N` (ghost rings, counted since the beginning).
     fn check(&self, what: &str) -> Result<(), String> {
         let (name, wanted) = what.split_once(' ').ok_or("what must be how many?")?;
         let wanted: usize = wanted.trim().parse().map_err(|_| format!("{wanted} is no number"))?;
@@ -454,6 +454,7 @@ impl World {
             }
             "held" => wanted,
             "registrations" => self.b2bua.registrations().count(),
+            "subscriptions" => self.b2bua.subscriptions_len(),
             "ghosts" => self.ghosts.0,
             "prevented" => self.ghosts.1,
             "open" => self.firewalls.iter().map(Firewall::open).sum(),

@@ -11,6 +11,8 @@
 mod contact;
 mod register;
 pub(crate) mod registrations;
+mod subscribe;
+mod subscription;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
@@ -25,6 +27,8 @@ use sip::transport::Hop;
 
 use self::register::Asked;
 use self::registrations::Registrations;
+use self::subscribe::{Usage, subscribes};
+use self::subscription::Subscriptions;
 use crate::b2bua::{B2bua, Service};
 use crate::call::Request;
 use crate::config::{Host, NextHop, RealmId, Then};
@@ -49,6 +53,7 @@ pub(crate) struct AloneId(u64);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Alone {
     pub(crate) registrations: Registrations,
+    pub(crate) subscriptions: Subscriptions,
     open: BTreeMap<AloneId, Passing>,
     clients: BTreeMap<ClientKey, AloneId>,
     /// Turns Call-IDs into others; made with the first.
@@ -74,12 +79,25 @@ struct Passing {
     target: Option<Target>,
     /// What a REGISTER asks for.
     asked: Vec<Asked>,
+    usage: Usage,
 }
 
 impl Alone {
     /// How many requests are being passed on.
     pub(crate) fn len(&self) -> usize {
         self.open.len()
+    }
+
+    fn number(&mut self) -> AloneId {
+        self.made += 1;
+        AloneId(self.made)
+    }
+
+    /// When something is to be forgotten, and what.
+    pub(crate) fn next_timeout(&self) -> Option<(Instant, &'static str)> {
+        let registration = self.registrations.next_timeout().map(|at| (at, "registration expires"));
+        let subscription = self.subscriptions.next_timeout().map(|at| (at, "subscription expires"));
+        [registration, subscription].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Takes out what a transaction belongs to.
@@ -97,8 +115,9 @@ impl Alone {
     }
 
     pub(crate) fn show(&self, onlooker: &mut dyn Onlooker) {
-        let Self { registrations, open, clients, disguise: _, made: _ } = self;
+        let Self { registrations, subscriptions, open, clients, disguise: _, made: _ } = self;
         registrations.show(onlooker);
+        subscriptions.show(onlooker);
         onlooker.see(open);
         onlooker.see(clients);
     }
@@ -123,21 +142,10 @@ impl B2bua {
             let verdict = Verdict::plain(503, "too many requests are being passed on").later();
             return self.context(now, out).refuse_alone(&request, &verdict);
         }
-        let mut passing = Passing {
-            from,
-            to: from,
-            hops: VecDeque::new(),
-            next_hops: VecDeque::new(),
-            at: None,
-            looked_up: None,
-            target: None,
-            asked: Vec::new(),
-            request,
-        };
+        let mut passing = Passing::new(request, from);
         match self.plan_alone(now, &mut passing) {
             Ok(()) => {
-                self.shared.alone.made += 1;
-                let id = AloneId(self.shared.alone.made);
+                let id = self.shared.alone.number();
                 self.context(now, out).try_next(id, passing);
             }
             Err(verdict) => self.context(now, out).refuse_alone(&passing.request, &verdict),
@@ -152,11 +160,24 @@ impl B2bua {
         if reach.is_none() && !registers && self.is_for_name(message, passing.from) {
             return Err(Verdict::plain(404, NOBODY));
         }
-        if let Some(reach) = reach {
-            (passing.to, passing.hops) = (reach.realm, [reach.hop].into());
-            passing.target = Some(reach);
-            return Ok(());
+        match reach {
+            Some(reach) => {
+                (passing.to, passing.hops) = (reach.realm, [reach.hop].into());
+                passing.target = Some(reach);
+            }
+            None => self.plan_by_route(now, passing)?,
         }
+        if registers {
+            passing.asked = self.ask_for_bindings(passing)?;
+        }
+        if subscribes(passing.request.message.method()) {
+            self.subscribe(passing)?;
+        }
+        Ok(())
+    }
+
+    fn plan_by_route(&self, now: Instant, passing: &mut Passing) -> Result<(), Verdict> {
+        let message = &passing.request.message;
         let facts = Facts::of(message, passing.from, passing.request.hop.remote.ip());
         match route::choose(&self.config, &facts) {
             Some((_, Then::Call { to, next_hops })) => {
@@ -169,9 +190,6 @@ impl B2bua {
                 return Err(Verdict::plain(*status, format!("route {number} refuses this")));
             }
             None => return Err(Verdict::plain(404, "no route leads out of this realm")),
-        }
-        if registers {
-            passing.asked = self.ask_for_bindings(passing)?;
         }
         Ok(())
     }
@@ -234,9 +252,7 @@ impl B2bua {
         ctx.note_failed(&passing);
         //= RFC 4320 §4.2: never 408 to anything but INVITE. Who has waited so long has given up by itself.
         match why {
-            ClientFailure::Timeout => {
-                ctx.refuse_alone(&passing.request, &Verdict::plain(504, "no answer from there"))
-            }
+            ClientFailure::Timeout => ctx.give_up(&passing, &Verdict::plain(504, "no answer from there")),
             ClientFailure::Transport => ctx.try_next(id, passing),
         }
         true
@@ -244,6 +260,26 @@ impl B2bua {
 }
 
 impl Passing {
+    fn new(request: Request, from: RealmId) -> Self {
+        Self {
+            request,
+            from,
+            to: from,
+            hops: VecDeque::new(),
+            next_hops: VecDeque::new(),
+            at: None,
+            looked_up: None,
+            target: None,
+            asked: Vec::new(),
+            usage: Usage::None,
+        }
+    }
+
+    /// True if a route has said where it goes.
+    fn is_routed(&self) -> bool {
+        self.target.is_none() && !matches!(self.usage, Usage::Within(..))
+    }
+
     fn has_more(&self) -> bool {
         !self.hops.is_empty() || !self.next_hops.is_empty()
     }
@@ -258,7 +294,7 @@ impl Context<'_> {
             }
             let Some(next_hop) = passing.next_hops.pop_front() else {
                 let verdict = Verdict::plain(502, "no next hop could be reached");
-                return self.refuse_alone(&passing.request, &verdict);
+                return self.give_up(&passing, &verdict);
             };
             let Host::Name(name) = &next_hop.host else {
                 let listener = route::listener(self.config, passing.to, &next_hop);
@@ -267,7 +303,7 @@ impl Context<'_> {
             };
             if !self.resolve_alone(id, passing.to, &next_hop, name) {
                 let verdict = Verdict::plain(500, "too many names are being looked up").later();
-                return self.refuse_alone(&passing.request, &verdict);
+                return self.give_up(&passing, &verdict);
             }
             passing.looked_up = Some(name.as_str().into());
             self.shared.alone.open.insert(id, passing);
@@ -275,9 +311,15 @@ impl Context<'_> {
         }
     }
 
+    /// Nobody has answered it.
+    fn give_up(&mut self, passing: &Passing, verdict: &Verdict) {
+        self.subscription_unanswered(passing);
+        self.refuse_alone(&passing.request, verdict);
+    }
+
     /// Where it was sent last did not work: for a while the others of its route come first.
     fn note_failed(&mut self, passing: &Passing) {
-        if let Some(hop) = passing.at.filter(|_| passing.target.is_none()) {
+        if let Some(hop) = passing.at.filter(|_| passing.is_routed()) {
             self.shared.failures.note(self.now, hop);
         }
     }
@@ -299,6 +341,9 @@ impl Context<'_> {
 
     /// What the request has of its own on the other side.
     fn passed_on(&mut self, passing: &Passing, hop: Hop) -> Builder {
+        if let Some(builder) = self.subscribed_on(passing, hop) {
+            return builder;
+        }
         let message = &passing.request.message;
         let method = message.method();
         let uri = match &passing.target {
@@ -339,7 +384,8 @@ impl Context<'_> {
             (503, _) => (500, phrase(500).to_owned()),
             other => other,
         };
-        let mut builder = self.response_alone(&passing.request, status, &words);
+        let builder = self.subscription_answered(&passing, message);
+        let mut builder = builder.unwrap_or_else(|| self.response_alone(&passing.request, status, &words));
         if *passing.request.message.method() == Method::Register && status < 300 {
             builder = self.register_answered(builder, &passing, message);
         }

@@ -71,6 +71,7 @@ use relay::Exchange;
 
 pub(crate) use early::Pair;
 pub(crate) use ending::Cut;
+pub(crate) use out::without_tag;
 pub(crate) use start::Plan;
 
 /// One call.

@@ -133,7 +133,7 @@ fn first_request(
 }
 
 /// A From or To value without its tag, otherwise as it came.
-pub(super) fn without_tag(address: &NameAddr<'_>) -> Vec<u8> {
+pub(crate) fn without_tag(address: &NameAddr<'_>) -> Vec<u8> {
     let value = address.as_bytes();
     let Some(tag) = address.tag() else { return value.to_vec() };
     let tag_start = tag.as_ptr() as usize - value.as_ptr() as usize;

@@ -3,26 +3,27 @@
 pub(crate) mod body;
 pub(crate) mod carried;
 pub(crate) mod description;
+pub(crate) mod found;
 pub(crate) mod headers;
 pub(crate) mod requirement;
 pub(crate) mod session_id;
 pub(crate) mod session_timer;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use machine::TimerId;
 use sdp::Session;
 use sip::dialog::Dialog;
-use sip::message::{Builder, Message, Method, Name, Uri};
-use sip::transport::{Hop, Protocol};
+use sip::message::{Builder, Message, Method, Name};
+use sip::transport::Hop;
 use smallvec::SmallVec;
 
 use crate::config::{Config, PreconditionType, RealmId};
 use crate::leg::carried::Carried;
 use crate::leg::description::Description;
+use crate::leg::found::Found;
 use crate::leg::session_timer::SessionTimer;
 use crate::precondition::text;
-use crate::route;
 use crate::tag::Tag;
 
 /// Our dialog with one peer.
@@ -186,36 +187,13 @@ impl Leg {
     }
 
     /// Where requests inside the dialog go.
-    ///
-    //= RFC 3261 §12.2.1.1: the first of the route set, or the remote target.
-    //= exception RFC 3263 §4: a name there is not looked up again; the peer stays where it was found first.
-    //= exception RFC 3261 §12.2.1.1: so it does if the address is that of another realm.
     pub(crate) fn next_hop(&self, config: &Config) -> Hop {
         self.dialog.as_ref().map_or(self.hop, |dialog| self.hop_of(config, dialog))
     }
 
     /// The same for any dialog on this leg.
     pub(crate) fn hop_of(&self, config: &Config, dialog: &Dialog) -> Hop {
-        let Ok(uri) = Uri::parse(dialog.next_hop()) else { return self.hop };
-        let Some(address) = uri.host().and_then(|host| host.address()) else { return self.hop };
-        let asked = Protocol::of_uri(&uri).ok().flatten();
-        let protocol = asked.unwrap_or(if self.is_sips { Protocol::Tls } else { Protocol::Udp });
-        let remote = SocketAddr::new(address, uri.port().unwrap_or_else(|| protocol.port()));
-        self.hop_to(config, remote, protocol)
-    }
-
-    fn hop_to(&self, config: &Config, remote: SocketAddr, protocol: Protocol) -> Hop {
-        let same_peer = self.hop.protocol == protocol && self.hop.remote.ip() == remote.ip();
-        match config.listener_in(self.realm, protocol) {
-            // The connection that exists is used, whatever port the peer would accept another one on.
-            _ if same_peer => Hop { remote, ..self.hop },
-            // Nobody has another realm called from inside of it.
-            _ if !route::may_be_at(config, self.realm, self.hop.remote.ip(), remote.ip()) => self.hop,
-            Some(listener) if protocol.can_connect() && (protocol.is_secure() || !self.is_sips) => {
-                Hop { listener, protocol, remote, connection: None, name: None }
-            }
-            Some(_) | None => self.hop,
-        }
+        Found { realm: self.realm, hop: self.hop, is_sips: self.is_sips }.hop_of(config, dialog)
     }
 
     /// A request inside the dialog; `passed_on` is the one that it passes on.

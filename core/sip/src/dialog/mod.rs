@@ -186,6 +186,28 @@ impl Dialog {
         })
     }
 
+    /// The subscriber's dialog, of what it asked with and the first NOTIFY of a notifier.
+    ///
+    //= RFC 6665 §4.4.1: the NOTIFY makes the dialog, whether or not the SUBSCRIBE has been answered.
+    ///
+    /// # Errors
+    /// As [`Dialog::uas`].
+    pub fn notified(initial: &Initial, notify: &Message) -> Result<Self, Defect> {
+        let before = &initial.0;
+        let from = notify.from()?;
+        let local = (before.names.local(), before.names.local_tag_in_local());
+        let remote = (from.as_bytes(), within(from.as_bytes(), from.tag()));
+        Ok(Self {
+            names: Names::new(before.call_id(), local, remote)?,
+            target: contact(notify)?.ok_or(Defect::Missing(Name::Contact))?.into(),
+            //= RFC 6665 §4.4.1: Record-Route as of any request that makes a dialog.
+            routes: RouteSet::of(notify.values(Name::RecordRoute), Name::RecordRoute)?,
+            local_cseq: before.local_cseq,
+            remote_cseq: Some(notify.cseq()?.number),
+            is_early: false,
+        })
+    }
+
     /// The callee sent its 2xx.
     pub fn confirm(&mut self) {
         self.is_early = false;

@@ -188,6 +188,7 @@ pub(crate) struct Limits {
     pub streams: u32,
     pub rules_per_call: u32,
     pub registrations: u32,
+    pub subscriptions: u32,
     pub history: u32,
 }
 
@@ -252,6 +253,14 @@ number_key!(
     "Contacts of phones that are registered through us at a time. A REGISTER for a further one is answered 503."
 );
 number_key!(
+    SUBSCRIPTIONS,
+    "subscriptions",
+    "10_000",
+    0..=1_000_000,
+    "subscriptions",
+    "Subscriptions that go through us at a time. A SUBSCRIBE for a further one, or a REFER outside a call, is answered 503."
+);
+number_key!(
     HISTORY,
     "history",
     "1_000",
@@ -271,6 +280,7 @@ pub(super) static LIMITS: Section = Section {
         &STREAMS,
         &RULES_PER_CALL,
         &REGISTRATIONS,
+        &SUBSCRIPTIONS,
         &HISTORY,
     ],
 };
@@ -290,6 +300,7 @@ impl Limits {
             streams: table.value(&STREAMS, problems),
             rules_per_call: table.value(&RULES_PER_CALL, problems),
             registrations: table.value(&REGISTRATIONS, problems),
+            subscriptions: table.value(&SUBSCRIPTIONS, problems),
             history: table.value(&HISTORY, problems),
         }
     }

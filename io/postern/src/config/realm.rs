@@ -36,6 +36,8 @@ pub(crate) enum Pass {
     Notify,
     Publish,
     Info,
+    Subscribe,
+    Refer,
 }
 
 /// One realm.
@@ -163,12 +165,18 @@ static PASS: Key<List<OneOf<Pass>>> = Key {
                 ("NOTIFY", Pass::Notify),
                 ("PUBLISH", Pass::Publish),
                 ("INFO", Pass::Info),
+                ("SUBSCRIBE", Pass::Subscribe),
+                ("REFER", Pass::Refer),
             ],
         },
-        max: 6,
+        max: 8,
     },
     absent: Absent::Literal("[]"),
-    text: "Requests outside calls that peers of this realm may send to the other side, by method; they take the routes of calls. Others            are answered 405. With `REGISTER` phones of this realm register through us: the registrar is told a name of ours for each            phone, and calls it by that name. A registrar asks its phones by `OPTIONS` and tells them of messages by `NOTIFY`: those            belong into its realm's list.",
+    text: "Requests outside calls that peers of this realm may send to the other side, by method; they take the routes of calls. Others \
+           are answered 405. With `REGISTER` phones of this realm register through us: the registrar is told a name of ours for each \
+           phone, and calls it by that name. A registrar asks its phones by `OPTIONS` and tells them of messages by `NOTIFY`: those \
+           belong into its realm's list. What belongs to a subscription that `SUBSCRIBE` or `REFER` has made passes both ways by \
+           itself.",
 };
 
 /// RFC 4028 §4: no interval is shorter.

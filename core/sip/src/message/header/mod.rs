@@ -17,6 +17,7 @@ mod replaces;
 mod retry_after;
 mod session_expires;
 mod session_id;
+mod subscription_state;
 mod via;
 mod warning;
 
@@ -32,5 +33,6 @@ pub use replaces::Replaces;
 pub use retry_after::RetryAfter;
 pub use session_expires::{Refresher, SessionExpires};
 pub use session_id::{SessionId, Uuid};
+pub use subscription_state::SubscriptionState;
 pub use via::{MAGIC_COOKIE, Via};
 pub use warning::Warning;

@@ -42,6 +42,7 @@ pub(crate) fn b2bua(config: &Config) -> to::Config {
             calls: size(config.limits.calls),
             rules: u16::try_from(config.limits.rules_per_call).unwrap_or(u16::MAX),
             registrations: size(config.limits.registrations),
+            subscriptions: size(config.limits.subscriptions),
             ..to::Limits::default()
         },
         rule_lifetime: Lifetime(u32::try_from(config.timers.rule_lifetime.as_secs()).unwrap_or(u32::MAX)),
@@ -99,6 +100,8 @@ fn method(from: Pass) -> Method {
         Pass::Notify => Method::Notify,
         Pass::Publish => Method::Publish,
         Pass::Info => Method::Info,
+        Pass::Subscribe => Method::Subscribe,
+        Pass::Refer => Method::Refer,
     }
 }
 
