@@ -71,7 +71,9 @@ impl Middlebox {
         let permit = |prid: Prid, key: Key| -> Option<Permit> {
             table.rule(prid)?.permits().iter().find(|permit| permit.key() == key).cloned()
         };
-        let steps = elements.plan(now, permit);
+        // What somebody waits for is done in one batch; the rest, after a start or at the end of a grace, leaves room for others.
+        let most = if jobs.is_empty() { limits::BATCH_OPERATIONS_MAX } else { usize::MAX };
+        let steps = elements.plan(now, most, permit);
         if steps.is_empty() {
             let mut said = Outbox::new();
             let late = self.conclude(now, jobs, &BTreeSet::new(), &mut said);

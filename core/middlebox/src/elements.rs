@@ -153,6 +153,11 @@ impl Elements {
         }
     }
 
+    /// Makes room for what so many rules will need.
+    pub(crate) fn reserve(&mut self, rules: usize) {
+        self.elements.reserve(rules);
+    }
+
     /// Something was found in the engine: an orphan to be kept for a while.
     pub(crate) fn adopt(&mut self, key: Key, until: Instant) {
         let element = self.elements.entry(key).or_default();
@@ -222,11 +227,17 @@ impl Elements {
         }
     }
 
-    /// What the engine must do so that it holds what is wanted, in the order of the keys.
-    pub(crate) fn plan(&mut self, now: Instant, permit: impl Fn(Prid, Key) -> Option<Permit>) -> Vec<Step> {
-        let touched = std::mem::take(&mut self.touched);
-        let mut steps = Vec::with_capacity(touched.len());
-        for key in touched {
+    /// What the engine must do so that it holds what is wanted, in the order of the keys; at most `most` steps, and the
+    /// rest another time.
+    pub(crate) fn plan(
+        &mut self,
+        now: Instant,
+        most: usize,
+        permit: impl Fn(Prid, Key) -> Option<Permit>,
+    ) -> Vec<Step> {
+        let mut steps = Vec::with_capacity(self.touched.len().min(most));
+        while steps.len() < most {
+            let Some(key) = self.touched.pop_first() else { break };
             if self.orphans.contains(&key) {
                 continue;
             }

@@ -151,9 +151,13 @@ impl Middlebox {
         let denies = |stored: &&StoredRule| matches!(stored.action, StoredAction::Disable { .. });
         let others = rules.iter().filter(|stored| !denies(stored));
         let mut restored = 0;
+        self.elements.reserve(rules.len());
         for stored in rules.iter().filter(denies).chain(others) {
-            self.journal.mark(stored.prid);
-            restored += usize::from(stored.deadline > now && self.restore_one(now, stored).is_some());
+            match stored.deadline > now && self.restore_one(now, stored).is_some() {
+                true => restored += 1,
+                // Of the others the journal says already what is so.
+                false => self.journal.mark(stored.prid),
+            }
         }
         out.push(Output::Event(Event::RulesRestored { rules: restored, dropped: rules.len() - restored }));
     }

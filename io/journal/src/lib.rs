@@ -193,7 +193,7 @@ fn read(path: &Path) -> io::Result<Text> {
 fn write_anew(path: &Path, rules: impl Iterator<Item = StoredRule>, wall: &Wall) -> io::Result<(File, u64)> {
     let beside = path.with_extension("new");
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    let mut writer = BufWriter::new(file);
+    let mut writer = BufWriter::with_capacity(1 << 20, file);
     writer.write_all(HEADER)?;
     let mut bytes = Vec::new();
     for rule in rules {

@@ -3,7 +3,7 @@
 use midcom::{Failure, Lifetime, Reply, Request, RuleStatus};
 
 use super::world::*;
-use crate::{Change, Event, Input, Output, Policy, RuleAction};
+use crate::{Change, Event, Input, Output, Policy, RuleAction, StoredAction, limits};
 
 fn world() -> World {
     let mut world = World::journaled();
@@ -140,6 +140,7 @@ fn what_is_not_allowed_any_more_does_not_come_back() {
     world.enable(B1, inbound(20002));
     let rules: Vec<_> = world.journal.values().copied().collect();
     let mut fresh = World::journaled();
+    fresh.journal.clone_from(&world.journal);
     let mut policy = policy();
     policy.agents.remove(&BOB);
     fresh.input(Input::Policy(Box::new(Policy { deny: vec![], ..policy })));
@@ -183,4 +184,35 @@ fn a_disable_rule_that_is_written_down_is_obeyed_by_what_is_beside_it() {
         assert!(there.contains(&denied) && there.contains(&other) && !there.contains(&met), "{there:?}");
         assert!(!fresh.journal.contains_key(&met), "the file forgets it too");
     }
+}
+
+/// What a start puts into force leaves room for others in between, and what is on disk already is not written again.
+#[test]
+fn many_rules_are_put_into_force_piece_by_piece() {
+    const RULES: u16 = 9_000;
+    let mut world = world();
+    let (prid, _) = world.enable(A1, inbound(20000));
+    let mut stored = world.journal[&prid];
+    let StoredAction::Enable { parity, direction, external, outside, .. } = stored.action else { panic!() };
+    for number in 1..RULES {
+        let internal = udp("10.0.40.8/32", 16_384 + number, 1);
+        stored.action = StoredAction::Enable { parity, direction, internal, external, outside };
+        stored.prid = midcom::Prid(prid.0.wrapping_add(u32::from(number)));
+        world.journal.insert(stored.prid, stored);
+    }
+    let mut world = world.restarted(true);
+    world.run();
+    let sizes: Vec<usize> = world
+        .log
+        .iter()
+        .filter_map(|output| match output {
+            Output::Apply { operations, .. } => Some(operations.len()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sizes.iter().sum::<usize>(), usize::from(RULES));
+    assert!(sizes.len() == 3 && sizes.iter().all(|size| *size <= limits::BATCH_OPERATIONS_MAX), "{sizes:?}");
+    assert_eq!(world.positions(|output| matches!(output, Output::Journal(_))), []);
+    assert_eq!(world.keys().len(), usize::from(RULES));
+    assert!(world.passes(FAR, "10.0.40.8:25000"));
 }

@@ -17,6 +17,10 @@ const ELEMENT_MAX: usize = 320;
 /// Steps of one operation: four elements, each of which may be replaced.
 const STEPS_MAX: usize = 8;
 
+/// So many steps are committed together. In larger transactions the kernel spends more on each element: 7.7 us instead of 5 with
+/// 52,000 of them.
+const TOGETHER_MAX: usize = 1000;
+
 /// What is written to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kernel<'a> {
@@ -78,7 +82,7 @@ pub(super) fn apply(
 ) -> (Vec<Result<(), EngineFailure>>, bool) {
     let mut results = vec![Ok(()); operations.len()];
     let mut disturbed = false;
-    let steps_max = (socket.send_max() / ELEMENT_MAX).max(1);
+    let steps_max = (socket.send_max() / ELEMENT_MAX).clamp(1, TOGETHER_MAX);
     let mut steps = Vec::with_capacity(operations.len());
     for (position, operation) in operations.iter().enumerate() {
         if element::sets_of(&operation.key()).any(|set| kernel.names.get(set).is_none()) {

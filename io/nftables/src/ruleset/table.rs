@@ -1,10 +1,5 @@
 //! A table with its chains and sets.
 
-use std::fmt;
-use std::ops::RangeInclusive;
-
-use ipnet::IpNet;
-
 use super::encode::{capped, interface_name, named};
 use super::held;
 use super::intervals::{Interval, end_of, octets};
@@ -13,7 +8,7 @@ use crate::netlink::{Batch, Writer, uapi};
 
 /// How long the kernel waits between two searches for expired elements, in milliseconds. They match no longer from
 /// the moment they expire; this only frees memory, and with a million elements a search takes 60 ms.
-const COLLECT_MS: u32 = 10_000;
+pub(super) const COLLECT_MS: u32 = 10_000;
 
 /// How many flows are held at a time in each IP version; what is beyond that is not held when it is closed.
 pub(crate) const HELD_MAX: u32 = 1 << 18;
@@ -338,7 +333,7 @@ impl Field {
         }
     }
 
-    fn type_name(self) -> &'static str {
+    pub(super) fn type_name(self) -> &'static str {
         match self {
             Self::Protocol => "inet_proto",
             Self::Address(Family::V4, _) => "ipv4_addr",
@@ -356,7 +351,7 @@ fn key_type(fields: &[Field]) -> u32 {
 
 impl ElementSet {
     /// True if nft has no types for its key, only places in the packet.
-    fn is_raw(&self) -> bool {
+    pub(super) fn is_raw(&self) -> bool {
         self.fields.iter().any(|field| matches!(field, Field::Raw { .. }))
     }
 }
@@ -389,141 +384,4 @@ fn note_of(fields: &[Field]) -> Vec<u8> {
     let all = [&number(0, 13)[..], &wrapped(1, &places)].concat();
     // The byte order of keys, none, and what the key is made of.
     [&number(0, 0)[..], &wrapped(3, &all)].concat()
-}
-
-/// The table in nft's language, without entries; `nft -f` accepts it.
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "table inet {} {{", self.name)?;
-        for set in &self.sets {
-            set.fmt(f)?;
-        }
-        for chain in &self.chains {
-            chain.fmt(f)?;
-        }
-        f.write_str("}\n")
-    }
-}
-
-impl fmt::Display for Set {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.flags() & uapi::SET_F_MAP != 0 { "map" } else { "set" };
-        writeln!(f, "\t{kind} {} {{", self.name)?;
-        match &self.kind {
-            SetKind::Entries(set) => {
-                let data = set.data.map(|data| format!(" : {}", data.type_name())).unwrap_or_default();
-                writeln!(f, "\t\t{}{data}\n\t\tsize {}", declared(set), set.size)?;
-                writeln!(f, "\t\tflags timeout")?;
-                match (set.cap, set.counter) {
-                    (Some(cap), _) => {
-                        writeln!(f, "\t\tlimit rate {cap} bytes/second burst {cap} bytes counter")?;
-                    }
-                    (None, true) => writeln!(f, "\t\tcounter")?,
-                    (None, false) => {}
-                }
-                if set.data.is_none() {
-                    writeln!(f, "\t\tgc-interval {}s", COLLECT_MS / 1000)?;
-                }
-            }
-            SetKind::Held(family) => {
-                writeln!(f, "\t\ttype {}\n\t\tsize {HELD_MAX}", types(&held::fields(*family)))?;
-                writeln!(f, "\t\tflags dynamic,timeout\n\t\ttimeout {HELD_S}s")?;
-                writeln!(f, "\t\tgc-interval {}s", COLLECT_MS / 1000)?;
-            }
-            SetKind::Interfaces(names) => {
-                let names: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
-                writeln!(f, "\t\ttype ifname\n\t\telements = {{ {} }}", names.join(", "))?;
-            }
-            SetKind::Networks(family, intervals) => {
-                let all: Vec<_> = intervals.iter().map(|i| span(*family, i.first..=i.last)).collect();
-                let name = Field::Address(*family, End::Source).type_name();
-                writeln!(f, "\t\ttype {name}\n\t\tflags interval\n\t\telements = {{ {} }}", all.join(", "))?;
-            }
-            SetKind::Verdicts(family, intervals) => {
-                let one =
-                    |i: &Interval<Verdict>| format!("{} : {}", span(*family, i.first..=i.last), i.value);
-                let all: Vec<_> = intervals.iter().map(one).collect();
-                let name = Field::Address(*family, End::Source).type_name();
-                writeln!(f, "\t\ttype {name} : verdict\n\t\tflags interval")?;
-                writeln!(f, "\t\telements = {{ {} }}", all.join(", "))?;
-            }
-        }
-        f.write_str("\t}\n\n")
-    }
-}
-
-fn types(fields: &[Field]) -> String {
-    fields.iter().map(|field| field.type_name()).collect::<Vec<_>>().join(" . ")
-}
-
-/// How a set's key is declared.
-fn declared(set: &ElementSet) -> String {
-    if !set.is_raw() {
-        return format!("type {}", types(&set.fields));
-    }
-    let place = |field: &Field| match *field {
-        // What is left out of a pair is no matter of the place.
-        Field::Raw { header, offset, length, .. } => Field::raw(header, offset, length).to_string(),
-        other => other.to_string(),
-    };
-    format!("typeof {}", set.fields.iter().map(place).collect::<Vec<_>>().join(" . "))
-}
-
-impl fmt::Display for Chain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\tchain {} {{", self.name)?;
-        if let Some(hook) = self.hook {
-            let policy = if hook.drop { "drop" } else { "accept" };
-            let name = hook_name(hook.number);
-            writeln!(f, "\t\ttype filter hook {name} priority {}; policy {policy};", hook.priority)?;
-        }
-        for rule in &self.rules {
-            let words: Vec<_> = rule.iter().map(Statement::to_string).collect();
-            writeln!(f, "\t\t{}", words.join(" "))?;
-        }
-        f.write_str("\t}\n\n")
-    }
-}
-
-/// A protocol family's name in nft's language.
-pub(crate) fn family_name(number: u8) -> Option<&'static str> {
-    match number {
-        uapi::INET => Some("inet"),
-        uapi::IPV4 => Some("ip"),
-        uapi::IPV6 => Some("ip6"),
-        uapi::BRIDGE => Some("bridge"),
-        _ => None,
-    }
-}
-
-/// A hook's name in nft's language.
-pub(crate) fn hook_name(number: u32) -> &'static str {
-    match number {
-        uapi::PRE_ROUTING => "prerouting",
-        uapi::LOCAL_IN => "input",
-        uapi::FORWARD => "forward",
-        uapi::LOCAL_OUT => "output",
-        uapi::POST_ROUTING => "postrouting",
-        _ => "unknown",
-    }
-}
-
-/// An interval as a network where it is one, else as a range.
-fn span(family: Family, interval: RangeInclusive<u128>) -> String {
-    let address = |number: u128| -> std::net::IpAddr {
-        match family {
-            Family::V4 => std::net::Ipv4Addr::from(u32::try_from(number).unwrap_or(u32::MAX)).into(),
-            Family::V6 => std::net::Ipv6Addr::from(number).into(),
-        }
-    };
-    let (first, last) = (address(*interval.start()), address(*interval.end()));
-    let bits = u8::try_from(family.width() * 8).unwrap_or(0);
-    let network = (0..=bits)
-        .filter_map(|length| IpNet::new(first, length).ok())
-        .find(|network| network.network() == first && network.broadcast() == last);
-    match network {
-        Some(network) if network.prefix_len() == bits => first.to_string(),
-        Some(network) => network.to_string(),
-        None => format!("{first}-{last}"),
-    }
 }

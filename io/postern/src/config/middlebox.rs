@@ -6,17 +6,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use middlebox::{Nat, NatError};
+use middlebox::Nat;
 
 use super::agent::{self, Agent, Usual};
 use super::connect::{Connect, ConnectKind, Serve, ServeKind};
 use super::key::{Absent, Key, Section, Table};
-use super::kind::{
-    AbsolutePath, Address, Chosen, Either, Integer, List, MarkBit, Network, OneOf, Place, Ports, Text, Time,
-};
+use super::kind::{AbsolutePath, Address, Integer, List, MarkBit, Network, OneOf, Ports, Text, Time};
+use super::nat;
 use super::problem::Problems;
 use super::realm::Realm;
-use super::route;
+use super::sides;
 use super::tls::{self, Tls};
 use super::window::Zone;
 
@@ -108,18 +107,6 @@ static MODE: Key<OneOf<Mode>> = Key {
     absent: Absent::Literal("\"enforce\""),
     text: "With \"observe\" the gate changes nothing on any packet: it counts what it would let in and what it would \
            drop (`postern status`), and your own firewall decides about media as before.",
-};
-static INSIDE: Key<OneOrMore> = Key {
-    name: "inside",
-    kind: ONE_OR_MORE,
-    absent: Absent::Derived("the realm called `inside`; without one, the only realm that has `media`"),
-    text: "The realms that the firewall protects.",
-};
-static OUTSIDE: Key<OneOrMore> = Key {
-    name: "outside",
-    kind: ONE_OR_MORE,
-    absent: Absent::Derived("every realm that is not `inside`"),
-    text: "The realms on its other side. A call needs the firewall if one of its realms is inside and the other outside.",
 };
 static STANDBY_FOR: Key<Text> = Key {
     name: "standby-for",
@@ -256,23 +243,6 @@ static REVERSE_PATH: Key<OneOf<ReversePath>> = Key {
            interface it came in on, must exist, or is not looked at.",
 };
 
-static NAT_ADDRESSES: Key<List<Address>> = Key {
-    name: "nat-addresses",
-    kind: List { of: Address, max: 64 },
-    absent: Absent::Literal("[]"),
-    text: "Outside addresses of network address translation, of this host itself or routed to it. With one of an IP version \
-           all media of that version is translated: the outside sees these addresses and `nat-ports` only, in packets and in \
-           session descriptions.",
-};
-static NAT_PORTS: Key<Ports> = Key {
-    name: "nat-ports",
-    kind: Ports { min: 1024 },
-    absent: Absent::Literal("\"16384-32767\""),
-    text: "The ports of `nat-addresses`. They are nobody else's: what comes to them and belongs to no call is dropped, so the \
-           administrator's masquerade and this host's own services must use others (`postern check` looks for them). A call with \
-           audio takes a pair; one that was used rests for 32 s.",
-};
-
 pub(super) static SECTION: Section = Section {
     heading: "[middlebox]",
     text: "The firewall between the realms. The whole section may be left out. Where there are several, each is a section \
@@ -283,8 +253,8 @@ pub(super) static SECTION: Section = Section {
         &NAME,
         &ENGINE,
         &MODE,
-        &INSIDE,
-        &OUTSIDE,
+        &sides::INSIDE,
+        &sides::OUTSIDE,
         &STANDBY_FOR,
         &CONNECT,
         &SECRET,
@@ -308,17 +278,10 @@ pub(super) static SECTION: Section = Section {
         &DSCP,
         &MAX_BANDWIDTH,
         &REVERSE_PATH,
-        &NAT_ADDRESSES,
-        &NAT_PORTS,
+        &nat::ADDRESSES,
+        &nat::PORTS,
     ],
 };
-
-/// The name of a realm, or several.
-type OneOrMore = Either<Place<Text>, List<Place<Text>>>;
-/// What was written, and where.
-type Named = (String, Range<usize>);
-const REALM_NAME: Place<Text> = Place(Text { what: "name of a realm" });
-const ONE_OR_MORE: OneOrMore = Either(REALM_NAME, List { of: REALM_NAME, max: 16 });
 
 impl Middlebox {
     pub(super) fn read(
@@ -332,11 +295,7 @@ impl Middlebox {
         let table = Table::open(&SECTION, table, span.clone(), &["agent"], problems);
         let name = table.given(&NAME, problems).unwrap_or_else(|| "middlebox".into());
         let engine = table.value(&ENGINE, problems);
-        let inside = match table.given(&INSIDE, problems) {
-            Some(names) => named(names, realms, problems),
-            None => find_inside(engine, realms, span, problems),
-        };
-        let outside = table.given(&OUTSIDE, problems).map(|names| named(names, realms, problems));
+        let (inside, outside) = sides::read(&table, engine, realms, span, problems);
         let socket = table.given(&SOCKET, problems).unwrap_or_else(|| run_dir.join("simco.sock"));
         let listen = table.value(&LISTEN, problems);
         let peers = table.value(&PEERS, problems);
@@ -347,9 +306,9 @@ impl Middlebox {
         let connect = table.given(&CONNECT, problems);
         let tls = matches!(connect, Some(Connect::Tls(_))).then(|| table.place(&CONNECT));
         let connect_tls = tls::to_connect(&table, tls, problems);
-        two_sides(&table, (&inside, &outside), realms, problems);
+        sides::check(&table, (&inside, &outside), realms, problems);
         if engine == Engine::Nftables && connect.is_none() {
-            one_is_everybody_else(&table, inside.iter().chain(&outside), realms, problems);
+            sides::one_is_everybody_else(&table, inside.iter().chain(&outside), realms, problems);
         }
         let protected: Vec<&Realm> = inside.iter().filter_map(|position| realms.get(*position)).collect();
         let internal = table.given(&INTERNAL, problems);
@@ -365,7 +324,7 @@ impl Middlebox {
         let agents = tables.map(|table| agent::read(table, &usual, problems)).unwrap_or_default();
         let Usual { internal, ports, rules_max, lifetime_max, peers, users } = usual;
         let mode = table.value(&MODE, problems);
-        let nat = nat(&table, mode, (realms, &protected), problems)?;
+        let nat = nat::read(&table, mode, (realms, &protected), problems)?;
         Some(Self {
             name,
             engine,
@@ -438,64 +397,6 @@ fn doors(
     serve_tls
 }
 
-/// The realms of these names.
-fn named(names: Chosen<Named, Vec<Named>>, realms: &[Realm], problems: &mut Problems) -> Option<Vec<usize>> {
-    let names = match names {
-        Chosen::One(name) => vec![name],
-        Chosen::Other(names) => names,
-    };
-    let positions: Vec<Option<usize>> =
-        names.iter().map(|name| route::realm(name, realms, problems)).collect();
-    let mut positions: Vec<usize> = positions.into_iter().collect::<Option<_>>()?;
-    positions.sort_unstable();
-    positions.dedup();
-    Some(positions)
-}
-
-/// Every realm is on one side at most, and each side has one.
-fn two_sides(
-    table: &Table<'_, '_>,
-    (inside, outside): (&[usize], &[usize]),
-    realms: &[Realm],
-    problems: &mut Problems,
-) {
-    let both = inside.iter().find(|position| outside.contains(position)).and_then(|both| realms.get(*both));
-    if let Some(realm) = both {
-        problems.push(
-            table.place(&OUTSIDE),
-            format!("realm {} is on both sides of the firewall", realm.name),
-            "named in `inside` too",
-        );
-    }
-    if inside.is_empty() {
-        problems.push(table.place(&INSIDE), "no realm is inside", "the firewall would protect nothing");
-    }
-    let given = table.is_given(&OUTSIDE);
-    if outside.is_empty() && (given || !inside.is_empty()) && realms.len() > 1 {
-        let place = if given { table.place(&OUTSIDE) } else { table.place(&INSIDE) };
-        problems.push(place, "no realm is outside", "no call would need the firewall");
-    }
-}
-
-/// An address belongs to one realm: only one of them can be "whoever is in no other".
-fn one_is_everybody_else<'a>(
-    table: &Table<'_, '_>,
-    sides: impl Iterator<Item = &'a usize>,
-    realms: &[Realm],
-    problems: &mut Problems,
-) {
-    let mut open = sides.filter_map(|position| realms.get(*position)).filter(|realm| realm.media.is_empty());
-    // If something else is wrong already, the missing networks may only be misspelt.
-    if let (Some(first), Some(second), true) = (open.next(), open.next(), problems.is_empty()) {
-        problems.push_with_help(
-            table.place(&OUTSIDE),
-            format!("realms {} and {} have no `media`", first.name, second.name),
-            "which of the two does an address belong to?",
-            "give `media` to all but one of the realms of a firewall",
-        );
-    }
-}
-
 /// What agents may open: nothing that the gate does not close again.
 fn ports(
     engine: Engine,
@@ -520,88 +421,4 @@ fn ports(
         );
     }
     ports
-}
-
-/// The outside addresses with their ports.
-fn nat(
-    table: &Table<'_, '_>,
-    mode: Mode,
-    (realms, inside): (&[Realm], &[&Realm]),
-    problems: &mut Problems,
-) -> Option<Nat> {
-    let (addresses, ports) = (table.value(&NAT_ADDRESSES, problems), table.value(&NAT_PORTS, problems));
-    if addresses.is_empty() {
-        return Some(Nat::default());
-    }
-    if mode == Mode::Observe {
-        let label = "the outside would be told addresses to which nothing can come";
-        problems.push(table.place(&NAT_ADDRESSES), "a gate that only looks translates nothing", label);
-        return None;
-    }
-    match Nat::new(addresses, ports) {
-        Ok(nat) => {
-            let listens = realms.iter().flat_map(|realm| &realm.listen).map(|(listen, _)| listen.address);
-            if let Some(address) = listens.into_iter().find(|address| nat.owns(address.ip(), address.port()))
-            {
-                let label = "the pool is nobody else's: no SIP would arrive any more";
-                problems.push(table.place(&NAT_PORTS), format!("SIP is served at {address}"), label);
-            }
-            let media = || inside.iter().flat_map(|realm| &realm.media);
-            let within = |address: &&IpAddr| media().any(|network| network.contains(*address));
-            if let Some(address) = nat.addresses.iter().find(within) {
-                let label = "an outside address is where nobody inside is";
-                problems.push(
-                    table.place(&NAT_ADDRESSES),
-                    format!("{address} is one of the inside's `media`"),
-                    label,
-                );
-            }
-            Some(nat)
-        }
-        Err(error) => {
-            let place = match error {
-                NatError::NoPair => table.place(&NAT_PORTS),
-                NatError::Address(_) | NatError::Twice(_) | NatError::TooManyAddresses => {
-                    table.place(&NAT_ADDRESSES)
-                }
-            };
-            problems.push(place, error.to_string(), "the outside could not be told this");
-            None
-        }
-    }
-}
-
-/// The realm that is inside when the file does not say so.
-fn find_inside(
-    engine: Engine,
-    realms: &[Realm],
-    span: Range<usize>,
-    problems: &mut Problems,
-) -> Option<Vec<usize>> {
-    let named = realms.iter().position(|realm| realm.name == "inside");
-    let mut with_media = realms.iter().enumerate().filter(|(_, realm)| !realm.media.is_empty());
-    let only = match (with_media.next(), with_media.next()) {
-        (Some((index, _)), None) => Some(index),
-        (Some(_) | None, Some(_)) | (None, None) => None,
-    };
-    let found = named.or(only).or_else(|| (engine == Engine::None && !realms.is_empty()).then_some(0));
-    if found.is_none() && !realms.is_empty() && problems.is_empty() {
-        problems.push_with_help(
-            span,
-            "no realm is inside",
-            "which realm does the firewall protect?",
-            "call it [realm.inside], or write `inside = \"NAME\"` under [middlebox], and give it `media` networks",
-        );
-    }
-    let unprotected = found.and_then(|index| realms.get(index)).filter(|realm| realm.media.is_empty());
-    // If something else is wrong already, the missing networks may only be misspelt.
-    if let Some(realm) = unprotected.filter(|_| engine != Engine::None && problems.is_empty()) {
-        problems.push_with_help(
-            realm.span.clone(),
-            format!("realm {} has no `media`", realm.name),
-            "the firewall would protect nothing",
-            "name the networks of its phones: media = [\"10.0.40.0/24\"]",
-        );
-    }
-    found.map(|position| vec![position])
 }

@@ -94,7 +94,8 @@ impl Gate {
         self.work(now);
         self.decide(now);
         self.engine.take_over().map_err(|error| Failure::Start(error.to_string()))?;
-        self.turn(now, Wake::Ready);
+        // With a million rules seconds have passed.
+        self.turn(self.clock.now(), Wake::Ready);
         let mut turns = 0_u32;
         while !self.done {
             let wake = self.wait().await;
@@ -165,8 +166,12 @@ impl Gate {
         }
     }
 
-    fn work(&mut self, now: Instant) {
+    fn work(&mut self, mut now: Instant) {
         while let Some(input) = self.inputs.pop_front() {
+            // The kernel has taken its time, and lifetimes count from what is now.
+            if matches!(input, Input::Applied { .. }) {
+                now = self.clock.now();
+            }
             self.machine.handle(now, input, &mut self.out);
             self.carry_out(now);
         }

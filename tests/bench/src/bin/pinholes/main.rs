@@ -10,6 +10,7 @@
 
 mod client;
 mod close;
+mod fill;
 mod others;
 mod restart;
 mod stage;
@@ -35,7 +36,7 @@ fn main() -> Outcome {
         ("rate", rate),
         ("close", close::close),
         ("others", others::others),
-        ("fill", fill),
+        ("fill", fill::fill),
         ("restart", restart::restart),
     ];
     for (name, run) in all {
@@ -127,41 +128,6 @@ fn rate() -> Outcome {
             total / closed.as_secs_f64(),
             (after.1 - before.1) as f64 / (after.0 - before.0).max(1) as f64
         );
-    }
-    Ok(())
-}
-
-/// From nothing to a million: what one more costs, and what the memory does.
-fn fill() -> Outcome {
-    const STEP: usize = 100_000;
-    const SAMPLE: usize = 20_000;
-    let stage = Stage::new()?;
-    let mut client = Client::unix(&stage)?;
-    let (mut phones, mut extra) = (Phones::new(0), Phones::new(1 << 24));
-    let (mut held, idle) = (0, stage.memory_kb()?);
-    println!(
-        "{:>9} {:>12} {:>12} {:>14} {:>14}",
-        "held", "open, us", "close, us", "middlebox, MB", "kernel, MB"
-    );
-    loop {
-        let begin = Instant::now();
-        let (rules, _) = client.enable(&mut extra, SAMPLE, 2000)?;
-        let open = begin.elapsed().as_secs_f64() * 1e6 / SAMPLE as f64;
-        let begin = Instant::now();
-        client.end(&rules, 2000)?;
-        let close = begin.elapsed().as_secs_f64() * 1e6 / SAMPLE as f64;
-        let now = stage.memory_kb()?;
-        let grown = |now: u64, idle: u64| now.saturating_sub(idle) as f64 / 1024.0;
-        println!(
-            "{held:>9} {open:>12.2} {close:>12.2} {:>14.1} {:>14.1}",
-            grown(now.0, idle.0),
-            grown(now.1, idle.1)
-        );
-        if held == 1_000_000 {
-            break;
-        }
-        client.enable(&mut phones, STEP.min(1_000_000 - held), 2000)?;
-        held += STEP.min(1_000_000 - held);
     }
     Ok(())
 }

@@ -130,6 +130,15 @@ impl Stage {
         both.ok_or_else(|| io::Error::other(format!("no counts in {text}")))
     }
 
+    /// Seconds of a processor that the middlebox half has had, for itself and in the kernel.
+    pub(crate) fn cpu_s(&self) -> io::Result<(f64, f64)> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.middlebox.id()))?;
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        // In hundredths of a second, fields 14 and 15 of proc(5).
+        let mut ticks = fields.skip(11).map(|field| field.parse::<f64>().unwrap_or(0.0) / 100.0);
+        Ok((ticks.next().unwrap_or(0.0), ticks.next().unwrap_or(0.0)))
+    }
+
     /// Resident memory of the middlebox half, and what the kernel holds for itself on the whole machine, in kB.
     pub(crate) fn memory_kb(&self) -> io::Result<(u64, u64)> {
         let field = |file: String, names: &[&str]| {
