@@ -238,6 +238,7 @@ impl B2bua {
                     }
                 }
                 Incoming::Response { key, message } => self.on_response(now, key, message, out),
+                Incoming::ClientFailed { key, why } if self.on_trunk_silent(now, key, why, out) => {}
                 Incoming::ClientFailed { key, why } => match self.shared.clients.remove(&key) {
                     Some(id) => {
                         self.with_call(now, out, id, |call, ctx| call.on_client_failed(ctx, key, why));
@@ -274,11 +275,13 @@ impl B2bua {
     }
 
     fn on_response(&mut self, now: Instant, key: ClientKey, message: Message, out: &mut Outbox<Output>) {
+        let Some(message) = self.past_challenge(now, key, message, out) else { return };
         let invite = message.method() == Method::Invite;
         let accepted = invite && (200..300).contains(&message.status());
         let id = match self.shared.clients.get(&key).copied() {
             Some(id) => id,
             None if self.on_alone_response(now, key, &message, out) => return,
+            None if self.on_trunk_response(now, key, &message, out) => return,
             None if accepted => return self.context(now, out).acknowledge_again(key, &message),
             None => return self.on_ping(now, key, Some(message.status()), out),
         };
@@ -391,6 +394,7 @@ impl B2bua {
             return;
         }
         self.service = Service::Closing(now + self.config.timers.shutdown);
+        self.leave_trunks(now, out);
         for id in self.call_ids() {
             let verdict = Verdict::new(503, "service is being stopped", "").later();
             self.with_call(now, out, id, |call, ctx| call.cut(ctx, Cut { cause: Cause::Shutdown, verdict }));
@@ -400,7 +404,8 @@ impl B2bua {
     /// Says that a shutdown is complete, once.
     fn finish_shutdown(&mut self, now: Instant, out: &mut Outbox<Output>) {
         let Service::Closing(deadline) = self.service else { return };
-        if self.calls.is_empty() || deadline <= now {
+        let is_done = self.calls.is_empty() && self.shared.trunks.is_quiet();
+        if is_done || deadline <= now {
             self.service = Service::Closed;
             out.push(Output::ShutdownComplete);
         }
@@ -425,6 +430,7 @@ impl Machine for B2bua {
                     self.with_call(now, out, id, |call, ctx| call.on_resolved(ctx, &places));
                 }
                 Some(Looking::Alone(id)) => self.on_alone_resolved(now, id, &places, out),
+                Some(Looking::Trunk(id)) => self.on_trunk_resolved(now, id, &places, out),
                 None => {}
             },
             Input::Kick { call } => self.on_kick(now, call, out),
@@ -456,6 +462,7 @@ impl Machine for B2bua {
         self.ask_servers(now, out);
         self.end_registrations(now, out);
         self.end_subscriptions(now);
+        self.register_with_trunks(now, out);
         self.finish_shutdown(now, out);
     }
 
@@ -469,7 +476,8 @@ impl Machine for B2bua {
             Service::Open | Service::Closed => None,
         };
         let round = self.next_round().map(|at| (at, "next hops are asked"));
-        let due = [self.shared.endpoint.next_timeout(), calls, agents, acks, alone, round, shutdown];
+        let trunks = self.next_registration().map(|at| (at, "a trunk is to be told where we are"));
+        let due = [self.shared.endpoint.next_timeout(), calls, agents, acks, alone, trunks, round, shutdown];
         due.into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 }

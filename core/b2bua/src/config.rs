@@ -18,6 +18,7 @@ use crate::ledger;
 
 pub use crate::failure::Codes;
 pub use crate::limits::Limits;
+pub use crate::trunk::config::{Register, Trunk, TrunkId};
 pub use crate::user::UserPattern;
 
 /// One of the realms, by position in [`Config::realms`].
@@ -49,6 +50,8 @@ pub struct Config {
     pub shard: u8,
     /// What happens in calls where the documents leave a choice.
     pub policy: CallPolicy,
+    /// Servers that want to know who we are; [`TrunkId`] is the position.
+    pub trunks: Vec<Trunk>,
 }
 
 /// A side of the border.
@@ -173,6 +176,8 @@ pub struct NextHop {
     pub transport: Option<Protocol>,
     /// True if it may be reached over TLS only, as a SIPS URI is.
     pub secure: bool,
+    /// The trunk that it is: its challenges are answered.
+    pub trunk: Option<TrunkId>,
 }
 
 impl NextHop {
@@ -191,6 +196,7 @@ impl From<Hop> for NextHop {
             port: Some(hop.remote.port()),
             transport: Some(hop.protocol),
             secure: false,
+            trunk: None,
         }
     }
 }
@@ -379,6 +385,12 @@ impl Config {
     #[must_use]
     pub fn listener(&self, id: ListenerId) -> Option<&Listener> {
         self.listeners.get(usize::from(id.0))
+    }
+
+    /// A trunk by number.
+    #[must_use]
+    pub fn trunk(&self, id: TrunkId) -> Option<&Trunk> {
+        self.trunks.get(usize::from(id.0))
     }
 
     /// A realm by number.

@@ -26,6 +26,8 @@ use crate::names::Names;
 use crate::precondition::memory::Unwilling;
 use crate::side::Side;
 use crate::tag::Tag;
+use crate::trunk::Trunks;
+use crate::trunk::config::TrunkId;
 
 /// What all calls share.
 #[derive(Debug, Clone)]
@@ -56,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) health: Health,
     /// Names that servers must prove.
     pub(crate) names: Names,
+    /// Servers that ask who we are.
+    pub(crate) trunks: Trunks,
     lookups_made: u64,
     /// Used again for every call of the endpoint.
     transmits: Outbox<Transmit>,
@@ -68,6 +72,7 @@ pub(crate) struct Shared {
 pub(crate) enum Looking {
     Call(CallId),
     Alone(AloneId),
+    Trunk(TrunkId),
 }
 
 /// What a call wants to be woken for.
@@ -142,6 +147,7 @@ impl Shared {
             failures: Failures::default(),
             health: Health::default(),
             names: Names::default(),
+            trunks: Trunks::default(),
             lookups_made: 0,
             transmits: Outbox::new(),
             requests: Outbox::new(),
@@ -168,6 +174,7 @@ impl Shared {
             failures,
             health,
             names: _,
+            trunks,
             lookups_made: _,
             transmits: _,
             requests: _,
@@ -186,6 +193,7 @@ impl Shared {
         onlooker.see(&unwilling.callees());
         onlooker.see(failures);
         onlooker.see(health);
+        onlooker.see(trunks);
     }
 
     /// Forgets rules that a call no longer owns. A middlebox may have given an identifier to another call since.
@@ -258,10 +266,7 @@ impl Context<'_> {
 
     /// Sends a request that belongs to no call.
     pub(crate) fn request_alone(&mut self, hop: Hop, builder: Builder) -> ClientKey {
-        let Shared { endpoint, transmits, .. } = &mut *self.shared;
-        let key = endpoint.request(self.now, hop, builder, transmits);
-        self.transmit();
-        key
+        self.start(None, hop, builder).0
     }
 
     /// Sends a response that belongs to no call.
@@ -296,23 +301,47 @@ impl Context<'_> {
         builder: Builder,
         message: Sip,
     ) -> ClientKey {
+        let trunk = self.shared.trunks.of_leg(self.config, to, hop);
+        // It is said before it is sent.
+        self.sent(to, message);
+        let key = self.send_request(trunk, (cause, Some(to)), hop, builder);
+        self.shared.clients.insert(key, to.call);
+        key
+    }
+
+    /// Sends a request that belongs to no call, and that passes another one on.
+    pub(crate) fn forward_alone(
+        &mut self,
+        trunk: Option<TrunkId>,
+        cause: ServerKey,
+        hop: Hop,
+        builder: Builder,
+    ) -> ClientKey {
+        self.send_request(trunk, (Some(cause), None), hop, builder)
+    }
+
+    /// Starts a transaction; what was sent comes back.
+    pub(crate) fn start(
+        &mut self,
+        cause: Option<ServerKey>,
+        hop: Hop,
+        builder: Builder,
+    ) -> (ClientKey, Bytes) {
         let Shared { endpoint, transmits, .. } = &mut *self.shared;
         let key = match cause {
             Some(cause) => endpoint.forward(self.now, cause, hop, builder, transmits),
             None => endpoint.request(self.now, hop, builder, transmits),
         };
-        self.shared.clients.insert(key, to.call);
-        self.sent(to, message);
+        let bytes = transmits.iter().next_back().map(|sent| sent.bytes.clone()).unwrap_or_default();
         self.transmit();
-        key
+        (key, bytes)
     }
 
-    /// Sends a request that belongs to no call, and that passes another one on.
-    pub(crate) fn forward_alone(&mut self, cause: ServerKey, hop: Hop, builder: Builder) -> ClientKey {
-        let Shared { endpoint, transmits, .. } = &mut *self.shared;
-        let key = endpoint.forward(self.now, cause, hop, builder, transmits);
-        self.transmit();
-        key
+    /// Gives up waiting for the answer to an INVITE.
+    pub(crate) fn abandon(&mut self, invite: ClientKey) {
+        self.shared.endpoint.abandon(invite);
+        self.shared.clients.remove(&invite);
+        self.shared.trunks.abandon(invite);
     }
 
     /// Sends the ACK to a 2xx and keeps it for as long as the peer may repeat its 2xx.
@@ -325,6 +354,7 @@ impl Context<'_> {
         builder: Builder,
         message: Sip,
     ) {
+        let builder = self.shared.trunks.in_ack(to, builder);
         let bytes = self.shared.endpoint.send_ack(hop, builder, &mut self.shared.transmits);
         // A copy is as large as the message; what was sent has room to spare.
         let bytes = Bytes::copy_from_slice(&bytes);
@@ -418,6 +448,17 @@ impl Context<'_> {
         host: &str,
     ) -> bool {
         self.look_up(Looking::Alone(id), realm, next_hop, host)
+    }
+
+    /// The same for a trunk that is to be told where we are.
+    pub(crate) fn resolve_trunk(
+        &mut self,
+        id: TrunkId,
+        realm: RealmId,
+        next_hop: &NextHop,
+        host: &str,
+    ) -> bool {
+        self.look_up(Looking::Trunk(id), realm, next_hop, host)
     }
 
     fn look_up(&mut self, whom: Looking, realm: RealmId, next_hop: &NextHop, host: &str) -> bool {

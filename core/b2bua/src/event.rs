@@ -2,6 +2,8 @@
 //!
 //! An event for a SIP message is a few numbers and costs no allocation.
 
+use std::time::Duration;
+
 use midcom::{Failure, MiddleboxId, Prid, Request, RequestId};
 use sip::message::{Message, Method, Name};
 use sip::transport::Hop;
@@ -10,6 +12,7 @@ use crate::config::RealmId;
 use crate::failure::cause;
 use crate::leg::body::Body;
 use crate::side::Side;
+use crate::trunk::config::TrunkId;
 
 /// A call, numbered from 1 in the order of arrival; never used twice while the process lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -207,6 +210,40 @@ pub enum Event {
         aor: Box<str>,
         /// Where it was.
         hop: Hop,
+    },
+    /// A trunk knows where we are.
+    TrunkRegistered {
+        /// Which.
+        trunk: TrunkId,
+        /// Whether it knew before.
+        again: bool,
+        /// Where it was told.
+        hop: Hop,
+        /// For how long, in seconds.
+        lives_s: u32,
+    },
+    /// A trunk does not know any more where we are: the time is over, or it was told that we go.
+    TrunkForgets {
+        /// Which.
+        trunk: TrunkId,
+    },
+    /// A trunk could not be told where we are.
+    TrunkFailed {
+        /// Which.
+        trunk: TrunkId,
+        /// Why.
+        why: Box<str>,
+        /// When it is tried again.
+        pause: Duration,
+    },
+    /// A trunk's challenge could not be answered.
+    TrunkRefused {
+        /// Which.
+        trunk: TrunkId,
+        /// The method of the request.
+        method: Method,
+        /// Why.
+        why: Box<str>,
     },
     /// The session with a middlebox opened.
     MiddleboxUp(MiddleboxId),

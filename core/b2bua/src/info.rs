@@ -83,6 +83,44 @@ pub struct RegistrationInfo {
     pub expires: Instant,
 }
 
+/// A trunk, and whether it knows where we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrunkInfo {
+    /// As the configuration calls it.
+    pub name: String,
+    /// The realm it is in.
+    pub realm: RealmId,
+    /// The user of our address-of-record there.
+    pub user: String,
+    /// Its host.
+    pub domain: String,
+    /// How far it is.
+    pub state: TrunkState,
+    /// Why the last REGISTER came to nothing; empty if it did not.
+    pub why: String,
+}
+
+/// Whether a trunk knows where we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrunkState {
+    /// It is not told.
+    Unregistered,
+    /// It is being told for the first time, or since it has forgotten.
+    Registering,
+    /// It knows.
+    Registered {
+        /// Where it was told.
+        hop: Hop,
+        /// Until then, unless it is told again.
+        until: Instant,
+    },
+    /// It would not listen.
+    Failed {
+        /// When it is tried again.
+        again: Instant,
+    },
+}
+
 /// How much the machine remembers. Nothing of it outlives calls by more than the time their last messages may be
 /// repeated in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -27,9 +27,10 @@ mod precondition;
 mod route;
 pub mod side;
 mod tag;
+mod trunk;
 mod user;
 
 pub use b2bua::B2bua;
 pub use event::{CallId, Cause, Event, Sip};
-pub use info::{CallDetail, CallInfo, CallState, Holdings, LegInfo, RegistrationInfo};
+pub use info::{CallDetail, CallInfo, CallState, Holdings, LegInfo, RegistrationInfo, TrunkInfo, TrunkState};
 pub use io::{Input, LookupId, Output};

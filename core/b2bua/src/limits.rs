@@ -80,6 +80,12 @@ pub(crate) const CONTACTS_OF_ONE_MAX: usize = 32;
 pub(crate) const CONTACT_LEN_MAX: usize = 2_048;
 /// Values of Path in one REGISTER; with more it is refused with 403.
 pub(crate) const PATH_MAX: usize = 8;
+/// The pause that doubles with each REGISTER in a row that a trunk has not taken (RFC 5626 §4.5, "base-time").
+pub(crate) const REGISTER_PAUSE: Duration = Duration::from_secs(30);
+/// The longest such pause, and the one after a failure that trying again would not mend.
+pub(crate) const REGISTER_PAUSE_MAX: Duration = Duration::from_secs(1800);
+/// A trunk is not registered with more often than this, however short the time that it grants.
+pub(crate) const REFRESH_MIN: Duration = Duration::from_secs(10);
 /// The longest time for which a contact is remembered without being registered again, in seconds, whatever the registrar says.
 pub(crate) const REGISTERED_MAX_S: u32 = 604_800;
 /// The longest time for which a subscription is remembered without being renewed, whatever its notifier says.

@@ -123,6 +123,8 @@ impl B2bua {
         };
         self.calls_made += 1;
         let id = CallId(self.calls_made);
+        let trunk = self.trunk_of_caller(plan.realms.a, &request);
+        self.shared.trunks.bind(id, Side::A, trunk, request.hop);
         let call = Call::start(&mut self.context(now, out), id, request, plan, (tag, uas));
         self.calls.insert(id, Box::new(call));
         self.with_call(now, out, id, Call::begin);

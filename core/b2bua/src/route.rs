@@ -297,7 +297,7 @@ mod tests {
 
     fn next_hop(host: &str, port: Option<u16>) -> NextHop {
         let host = host.parse().map_or_else(|_| Host::Name(host.into()), Host::Address);
-        NextHop { host, port, transport: None, secure: false }
+        NextHop { host, port, transport: None, secure: false, trunk: None }
     }
 
     fn readdressed(uri: &str, host: &str, port: Option<u16>) -> String {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use machine::Rng;
 use simco::authentication::{NONCE_LEN, Nonce, Secret};
+use sip::digest::limits::SECRET_LEN_MAX;
 
 /// What nobody but the owner and the readers in its group may be able to do.
 const FORBIDDEN: u32 = 0o027;
@@ -16,6 +17,28 @@ const FORBIDDEN: u32 = 0o027;
 /// # Errors
 /// Text: the file cannot be read, is not of the right length, or others could read or change it.
 pub(crate) fn read(path: &Path, reader: u32) -> Result<Secret, String> {
+    let octets = octets(path, reader, Secret::LEN_MAX)?;
+    Secret::new(octets.trim_ascii_end()).ok_or_else(|| {
+        let (least, most) = (Secret::LEN_MIN, Secret::LEN_MAX);
+        let path = path.display();
+        format!("{path}: a secret has {least} to {most} octets; `openssl rand -hex 32` makes one")
+    })
+}
+
+/// Reads the password of a trunk, for the user `reader`: all of a file but the white space at its end.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn password(path: &Path, reader: u32) -> Result<sip::digest::Secret, String> {
+    let octets = octets(path, reader, SECRET_LEN_MAX)?;
+    let text = std::str::from_utf8(octets.trim_ascii_end()).unwrap_or_default();
+    sip::digest::Secret::password(text).ok_or_else(|| {
+        format!("{}: a password is one line of 1 to {SECRET_LEN_MAX} octets of UTF-8", path.display())
+    })
+}
+
+/// What stands in a file that nobody else may read or change, and a little more than `most` octets of it at most.
+fn octets(path: &Path, reader: u32, most: usize) -> Result<Vec<u8>, String> {
     let wrong = |what: String| format!("{}: {what}", path.display());
     let say = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => wrong("no such file".into()),
@@ -38,12 +61,9 @@ pub(crate) fn read(path: &Path, reader: u32) -> Result<Secret, String> {
     }
     let mut octets = Vec::new();
     // One octet more than a secret and a line's end may have, so that a longer file is noticed.
-    let most = u64::try_from(Secret::LEN_MAX + 3).unwrap_or(u64::MAX);
+    let most = u64::try_from(most + 3).unwrap_or(u64::MAX);
     file.take(most).read_to_end(&mut octets).map_err(say)?;
-    Secret::new(octets.trim_ascii_end()).ok_or_else(|| {
-        let (least, most) = (Secret::LEN_MIN, Secret::LEN_MAX);
-        wrong(format!("a secret has {least} to {most} octets; `openssl rand -hex 32` makes one"))
-    })
+    Ok(octets)
 }
 
 /// Random octets that were never used before.
@@ -97,6 +117,17 @@ mod tests {
         assert!(read(&file("longest", &[b'k'; 1024], 0o600)).is_ok());
         assert!(read(Path::new("/nowhere/secret")).unwrap_err().contains("no such file"));
         assert!(read(&std::env::temp_dir()).unwrap_err().contains("not a file"));
+    }
+
+    #[test]
+    fn a_password_is_one_line() {
+        let reader = nix::unistd::geteuid().as_raw();
+        let read = |name: &str, content: &[u8], mode| password(&file(name, content, mode), reader);
+        assert_eq!(read("one", b"open sesame\n", 0o600).ok(), sip::digest::Secret::password("open sesame"));
+        for wrong in [&b""[..], b"\n", b"a\nb\n", b"\xff", &[b'x'; 257]] {
+            assert!(read("wrong", wrong, 0o600).unwrap_err().contains("one line"), "{wrong:?}");
+        }
+        assert!(read("readable", b"x", 0o644).unwrap_err().contains("others could"));
     }
 
     #[test]

@@ -240,8 +240,13 @@ fn config() -> Config {
         address: address(at),
         sent_by: at.into(),
     };
-    let next_hop =
-        NextHop { host: Host::Address(address(B).ip()), port: None, transport: None, secure: false };
+    let next_hop = NextHop {
+        host: Host::Address(address(B).ip()),
+        port: None,
+        transport: None,
+        secure: false,
+        trunk: None,
+    };
     Config {
         realms: vec![realm("outside", "0.0.0.0/0"), realm("inside", "10.0.40.0/24")],
         listeners: vec![listener(RealmId(0), "203.0.113.1:5060"), listener(RealmId(1), "10.0.0.1:5060")],
@@ -259,6 +264,7 @@ fn config() -> Config {
         pseudonym: "postern".into(),
         shard: 0,
         policy: CallPolicy::default(),
+        trunks: Vec::new(),
     }
 }
 

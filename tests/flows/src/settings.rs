@@ -27,6 +27,7 @@
 //! | `session-expires` | seconds, `off` | `off` |
 //! | `min-se` | seconds | 90 |
 //! | `pass` | methods of requests outside calls that are passed on, with commas | |
+//! | `trunk` | `calls`: the phone outside is a trunk that knows us as `postern` with the password `secret`; `register`: and is told where we are | |
 //! | `unreachable`, `technical`, `temporary-policy`, `policy`, `policy-in-call`, `sdp`, `precondition-failed` | a status code | by `codes` |
 //! | `show` | header fields, with commas, or `all`; `request-uri`; the `phrase` of responses | |
 //!
@@ -38,10 +39,12 @@ use std::time::Duration;
 
 use b2bua::config::{
     self, CallPolicy, Codes, Config, Crucial, Host, Limits, Listener, NextHop, OnHold, PreconditionType,
-    RealmId, RealmPolicy, Redirect, Route, SessionPolicy, Then, Timers, UserPattern, When,
+    RealmId, RealmPolicy, Redirect, Register, Route, SessionPolicy, Then, Timers, Trunk, TrunkId,
+    UserPattern, When,
 };
 use b2bua::ledger;
 use midcom::{Capabilities, IpVersions, Lifetime, MiddleboxId};
+use sip::digest::Secret;
 use sip::message::Method;
 use sip::transport::Protocol;
 
@@ -76,6 +79,7 @@ const KNOWN: &[&str] = &[
     "redirect",
     "media-timeout",
     "ping",
+    "trunk",
     "unreachable",
     "technical",
     "temporary-policy",
@@ -184,6 +188,7 @@ impl<'s> Settings<'s> {
             pseudonym: "postern".into(),
             shard: 0,
             policy: self.policy()?,
+            trunks: self.trunk()?.into_iter().collect(),
         })
     }
 
@@ -201,10 +206,37 @@ impl<'s> Settings<'s> {
         for (to, name, usual) in
             [(inside, "inside-next-hop", "10.0.0.5"), (outside, "outside-next-hop", "192.0.2.10")]
         {
-            let then = Then::Call { to, next_hops: hops(self.value(name, usual))? };
+            let mut next_hops = hops(self.value(name, usual))?;
+            if to == outside && self.trunk()?.is_some() {
+                next_hops.iter_mut().for_each(|hop| hop.trunk = Some(TrunkId(0)));
+            }
+            let then = Then::Call { to, next_hops };
             routes.push(Route { from: None, when: When::default(), then });
         }
         Ok(routes)
+    }
+
+    /// The phone outside as a trunk.
+    fn trunk(self) -> Result<Option<Trunk>, String> {
+        let register = match self.value("trunk", "") {
+            "" => return Ok(None),
+            "calls" => None,
+            "register" => Some(Register { expires: Duration::from_secs(3600), contact_user: "line".into() }),
+            other => return Err(format!("trunk = {other}: calls or register")),
+        };
+        let secret = Secret::password("secret").ok_or("a password")?;
+        Ok(Some(Trunk {
+            name: "provider".into(),
+            realm: RealmId(0),
+            next_hop: self.hop("192.0.2.10")?,
+            addresses: Vec::new(),
+            domain: "provider.example".into(),
+            user: "account".into(),
+            auth_user: "postern".into(),
+            secret,
+            digest_realm: Some("provider.example".into()),
+            register,
+        }))
     }
 
     fn codes(self) -> Result<Codes, String> {
@@ -331,7 +363,7 @@ impl<'s> Settings<'s> {
             "name" => Host::Name("pbx.example".into()),
             _ => Host::Address(address.parse().map_err(|_| "an address".to_owned())?),
         };
-        Ok(NextHop { host, port: None, transport: None, secure: false })
+        Ok(NextHop { host, port: None, transport: None, secure: false, trunk: None })
     }
 }
 

@@ -192,7 +192,10 @@ fn config(house: &House) -> Config {
             false => Host::Address(place::switch(house.v6, outside).ip()),
         };
         let port = Some(place::switch(house.v6, outside).port());
-        Route::always(RealmId(u16::from(!outside)), NextHop { host, port, transport: None, secure: false })
+        Route::always(
+            RealmId(u16::from(!outside)),
+            NextHop { host, port, transport: None, secure: false, trunk: None },
+        )
     };
     let middlebox = |number| Middlebox {
         name: format!("gate {number}"),
@@ -212,5 +215,6 @@ fn config(house: &House) -> Config {
         pseudonym: "postern".to_owned(),
         shard: 0,
         policy: house.policy.clone(),
+        trunks: Vec::new(),
     }
 }

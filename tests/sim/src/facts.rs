@@ -61,6 +61,10 @@ impl World {
             | Event::ServerChanged { .. }
             | Event::Registered { .. }
             | Event::Unregistered { .. }
+            | Event::TrunkRegistered { .. }
+            | Event::TrunkForgets { .. }
+            | Event::TrunkFailed { .. }
+            | Event::TrunkRefused { .. }
             | Event::MiddleboxUp(_)
             | Event::MiddleboxDown(_)
             | Event::CannotCount(_) => {}

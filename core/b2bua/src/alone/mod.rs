@@ -41,6 +41,7 @@ use crate::leg::headers;
 use crate::named::Target;
 use crate::outside::secured;
 use crate::route::{self, Facts};
+use crate::trunk::config::TrunkId;
 
 /// What is said of a name of ours that nobody has any more.
 pub(crate) const NOBODY: &str = "nobody is registered by this name any more";
@@ -71,6 +72,8 @@ struct Passing {
     hops: VecDeque<Hop>,
     /// Next hops that have not been looked up.
     next_hops: VecDeque<NextHop>,
+    /// The trunk that the places are of.
+    trunk: Option<TrunkId>,
     /// Where it was sent last.
     at: Option<Hop>,
     /// The name that is being looked up.
@@ -98,6 +101,18 @@ impl Alone {
         let registration = self.registrations.next_timeout().map(|at| (at, "registration expires"));
         let subscription = self.subscriptions.next_timeout().map(|at| (at, "subscription expires"));
         [registration, subscription].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// True if a transaction passes a request on.
+    pub(crate) fn is_open(&self, key: ClientKey) -> bool {
+        self.clients.contains_key(&key)
+    }
+
+    /// The request was sent again, by another transaction.
+    pub(crate) fn rename(&mut self, key: ClientKey, new: ClientKey) {
+        if let Some(id) = self.clients.remove(&key) {
+            self.clients.insert(new, id);
+        }
     }
 
     /// Takes out what a transaction belongs to.
@@ -267,6 +282,7 @@ impl Passing {
             to: from,
             hops: VecDeque::new(),
             next_hops: VecDeque::new(),
+            trunk: None,
             at: None,
             looked_up: None,
             target: None,
@@ -296,6 +312,7 @@ impl Context<'_> {
                 let verdict = Verdict::plain(502, "no next hop could be reached");
                 return self.give_up(&passing, &verdict);
             };
+            passing.trunk = next_hop.trunk;
             let Host::Name(name) = &next_hop.host else {
                 let listener = route::listener(self.config, passing.to, &next_hop);
                 passing.hops.extend(listener.and_then(|listener| route::hop(&next_hop, listener)));
@@ -334,7 +351,7 @@ impl Context<'_> {
             // Nothing is opened for it.
             Body::Description(_) | Body::Hidden => Carried::new(message).relay(builder, false),
         };
-        let key = self.forward_alone(passing.request.key, hop, builder);
+        let key = self.forward_alone(passing.trunk, passing.request.key, hop, builder);
         self.shared.alone.clients.insert(key, id);
         self.shared.alone.open.insert(id, passing);
     }

@@ -44,8 +44,7 @@ impl Call {
         match ctx.cancel(to, key, (&extra, &[]), sip) {
             true => self.behind.push(Behind { key, hop, reason }),
             false => {
-                ctx.shared.endpoint.abandon(key);
-                ctx.shared.clients.remove(&key);
+                ctx.abandon(key);
             }
         }
     }
@@ -77,8 +76,7 @@ impl Call {
     /// The call is over, and nobody is left to hear of it.
     pub(super) fn forget_behind(&mut self, ctx: &mut Context<'_>) {
         for Behind { key, .. } in self.behind.drain(..) {
-            ctx.shared.endpoint.abandon(key);
-            ctx.shared.clients.remove(&key);
+            ctx.abandon(key);
         }
     }
 }

@@ -81,6 +81,13 @@ impl Call {
         [Side::A, Side::B].into_iter().find(|side| farewells[*side] == Farewell::Sent(key))
     }
 
+    /// Our BYE was sent again, by another transaction.
+    pub(super) fn rename_bye(&mut self, key: ClientKey, new: ClientKey) {
+        if let Some((side, ending)) = self.bye_side(key).zip(self.ending.as_deref_mut()) {
+            ending.farewells[side] = Farewell::Sent(new);
+        }
+    }
+
     /// A side answered our BYE; `None`: it will not.
     pub(super) fn on_bye_response(&mut self, ctx: &mut Context<'_>, side: Side, message: Option<Message>) {
         let status = message.as_ref().map_or(408, Message::status);

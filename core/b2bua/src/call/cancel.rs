@@ -97,8 +97,7 @@ impl Call {
         invite.timer = None;
         let Client::Cancelling { key, .. } = invite.client else { return };
         invite.client = Client::Done;
-        ctx.shared.endpoint.abandon(key);
-        ctx.shared.clients.remove(&key);
+        ctx.abandon(key);
         if self.ending.is_none() {
             self.fail_invite(ctx, &Verdict::terminated());
             return self.abandon_invite(ctx);

@@ -15,6 +15,7 @@ mod answer;
 mod behind;
 mod bye;
 mod cancel;
+mod challenged;
 mod early;
 mod ending;
 mod enforce;
@@ -246,6 +247,7 @@ impl Call {
         }
         ctx.shared.forget_rules(self.id, self.rules.drain(..));
         self.forget_behind(ctx);
+        ctx.shared.trunks.forget(self.id);
         ctx.stop(&mut self.ledger_timer);
         ctx.event(Event::Ended { call: self.id });
     }

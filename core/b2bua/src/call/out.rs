@@ -96,6 +96,9 @@ impl Call {
         builder = self.session_id.write(builder, Side::B);
         let (builder, sdp) = self.legs.b.carry(ctx.config, builder, Carried::new(request), Sdp::Passes);
         let cause = *key;
+        let is_routed = setup.redirected.is_none() && setup.target.is_none();
+        let trunk = setup.next_hop.trunk.filter(|_| is_routed);
+        ctx.shared.trunks.bind(self.id, Side::B, trunk, hop);
         (setup.uac, setup.offered) = (Some(initial), None);
         let sip = Sip { sdp, ..Sip::new(&Method::Invite, 0) };
         let key = ctx.request(self.to(Side::B), Some(cause), hop, builder, sip);

@@ -103,6 +103,18 @@ impl Call {
         self.own.iter().any(|own| own.state == State::Sent(key))
     }
 
+    /// The dialog of one of our own requests.
+    pub(super) fn own_pair(&self, key: ClientKey) -> Option<(Side, Pair)> {
+        self.own.iter().find(|own| own.state == State::Sent(key)).map(|own| (own.side, own.pair))
+    }
+
+    /// It was sent again, by another transaction.
+    pub(super) fn rename_own(&mut self, key: ClientKey, new: ClientKey) {
+        for own in self.own.iter_mut().filter(|own| own.state == State::Sent(key)) {
+            own.state = State::Sent(new);
+        }
+    }
+
     /// True while an offer of our own is under way.
     pub(super) fn owns_offer(&self) -> bool {
         self.own.iter().any(|own| own.purpose.offers())

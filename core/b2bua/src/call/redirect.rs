@@ -298,7 +298,7 @@ fn usable(config: &Config, realm: RealmId, contact: &NameAddr<'_>, facts: &Facts
     let q = contact.params().text("q").map_or(Q_MAX, thousandths);
     // Of a SIPS URI without a transport NAPTR records may still say where its servers are.
     let transport = transport.filter(|_| !is_sips || uri.param("transport").is_some());
-    let next_hop = NextHop { host, port: uri.port(), transport, secure: is_sips };
+    let next_hop = NextHop { host, port: uri.port(), transport, secure: is_sips, trunk: None };
     route::listener(config, realm, &next_hop)?;
     Some(Contact { uri: text.into(), next_hop, q })
 }

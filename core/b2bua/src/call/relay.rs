@@ -104,6 +104,19 @@ impl Call {
         self.exchanges.iter().find(|exchange| exchange.client == Some(key)).map(|exchange| exchange.number)
     }
 
+    /// The dialog that it was sent in.
+    pub(super) fn exchange_pair(&self, key: ClientKey) -> Option<(Side, Pair)> {
+        let exchange = self.exchanges.iter().find(|exchange| exchange.client == Some(key))?;
+        Some((exchange.from.other(), exchange.pair))
+    }
+
+    /// It was sent again, by another transaction.
+    pub(super) fn rename_exchange(&mut self, key: ClientKey, new: ClientKey) {
+        for exchange in self.exchanges.iter_mut().filter(|exchange| exchange.client == Some(key)) {
+            exchange.client = Some(new);
+        }
+    }
+
     /// True if a side has a request of this method open in a pair of dialogs.
     pub(super) fn asks(&self, from: (Side, Pair), method: &Method) -> bool {
         let is_it = |exchange: &Exchange| {

@@ -101,6 +101,11 @@ impl Initial {
         self.0.request_with_hops(method, max_forwards)
     }
 
+    /// Takes the CSeq number of the next request: for one that is sent again with credentials (RFC 3261 §22.2).
+    pub fn next_cseq(&mut self) -> u32 {
+        self.0.next_cseq()
+    }
+
     /// The same, for another target: after a redirection (RFC 3261 §8.1.3.4).
     #[must_use]
     pub fn to(mut self, target: &str) -> Self {

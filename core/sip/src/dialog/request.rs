@@ -17,9 +17,15 @@ impl Dialog {
 
     /// As [`Dialog::request`], with another Max-Forwards.
     pub fn request_with_hops(&mut self, method: &Method, max_forwards: u8) -> Builder {
+        let number = self.next_cseq();
+        self.build(method, number, max_forwards)
+    }
+
+    /// Takes the CSeq number of the next request: for one that is sent again with credentials (RFC 3261 §22.2).
+    pub fn next_cseq(&mut self) -> u32 {
         //= RFC 3261 §12.2.1.1: one higher; a dialog ends long before it gets near the limit.
         self.local_cseq = self.local_cseq.min(CSEQ_MAX) + 1;
-        self.build(method, self.local_cseq, max_forwards)
+        self.local_cseq
     }
 
     /// The ACK to a 2xx of the INVITE with this CSeq number. Credentials of that INVITE are the caller's to copy.

@@ -189,6 +189,14 @@ impl Builder {
         self.method.as_ref()
     }
 
+    /// The Request-URI of a request; empty for a response.
+    #[must_use]
+    pub fn request_uri(&self) -> &str {
+        let start = self.bytes.get(self.start..self.first_line).unwrap_or_default();
+        let uri = start.split(|byte| *byte == b' ').nth(1).filter(|_| self.method.is_some());
+        uri.and_then(|uri| std::str::from_utf8(uri).ok()).unwrap_or_default()
+    }
+
     /// The finished message; without a body, Content-Length is 0.
     #[must_use]
     pub fn finish(self) -> Bytes {

@@ -25,6 +25,7 @@ pub(crate) enum Request {
     },
     /// Who has registered through us. Agent half.
     Registrations,
+    Trunks,
     /// One call with its ladder. Agent half.
     Call {
         /// Its number.
@@ -128,6 +129,29 @@ pub(crate) struct RegistrationLine {
     /// The realm of the registrar.
     pub registrar: String,
     pub expires_s: u64,
+}
+
+/// `postern trunks`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Trunks {
+    pub trunks: Vec<TrunkLine>,
+}
+
+/// A line of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TrunkLine {
+    pub name: String,
+    pub realm: String,
+    /// As whom we are known there.
+    pub user: String,
+    /// `unregistered`: it need not know where we are; `registering`, `registered`, `failed`.
+    pub state: String,
+    /// Where it was told.
+    pub at: Option<String>,
+    /// How long it remembers, or until it is told again.
+    pub seconds: Option<u64>,
+    /// Why the last attempt failed.
+    pub why: Option<String>,
 }
 
 /// `postern calls`.

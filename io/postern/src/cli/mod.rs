@@ -15,6 +15,7 @@ mod reload;
 mod revoke;
 mod run;
 mod status;
+mod trunks;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -80,6 +81,7 @@ enum Command {
     Calls(calls::Calls),
     Call(call::Call),
     Registrations(registrations::Registrations),
+    Trunks(trunks::Trunks),
     Pinholes(pinholes::Pinholes),
     Kick(kick::Kick),
     Revoke(revoke::Revoke),
@@ -132,6 +134,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(command) => command.run(&common),
         Command::Calls(command) => command.run(&common),
         Command::Call(command) => command.run(&common),
+        Command::Trunks(command) => command.run(&common),
         Command::Registrations(command) => command.run(&common),
         Command::Pinholes(command) => command.run(&common),
         Command::Kick(command) => command.run(&common),

@@ -145,6 +145,8 @@ pub(crate) struct NextHop {
     pub secure: bool,
     /// The URI as written.
     pub text: String,
+    /// The trunk that it is, by position.
+    pub trunk: Option<usize>,
 }
 
 /// The kind of `next-hop`.
@@ -181,7 +183,7 @@ impl Kind for NextHopKind {
                 }
             }
         }
-        Some(NextHop { host, port, transport: used, secure, text: text.to_owned() })
+        Some(NextHop { host, port, transport: used, secure, text: text.to_owned(), trunk: None })
     }
     fn describe(&self) -> String {
         "SIP URI \"sip:HOST[:PORT][;transport=udp|tcp|tls]\" or \"sips:HOST[:PORT]\"".into()

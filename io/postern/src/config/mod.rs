@@ -20,6 +20,7 @@ mod sides;
 mod sip_tls;
 mod standby;
 mod tls;
+mod trunk;
 mod window;
 
 use std::net::SocketAddr;
@@ -45,6 +46,7 @@ pub(crate) use realm::{Pass, Precondition, Realm, Source};
 pub(crate) use route::{Route, Then};
 pub(crate) use sip_tls::{Placed, SipTls};
 pub(crate) use tls::Tls;
+pub(crate) use trunk::Trunk;
 
 use crate::log;
 
@@ -79,6 +81,8 @@ pub(crate) struct Config {
     /// In the order of the file; realms are named by position everywhere else.
     pub realms: Vec<Realm>,
     pub routes: Vec<Route>,
+    /// Routes and next hops name them by position.
+    pub trunks: Vec<Trunk>,
     /// What the agent half asks, in the order of the file.
     pub middleboxes: Vec<Middlebox>,
     /// The one of them that the middlebox half serves with this file: this host's own, else the first.
@@ -138,10 +142,11 @@ static TOP: Section = Section {
 };
 
 /// Every section, in the order of the documentation.
-static SECTIONS: [&Section; 10] = [
+static SECTIONS: [&Section; 11] = [
     &TOP,
     &realm::SECTION,
     &route::SECTION,
+    &trunk::SECTION,
     &middlebox::SECTION,
     &agent::SECTION,
     &policy::SECTION,
@@ -152,7 +157,8 @@ static SECTIONS: [&Section; 10] = [
 ];
 
 /// Names of the tables at the top of the file.
-const TABLES: [&str; 8] = ["realm", "route", "middlebox", "policy", "calls", "timers", "limits", "codes"];
+const TABLES: [&str; 9] =
+    ["realm", "route", "trunk", "middlebox", "policy", "calls", "timers", "limits", "codes"];
 
 /// A file that was refused: the text says everything.
 #[derive(Debug)]
@@ -203,7 +209,8 @@ impl Config {
         let top = Table::open(&TOP, Some(document), 0..0, &TABLES, problems);
         let run_dir = top.value(&RUN_DIR, problems);
         let realms = realms(document, problems);
-        let routes = routes(document, &realms, problems);
+        let trunks = trunk::read(document, &realms, problems);
+        let routes = routes(document, (&realms, &trunks), problems);
         duplicates(&realms, problems);
         own_ports(&realms, problems);
         let middleboxes = middleboxes(document, &realms, &run_dir, problems);
@@ -231,6 +238,7 @@ impl Config {
             registrations,
             realms,
             routes,
+            trunks,
             middleboxes,
             middlebox,
             policy,
@@ -337,7 +345,7 @@ fn realm(
     Some(Realm::read(name.get_ref(), name.span(), table?, problems))
 }
 
-fn routes(document: &DeTable<'_>, realms: &[Realm], problems: &mut Problems) -> Vec<Route> {
+fn routes(document: &DeTable<'_>, known: (&[Realm], &[Trunk]), problems: &mut Problems) -> Vec<Route> {
     let Some(value) = document.get("route") else { return Vec::new() };
     let Some(list) = value.get_ref().as_array() else {
         problems.push(value.span(), "`route` is a list of sections", "write [[route]] with two brackets");
@@ -350,7 +358,7 @@ fn routes(document: &DeTable<'_>, realms: &[Realm], problems: &mut Problems) -> 
     let mut routes = Vec::new();
     for entry in list {
         match entry.get_ref().as_table() {
-            Some(table) => routes.extend(Route::read(entry.span(), table, realms, problems)),
+            Some(table) => routes.extend(Route::read(entry.span(), table, known, problems)),
             None => {
                 problems.push(entry.span(), "a route is a section", "write [[route]] on a line of its own")
             }

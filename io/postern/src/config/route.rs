@@ -11,6 +11,7 @@ use super::key::{Absent, Key, Section, Table};
 use super::kind::{Chosen, Either, Integer, Kind, List, Network, Place, Text, complain};
 use super::problem::{Problems, did_you_mean};
 use super::realm::Realm;
+use super::trunk::{self, Trunk};
 
 /// One route; realms by position.
 #[derive(Debug, Clone)]
@@ -89,6 +90,12 @@ static NEXT_HOP: Key<Either<NextHopKind, List<NextHopKind>>> = Key {
            addresses. If a server answers 503, cannot be reached, or says nothing for 64 times `t1`, the next one of the \
            name, then the next entry of the list gets the call, and for a minute calls begin with the others.",
 };
+static TRUNK: Key<Place<Text>> = Key {
+    name: "trunk",
+    kind: Place(Text { what: "name of a trunk" }),
+    absent: Absent::Derived("none"),
+    text: "The `[trunk.NAME]` to which the calls go; stands in place of `to` and `next-hop`.",
+};
 static REFUSE: Key<Integer> = Key {
     name: "refuse",
     kind: Integer { range: 400..=699, unit: "" },
@@ -101,7 +108,7 @@ pub(super) static SECTION: Section = Section {
     heading: "[[route]]",
     text: "Calls take the first route that fits, in the order of the file. A call that fits none is answered 404. At \
            most 1000 routes.",
-    keys: &[&FROM, &TO, &USERS, &HOSTS, &CALLERS, &SOURCES, &NEXT_HOP, &REFUSE],
+    keys: &[&FROM, &TO, &USERS, &HOSTS, &CALLERS, &SOURCES, &NEXT_HOP, &TRUNK, &REFUSE],
 };
 
 /// The kind of `users` entries.
@@ -123,7 +130,7 @@ impl Route {
     pub(super) fn read(
         span: Range<usize>,
         table: &toml::de::DeTable<'_>,
-        realms: &[Realm],
+        (realms, trunks): (&[Realm], &[Trunk]),
         problems: &mut Problems,
     ) -> Option<Self> {
         let table = Table::open(&SECTION, Some(table), span, &[], problems);
@@ -137,7 +144,7 @@ impl Route {
             callers: listed(&table, &CALLERS, problems),
             sources: listed(&table, &SOURCES, problems),
         };
-        let then = then(&table, realms, problems)?;
+        let then = then(&table, (realms, trunks), problems)?;
         Some(Self { from, when, then })
     }
 }
@@ -159,9 +166,13 @@ fn listed<K: Kind + Sync>(
     list.unwrap_or_default()
 }
 
-fn then(table: &Table<'_, '_>, realms: &[Realm], problems: &mut Problems) -> Option<Then> {
+fn then(
+    table: &Table<'_, '_>,
+    (realms, trunks): (&[Realm], &[Trunk]),
+    problems: &mut Problems,
+) -> Option<Then> {
     if let Some(status) = table.given(&REFUSE, problems) {
-        if table.given(&TO, problems).is_some() || table.given(&NEXT_HOP, problems).is_some() {
+        if table.is_given(&TO) || table.is_given(&NEXT_HOP) || table.is_given(&TRUNK) {
             problems.push_with_help(
                 table.place(&REFUSE),
                 "a route either refuses its calls or passes them on",
@@ -170,6 +181,19 @@ fn then(table: &Table<'_, '_>, realms: &[Realm], problems: &mut Problems) -> Opt
             );
         }
         return Some(Then::Refuse { status: u16::try_from(status).unwrap_or(403) });
+    }
+    if let Some(name) = table.given(&TRUNK, problems) {
+        if table.is_given(&TO) || table.is_given(&NEXT_HOP) {
+            problems.push_with_help(
+                table.place(&TRUNK),
+                "a trunk says where its calls go",
+                "together with `to` or `next-hop`",
+                "remove `trunk`, or the two others",
+            );
+        }
+        let position = trunk::named(&name, trunks, problems)?;
+        let Trunk { realm: to, next_hop, .. } = trunks.get(position)?.clone();
+        return Some(Then::Call { to, next_hops: vec![NextHop { trunk: Some(position), ..next_hop }] });
     }
     let to = table.required(&TO, problems).and_then(|to| realm(&to, realms, problems));
     let next_hops = match table.required(&NEXT_HOP, problems)? {
@@ -181,15 +205,14 @@ fn then(table: &Table<'_, '_>, realms: &[Realm], problems: &mut Problems) -> Opt
     }
     let to = to?;
     for next_hop in &next_hops {
-        check_reachable(table, (to, next_hop), realms, problems);
+        check_reachable((table.place(&NEXT_HOP), to, next_hop), realms, problems);
     }
     Some(Then::Call { to, next_hops })
 }
 
 /// Complains if the realm has no listener that could send to a next hop.
-fn check_reachable(
-    table: &Table<'_, '_>,
-    (to, next_hop): (usize, &NextHop),
+pub(super) fn check_reachable(
+    (place, to, next_hop): (Range<usize>, usize, &NextHop),
     realms: &[Realm],
     problems: &mut Problems,
 ) {
@@ -198,7 +221,7 @@ fn check_reachable(
     if !realm.listen.iter().any(|(listen, _)| listen.transport == transport) {
         let name = &realm.name;
         problems.push_with_help(
-            table.place(&NEXT_HOP),
+            place,
             format!("realm {name} cannot send over {transport}"),
             format!("needs a `{transport}:` listener in [realm.{name}]"),
             format!("add \"{transport}:ADDRESS:PORT\" to its `listen`"),

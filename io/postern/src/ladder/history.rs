@@ -150,6 +150,10 @@ impl History {
             | Event::ServerChanged { .. }
             | Event::Registered { .. }
             | Event::Unregistered { .. }
+            | Event::TrunkRegistered { .. }
+            | Event::TrunkForgets { .. }
+            | Event::TrunkFailed { .. }
+            | Event::TrunkRefused { .. }
             | Event::MiddleboxUp(_)
             | Event::MiddleboxDown(_)
             | Event::CannotCount(_)
@@ -231,6 +235,10 @@ fn fact(event: &Event) -> Option<(CallId, What)> {
         | Event::ServerChanged { .. }
         | Event::Registered { .. }
         | Event::Unregistered { .. }
+        | Event::TrunkRegistered { .. }
+        | Event::TrunkForgets { .. }
+        | Event::TrunkFailed { .. }
+        | Event::TrunkRefused { .. }
         | Event::MiddleboxUp(_)
         | Event::MiddleboxDown(_)
         | Event::CannotCount(_)

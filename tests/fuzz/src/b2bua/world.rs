@@ -415,7 +415,7 @@ fn config(settings: u8, features: u8) -> Config {
             0 => Host::Address(host.into()),
             _ => Host::Name("pbx.example".into()),
         };
-        NextHop { host, port: None, transport: None, secure: false }
+        NextHop { host, port: None, transport: None, secure: false, trunk: None }
     };
     let (far, near) = ([203, 0, 113, 1], [10, 0, 0, 1]);
     let middlebox = |number| config::Middlebox {
@@ -450,5 +450,6 @@ fn config(settings: u8, features: u8) -> Config {
             crucial: if features & 64 == 0 { config::Crucial::FirstAudio } else { config::Crucial::All },
             media_timeout: None,
         },
+        trunks: Vec::new(),
     }
 }

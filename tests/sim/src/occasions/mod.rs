@@ -304,6 +304,10 @@ fn of(event: &Event) -> Option<CallId> {
         | Event::ServerChanged { .. }
         | Event::Registered { .. }
         | Event::Unregistered { .. }
+        | Event::TrunkRegistered { .. }
+        | Event::TrunkForgets { .. }
+        | Event::TrunkFailed { .. }
+        | Event::TrunkRefused { .. }
         | Event::OrphanClosed { .. }
         | Event::MiddleboxUp(_)
         | Event::MiddleboxDown(_)

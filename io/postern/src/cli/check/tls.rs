@@ -32,6 +32,12 @@ pub(super) fn look(config: &Config, file: &Path, findings: &mut Vec<Finding>) {
             sip(files, agents, &place, findings);
         }
     }
+    for trunk in &config.trunks {
+        if let Err(wrong) = crate::secret::password(&trunk.password_file, agents.0) {
+            let at = place(trunk.password_place.start);
+            findings.push(Finding::new(Grade::Problem, format!("{at}: {wrong}")));
+        }
+    }
     for middlebox in &config.middleboxes {
         if let Some(files) = &middlebox.serve_tls {
             end(files, ours, "the middlebox half", &place, tls::is_a_server, findings);

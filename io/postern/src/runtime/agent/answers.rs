@@ -26,6 +26,7 @@ impl Agent {
             Request::Reload(asked) => self.reload(&asked),
             Request::Calls { ended } => Answer::of(&Calls { calls: self.call_lines(now, ended) }),
             Request::Registrations => Answer::of(&self.registrations(now)),
+            Request::Trunks => Answer::of(&self.trunks(now)),
             Request::Call { id } => self.report(now, CallId(id)),
             Request::Owners => Answer::of(&self.owners(now)),
             Request::Watch => return self.chronicle.watch(question.reply),

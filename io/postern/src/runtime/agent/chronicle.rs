@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use b2bua::config::RealmId;
+use b2bua::config::{RealmId, TrunkId};
 use b2bua::side::Side;
 use b2bua::{CallId, Cause, Event, Sip};
 use machine::Instant;
@@ -35,6 +35,7 @@ pub(crate) struct Counters {
 /// The readers of the event stream.
 pub(crate) struct Chronicle {
     pub realms: Vec<String>,
+    trunks: Vec<String>,
     /// In the order of their numbers.
     pub middleboxes: Vec<String>,
     pub listeners: Vec<String>,
@@ -47,15 +48,16 @@ pub(crate) struct Chronicle {
 }
 
 impl Chronicle {
-    /// For these realms, keeping so many ended calls.
+    /// For these realms and trunks, keeping so many ended calls.
     pub(crate) fn new(
-        realms: Vec<String>,
+        (realms, trunks): (Vec<String>, Vec<String>),
         middleboxes: Vec<String>,
         listeners: Vec<String>,
         ended_max: usize,
     ) -> Self {
         Self {
             realms,
+            trunks,
             middleboxes,
             listeners,
             history: History::new(ended_max),
@@ -69,6 +71,11 @@ impl Chronicle {
     /// The name of a realm.
     pub(crate) fn realm(&self, id: RealmId) -> &str {
         self.realms.get(usize::from(id.0)).map_or("?", String::as_str)
+    }
+
+    /// The name of a trunk.
+    fn trunk(&self, id: TrunkId) -> &str {
+        self.trunks.get(usize::from(id.0)).map_or("?", String::as_str)
     }
 
     /// The name of a middlebox.
@@ -139,6 +146,10 @@ impl Chronicle {
             | Event::ServerChanged { .. }
             | Event::Registered { .. }
             | Event::Unregistered { .. }
+            | Event::TrunkRegistered { .. }
+            | Event::TrunkForgets { .. }
+            | Event::TrunkFailed { .. }
+            | Event::TrunkRefused { .. }
             | Event::MiddleboxUp(_)
             | Event::MiddleboxDown(_)
             | Event::CannotCount(_) => {}
@@ -197,6 +208,10 @@ impl Chronicle {
             Event::Unregistered { realm, aor, hop, .. } => {
                 self.registration("not registered any more", *realm, aor, *hop);
             }
+            Event::TrunkRegistered { .. }
+            | Event::TrunkForgets { .. }
+            | Event::TrunkFailed { .. }
+            | Event::TrunkRefused { .. } => self.tell_of_trunk(event),
             Event::RuleChanged { call, middlebox, prid, lifetime_s } => {
                 self.rule_changed(*call, *middlebox, *prid, *lifetime_s);
             }
@@ -205,13 +220,32 @@ impl Chronicle {
                 *id,
                 format_args!("session is down; calls that need one of its pinholes are refused"),
             ),
-            Event::CannotCount(id) => self.complain(
-                *id,
-                format_args!("it cannot say what has passed a pinhole: `media-timeout` has no effect"),
-            ),
+            Event::CannotCount(id) => self.complain(*id, format_args!("{CANNOT_COUNT}")),
             Event::OrphanClosed { middlebox, prid } => {
                 self.complain(*middlebox, format_args!("rule {} belonged to no call and is closed", prid.0));
             }
+        }
+    }
+
+    fn tell_of_trunk(&self, event: &Event) {
+        match event {
+            Event::TrunkRegistered { again: true, .. } => {}
+            Event::TrunkRegistered { trunk, hop, lives_s, .. } => {
+                let name = self.trunk(*trunk);
+                log::info(format_args!("trunk {name}: registered at {hop} for {lives_s} s"));
+            }
+            Event::TrunkForgets { trunk } => {
+                log::info(format_args!("trunk {}: not registered any more", self.trunk(*trunk)));
+            }
+            Event::TrunkFailed { trunk, why, pause } => {
+                let (name, why, again_s) = (self.trunk(*trunk), tame(why), pause.as_secs());
+                log::warn(format_args!("trunk {name}: cannot register: {why}; again in {again_s} s"));
+            }
+            Event::TrunkRefused { trunk, method, why } => {
+                let name = self.trunk(*trunk);
+                log::warn(format_args!("trunk {name}: {} refused: {}", method.text(), tame(why)));
+            }
+            _of_something_else => {}
         }
     }
 
@@ -232,6 +266,9 @@ impl Chronicle {
         log::warn(format_args!("{}: {what}", self.middlebox(middlebox)));
     }
 }
+
+/// Of a middlebox that does not know our message for counters.
+const CANNOT_COUNT: &str = "it cannot say what has passed a pinhole: `media-timeout` has no effect";
 
 /// A next hop does not answer OPTIONS any more, or does again.
 fn server(hop: &Hop, is_up: bool) {
@@ -324,6 +361,10 @@ fn call_of(event: &Event) -> Option<CallId> {
         | Event::ServerChanged { .. }
         | Event::Registered { .. }
         | Event::Unregistered { .. }
+        | Event::TrunkRegistered { .. }
+        | Event::TrunkForgets { .. }
+        | Event::TrunkFailed { .. }
+        | Event::TrunkRefused { .. }
         | Event::MiddleboxUp(_)
         | Event::MiddleboxDown(_)
         | Event::CannotCount(_)

@@ -15,7 +15,7 @@ pub(crate) fn find_servers(
 ) -> Result<Vec<Place>, String> {
     let settings = settings::b2bua(config);
     let realm = settings::id(realm);
-    let NextHop { host: Host::Name(host), port, transport, secure } = settings::next_hop(next_hop) else {
+    let NextHop { host: Host::Name(host), port, transport, secure, .. } = settings::next_hop(next_hop) else {
         return Ok(Vec::new());
     };
     let wish = Wish { host, port, transport, speaks: settings.speaks(realm, secure) };

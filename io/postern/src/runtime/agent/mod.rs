@@ -11,6 +11,7 @@ mod reload;
 mod resolver;
 pub(crate) mod settings;
 mod streams;
+mod trunks;
 mod udp;
 
 use std::collections::VecDeque;

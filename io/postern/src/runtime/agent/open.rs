@@ -16,7 +16,7 @@ use super::link::Link;
 use super::resolver::Resolver;
 use super::streams::{self, Streams};
 use super::udp::Udp;
-use super::{Agent, Failure, doors, settings};
+use super::{Agent, Failure, doors, settings, trunks};
 use crate::admin::{protocol, server};
 use crate::clock::Clock;
 use crate::config::{Config, Listen, Realm, Transport};
@@ -38,7 +38,8 @@ pub(crate) fn run(config: &Config, parent: Option<Parent>) -> Result<(), Failure
 fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
     let identity = Identity::find(config.user.as_deref()).map_err(Failure::Start)?;
     let rng = seed::rng().map_err(|error| Failure::Start(format!("/dev/urandom: {error}")))?;
-    let settings = settings::b2bua(config);
+    let mut settings = settings::b2bua(config);
+    settings.trunks = trunks::read(config, identity.uid.as_raw())?;
     let (mut udp, mut streams) = (Udp::new(), Streams::new(stream_limits(config)));
     let mut listeners = Vec::new();
     let (closed, none) = (doors::closed(config), BTreeSet::new());
@@ -80,6 +81,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
     let realms = config.realms.iter().map(|realm| realm.name.clone()).collect();
     let middleboxes = settings.middleboxes.iter().map(|middlebox| middlebox.name.clone()).collect();
     let history = usize::try_from(config.limits.history).unwrap_or(usize::MAX);
+    let trunks = settings.trunks.iter().map(|trunk| trunk.name.clone()).collect();
     Ok(Agent {
         config: config.clone(),
         clock,
@@ -92,7 +94,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
         midcom: Vec::new(),
         resolver: Resolver::new(config.name_servers.clone(), rng.fork()),
         machine: B2bua::new(settings, rng),
-        chronicle: Chronicle::new(realms, middleboxes, listeners, history),
+        chronicle: Chronicle::new((realms, trunks), middleboxes, listeners, history),
         book,
         questions,
         signals,

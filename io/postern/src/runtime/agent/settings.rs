@@ -50,6 +50,8 @@ pub(crate) fn b2bua(config: &Config) -> to::Config {
         pseudonym: PSEUDONYM.into(),
         shard: 0,
         policy: calls(config),
+        // Their passwords are in files: see `trunks`.
+        trunks: Vec::new(),
     }
 }
 
@@ -163,7 +165,8 @@ pub(super) fn next_hop(from: &NextHop) -> to::NextHop {
         Host::Name(name) => to::Host::Name(name.clone()),
     };
     let transport = from.transport.map(Transport::protocol);
-    to::NextHop { host, port: from.port, transport, secure: from.secure }
+    let trunk = from.trunk.and_then(|position| u16::try_from(position).ok()).map(to::TrunkId);
+    to::NextHop { host, port: from.port, transport, secure: from.secure, trunk }
 }
 
 fn middleboxes(config: &Config) -> Vec<to::Middlebox> {

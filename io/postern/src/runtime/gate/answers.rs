@@ -29,6 +29,7 @@ impl Gate {
             Request::Revoke { pid } => self.revoke(now, Prid(pid)),
             Request::RevokeGroup { group } => self.revoke_group(now, Gid(group)),
             Request::Registrations
+            | Request::Trunks
             | Request::Calls { .. }
             | Request::Call { .. }
             | Request::Owners
