@@ -272,6 +272,9 @@ pub struct RealmPolicy {
     pub precondition: Option<PreconditionType>,
     /// Session timers (RFC 4028) on its legs.
     pub session: SessionPolicy,
+    /// How long its phones behind NATs of their own are told that they are registered, at most; `None`: as long as the
+    /// registrar says.
+    pub refresh: Option<Duration>,
 }
 
 /// The streams a call cannot live without: when the firewall takes one of their pinholes back, the call ends.

@@ -58,8 +58,8 @@ impl Default for Codes {
     }
 }
 
-/// The text of warn-code 380.
-const SIPS_NOT_ALLOWED: &str = "SIPS Not Allowed";
+/// The class of failures that our own look at a description finds.
+pub(crate) const SDP_CLASS: &str = "session description";
 
 /// Seconds in Retry-After where a later attempt may succeed.
 const RETRY_AFTER_S: u32 = 10;
@@ -75,6 +75,8 @@ pub(crate) struct Verdict {
     pub(crate) class: &'static str,
     /// What exactly: the rest of `Warning`.
     pub(crate) what: String,
+    /// The code of the `Warning`: 399 unless one says it better.
+    pub(crate) warn_code: u16,
     /// Retry-After in seconds.
     pub(crate) retry_after_s: Option<u32>,
     /// What each side's last description becomes if a precondition was the matter (RFC 3312 §8).
@@ -87,7 +89,8 @@ pub(crate) type Failed = Sides<Option<Box<[u8]>>>;
 impl Verdict {
     /// A verdict without Retry-After.
     pub(crate) fn new(code: u16, class: &'static str, what: impl Into<String>) -> Self {
-        Self { code, phrase: phrase(code), class, what: what.into(), retry_after_s: None, failed: None }
+        let (phrase, warn_code) = (phrase(code), 399);
+        Self { code, phrase, class, what: what.into(), warn_code, retry_after_s: None, failed: None }
     }
 
     /// What a middlebox's refusal means for a call.
@@ -124,7 +127,17 @@ impl Verdict {
     /// The call was made with a SIPS URI, and no next hop of its route is reached over TLS.
     //= RFC 5630 §5.3: 480 with Warning 380.
     pub(crate) fn sips_not_allowed() -> Self {
-        Self::new(480, SIPS_NOT_ALLOWED, "no next hop is reached over TLS")
+        Self { warn_code: 380, ..Self::new(480, "SIPS Not Allowed", "no next hop is reached over TLS") }
+    }
+
+    /// What a description names may not be opened.
+    pub(crate) fn of_description(code: u16, refusal: &sdp::Refusal) -> Self {
+        let warn_code = match refusal.why {
+            //= RFC 3261 §20.43: 301, incompatible network address formats.
+            sdp::Why::NoPeerNetwork | sdp::Why::DifferentVersions => 301,
+            _ => 399,
+        };
+        Self { warn_code, ..Self::new(code, SDP_CLASS, refusal.to_string()) }
     }
 
     /// The INVITE was given up; there is nothing to explain.
@@ -141,7 +154,7 @@ impl Verdict {
 impl Verdict {
     /// Adds what a response of ours says about the failure.
     pub(crate) fn explain(&self, builder: Builder, pseudonym: &str) -> Builder {
-        let warn_code = if self.class == SIPS_NOT_ALLOWED { 380 } else { 399 };
+        let warn_code = self.warn_code;
         let warning = format_args!("{warn_code} {pseudonym} \"{}\"", Explained(self));
         let builder = match self.is_explained() {
             true => builder.header_fmt(Name::Warning, warning),

@@ -171,6 +171,10 @@ impl B2bua {
         let listener = listener.ok_or_else(no_listener)?;
         let pinholes = |realm| config.realm(realm).map(|realm| realm.pinholes.clone()).ok_or_else(nowhere);
         let path = self.media_path(from, to)?;
+        let service_route = match target {
+            Some(_) => Vec::new(),
+            None => self.service_route(&request.message, (from, request.hop.remote), to),
+        };
         let realms = Sides { a: from, b: to };
         let session = |realm| {
             config.realm(realm).map(|realm| SessionTimer::new(realm.policy.session)).ok_or_else(nowhere)
@@ -186,6 +190,7 @@ impl B2bua {
             pinholes: Sides { a: pinholes(from)?, b: pinholes(to)? },
             replaces,
             target,
+            service_route,
         })
     }
 }

@@ -28,10 +28,11 @@
 //! | `min-se` | seconds | 90 |
 //! | `pass` | methods of requests outside calls that are passed on, with commas | |
 //! | `trunk` | `calls`: the phone outside is a trunk that knows us as `postern` with the password `secret`; `register`: and is told where we are | |
+//! | `refresh` | seconds, `off` | `off` |
 //! | `unreachable`, `technical`, `temporary-policy`, `policy`, `policy-in-call`, `sdp`, `precondition-failed` | a status code | by `codes` |
 //! | `show` | header fields, with commas, or `all`; `request-uri`; the `phrase` of responses | |
 //!
-//! `precondition`, `session-expires`, `min-se` and `pass` are for both realms; `inside-` or `outside-` before the name is for one.
+//! `precondition`, `session-expires`, `min-se`, `pass` and `refresh` are for both realms; `inside-` or `outside-` before the name is for one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -91,7 +92,7 @@ const KNOWN: &[&str] = &[
 ];
 
 /// Settings of a realm: the name alone is for both.
-const OF_REALM: &[&str] = &["precondition", "session-expires", "min-se", "pass"];
+const OF_REALM: &[&str] = &["precondition", "session-expires", "min-se", "pass", "refresh"];
 
 fn is_known(name: &str) -> bool {
     let bare = name.strip_prefix("inside-").or_else(|| name.strip_prefix("outside-")).unwrap_or(name);
@@ -293,6 +294,7 @@ impl<'s> Settings<'s> {
                 interval: self.seconds(self.of_realm(realm, "session-expires"))?,
                 minimum: Duration::from_secs(self.number(self.of_realm(realm, "min-se"), 90)?),
             },
+            refresh: self.seconds(self.of_realm(realm, "refresh"))?,
         })
     }
 

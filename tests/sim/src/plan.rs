@@ -360,7 +360,11 @@ fn realm_policy(rng: &mut Rng) -> RealmPolicy {
     let (minimum, longest) = (Duration::from_secs(90), pick(rng, &[90, 120, 1800]));
     let interval = rng.percent(50).then_some(Duration::from_secs(longest));
     let types = [None, None, Some(PreconditionType::Fw), Some(PreconditionType::Qos)];
-    RealmPolicy { precondition: pick(rng, &types), session: SessionPolicy { interval, minimum } }
+    RealmPolicy {
+        precondition: pick(rng, &types),
+        session: SessionPolicy { interval, minimum },
+        refresh: None,
+    }
 }
 
 impl Link {

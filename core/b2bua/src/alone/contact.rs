@@ -31,8 +31,25 @@ const PASSED: [&str; 22] = [
 /// The parameters that travel, each with its `;`. Anything else stays: some registrars take `received` for the place to call,
 /// and what they add tells where hosts are.
 pub(super) fn params(params: Params<'_>) -> Vec<u8> {
-    let is_passed =
-        |name: &str| name.starts_with('+') || PASSED.iter().any(|passed| passed.eq_ignore_ascii_case(name));
+    written(params, |_| true)
+}
+
+/// The same but for how long.
+pub(super) fn features(params: Params<'_>) -> Vec<u8> {
+    written(params, |name| !name.eq_ignore_ascii_case("expires"))
+}
+
+/// A Contact, with how many seconds it lives if that is to be said.
+pub(super) fn value(uri: &str, params: &[u8], expires_s: Option<u32>) -> Vec<u8> {
+    let expires = expires_s.map(|seconds| format!(";expires={seconds}")).unwrap_or_default();
+    [b"<", uri.as_bytes(), b">", params, expires.as_bytes()].concat()
+}
+
+fn written(params: Params<'_>, wanted: impl Fn(&str) -> bool) -> Vec<u8> {
+    let is_passed = |name: &str| {
+        wanted(name)
+            && (name.starts_with('+') || PASSED.iter().any(|passed| passed.eq_ignore_ascii_case(name)))
+    };
     let mut text = Vec::new();
     for (name, value) in params.iter().filter(|(name, _)| is_passed(name)) {
         text.push(b';');

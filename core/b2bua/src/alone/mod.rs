@@ -9,8 +9,10 @@
 //! other side's hosts.
 
 mod contact;
+mod refresh;
 mod register;
 pub(crate) mod registrations;
+mod service_route;
 mod subscribe;
 mod subscription;
 
@@ -82,6 +84,8 @@ struct Passing {
     target: Option<Target>,
     /// What a REGISTER asks for.
     asked: Vec<Asked>,
+    /// Route as the sender's registrar wants it.
+    service_route: Vec<Box<[u8]>>,
     usage: Usage,
 }
 
@@ -159,6 +163,7 @@ impl B2bua {
         }
         let mut passing = Passing::new(request, from);
         match self.plan_alone(now, &mut passing) {
+            Ok(()) if self.answer_refresh(now, &passing, out) => {}
             Ok(()) => {
                 let id = self.shared.alone.number();
                 self.context(now, out).try_next(id, passing);
@@ -181,6 +186,10 @@ impl B2bua {
                 passing.target = Some(reach);
             }
             None => self.plan_by_route(now, passing)?,
+        }
+        if !registers && passing.target.is_none() {
+            let Request { message, hop, .. } = &passing.request;
+            passing.service_route = self.service_route(message, (passing.from, hop.remote), passing.to);
         }
         if registers {
             passing.asked = self.ask_for_bindings(passing)?;
@@ -287,8 +296,14 @@ impl Passing {
             looked_up: None,
             target: None,
             asked: Vec::new(),
+            service_route: Vec::new(),
             usage: Usage::None,
         }
+    }
+
+    /// What goes into Route.
+    fn routes(&self) -> &[Box<[u8]>] {
+        self.target.as_ref().map_or(&self.service_route, |reach| &reach.path)
     }
 
     /// True if a route has said where it goes.
@@ -370,7 +385,7 @@ impl Context<'_> {
         };
         let hops = headers::max_forwards(message);
         let mut builder = Builder::request(method, uri).header_fmt(Name::MaxForwards, format_args!("{hops}"));
-        for route in passing.target.iter().flat_map(|reach| &reach.path) {
+        for route in passing.routes() {
             builder = builder.header(Name::Route, &**route);
         }
         let text = |name| message.header(name).unwrap_or_default();

@@ -9,6 +9,7 @@ use sip::transport::Hop;
 use super::Passing;
 use super::contact;
 use super::registrations::{Binding, Whose, name_of, text_of};
+use super::{refresh, service_route};
 use crate::b2bua::B2bua;
 use crate::config::RealmId;
 use crate::context::Context;
@@ -28,8 +29,33 @@ pub(super) struct Asked {
     uri: Box<str>,
     /// What travels of what stands behind the URI: `expires`, `q`, features.
     params: Box<[u8]>,
+    /// The same without `expires`.
+    said: Box<[u8]>,
     /// How long, in seconds; `None`: as the registrar pleases.
     expires_s: Option<u32>,
+}
+
+impl Asked {
+    pub(super) fn name(&self) -> Tag {
+        self.name
+    }
+
+    pub(super) fn whose(&self) -> &Whose {
+        &self.whose
+    }
+
+    pub(super) fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    pub(super) fn said(&self) -> &[u8] {
+        &self.said
+    }
+
+    /// True if the contact is taken back.
+    pub(super) fn ends(&self) -> bool {
+        self.expires_s == Some(0)
+    }
 }
 
 //= RFC 3261 §10.3 step 5, §20.10: the parameter, else the header field.
@@ -96,11 +122,12 @@ impl B2bua {
                 return Err(Verdict::plain(403, "contact too long"));
             }
             let expires_s = expires(&contact, message);
+            let said: Box<[u8]> = contact::features(params).into();
             let (uri, params) = (uri.into(), contact::params(params).into());
             // A phone that moves names its old place beside the new one: to us both are the phone.
             if let Some(same) = asked.iter_mut().find(|same| same.whose == whose) {
                 if same.expires_s == Some(0) {
-                    *same = Asked { name: same.name, whose, uri, params, expires_s };
+                    *same = Asked { name: same.name, whose, uri, params, said, expires_s };
                 }
                 continue;
             }
@@ -109,7 +136,7 @@ impl B2bua {
                 self.has_room(&whose, asked.len())?;
             }
             let name = known.unwrap_or_else(|| Tag::mint(self.config.shard, &mut self.shared.rng));
-            asked.push(Asked { name, whose, uri, params, expires_s });
+            asked.push(Asked { name, whose, uri, params, said, expires_s });
         }
         Ok(asked)
     }
@@ -166,7 +193,9 @@ impl Context<'_> {
         let said = |contact: &NameAddr<'_>| {
             let uri =
                 contact.parsed_uri().ok().filter(|uri| route::is_us_in(self.config, passing.to, uri))?;
-            Some((name_of(uri.user()?)?, expires(contact, answer), contact::params(contact.params())))
+            let params = contact.params();
+            let shown = (contact::params(params), contact::features(params));
+            Some((name_of(uri.user()?)?, expires(contact, answer), shown))
         };
         let listed: Vec<_> = answer.contacts().flatten().filter_map(|contact| said(&contact)).collect();
         for asked in &passing.asked {
@@ -180,22 +209,28 @@ impl Context<'_> {
                 }
                 None => Some(0),
             };
-            self.register(passing, asked, granted.unwrap_or(REGISTERED_DEFAULT_S));
+            self.register((passing, asked), granted.unwrap_or(REGISTERED_DEFAULT_S), answer);
         }
         //= RFC 3261 §10.3 step 8: all current bindings. Those that are not ours are none of the phone's business.
-        for (name, _, params) in listed {
+        for (name, _, (params, features)) in listed {
             let registrations = &self.shared.alone.registrations;
             let Some(binding) = registrations.get(name).filter(|binding| *binding.whose.aor == *aor) else {
                 continue;
             };
-            let value = [b"<", binding.reach.uri.as_bytes(), b">", params.as_slice()].concat();
+            let uri = &binding.reach.uri;
+            let value = match refresh::most(self.config, passing.from, &binding.reach) {
+                None => contact::value(uri, &params, None),
+                Some(_) => {
+                    contact::value(uri, &features, Some(refresh::left_s(self.config, binding, self.now)))
+                }
+            };
             builder = builder.header(Name::Contact, value);
         }
         //= RFC 3327 §5.3: Path is told to who has sent it.
         message.values(Name::Path).fold(builder, |builder, path| builder.header(Name::Path, path))
     }
 
-    fn register(&mut self, passing: &Passing, asked: &Asked, granted_s: u32) {
+    fn register(&mut self, (passing, asked): (&Passing, &Asked), granted_s: u32, answer: &Message) {
         if granted_s == 0 || asked.expires_s == Some(0) {
             return self.forget_registration(asked.name);
         }
@@ -207,9 +242,16 @@ impl Context<'_> {
             hop: Hop { connection: None, ..passing.request.hop },
             path: message.values(Name::Path).map(Into::into).collect(),
         };
-        let lives = Duration::from_secs(granted_s.min(REGISTERED_MAX_S).into());
-        let binding =
-            Binding { whose: asked.whose.clone(), registrar: passing.to, reach, expires: self.now + lives };
+        let granted = Duration::from_secs(granted_s.min(REGISTERED_MAX_S).into());
+        let binding = Binding {
+            whose: asked.whose.clone(),
+            registrar: passing.to,
+            reach,
+            expires: self.now + granted,
+            granted,
+            said: asked.said.clone(),
+            service_route: service_route::said(answer),
+        };
         let (aor, hop, realm) = (asked.whose.aor.clone(), passing.request.hop, passing.from);
         // Two requests of one phone at a time have got it two names: the registrar's last word counts.
         if let Some(other) =

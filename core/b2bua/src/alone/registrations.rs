@@ -5,6 +5,7 @@
 //! other, and nobody can have somebody else called.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use machine::Instant;
 use machine::onlooker::Onlooker;
@@ -46,11 +47,17 @@ pub(crate) struct Binding {
     pub(crate) registrar: RealmId,
     pub(crate) reach: Target,
     pub(crate) expires: Instant,
+    /// How long the registrar wanted to keep it, when it was asked last.
+    pub(crate) granted: Duration,
+    /// What the phone said beside its URI, but for how long; empty after a restart.
+    pub(crate) said: Box<[u8]>,
+    /// Service-Route (RFC 3608), topmost first; empty after a restart.
+    pub(crate) service_route: Vec<Box<[u8]>>,
 }
 
 impl Binding {
     pub(crate) fn info(&self, name: Tag) -> RegistrationInfo {
-        let Self { whose, registrar, reach, expires } = self;
+        let Self { whose, registrar, reach, expires, .. } = self;
         RegistrationInfo {
             name: text_of(name),
             realm: whose.realm,
@@ -110,7 +117,9 @@ impl Registrations {
             let path = path.into_iter().map(Into::into).collect();
             let reach = Target { realm, uri: contact.into(), hop, path };
             if !self.names.contains_key(&whose) && !self.bindings.contains_key(&name) {
-                self.put(name, Binding { whose, registrar, reach, expires });
+                let granted = expires - now;
+                let (said, service_route) = (Box::default(), Vec::new());
+                self.put(name, Binding { whose, registrar, reach, expires, granted, said, service_route });
             }
         }
     }

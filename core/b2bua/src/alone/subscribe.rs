@@ -63,7 +63,7 @@ impl B2bua {
             let uas = Dialog::uas(message, tag.text().as_str())?;
             let target = passing.target.as_ref();
             let uri = target.map_or_else(|| message.request_uri(), |target| &target.uri);
-            let path: Vec<&[u8]> = target.iter().flat_map(|it| &it.path).map(|value| &**value).collect();
+            let path: Vec<&[u8]> = passing.routes().iter().map(|value| &**value).collect();
             let local = without_tag(&message.from()?);
             let (to, call_id) = (message.to()?, call_id(self.config.shard, rng));
             let local = (local.as_slice(), asked_tag.text());

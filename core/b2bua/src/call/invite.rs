@@ -124,6 +124,8 @@ pub(super) struct Setup {
     pub(super) replaces: Option<Box<str>>,
     /// Whom the INVITE is for, if it was sent to a name of ours.
     pub(super) target: Option<Box<Target>>,
+    /// Route as the caller's registrar wants it.
+    pub(super) service_route: Vec<Box<[u8]>>,
     /// Whom the callee or its server has named instead.
     pub(super) redirected: Option<Box<Redirected>>,
     /// Where it goes, once that is known; before, and with one that replaces a dialog, the next hop says so.

@@ -70,7 +70,7 @@ impl Call {
             Some(before) => Ok(before.to(&uri)),
             None => {
                 let id = call_id(ctx.config.shard, &mut ctx.shared.rng);
-                let path = setup.target.as_ref().map_or(&[][..], |target| &target.path);
+                let path = setup.target.as_ref().map_or(&setup.service_route, |target| &target.path);
                 first_request(request, &id, self.legs.b.tag, (&uri, path))
             }
         };

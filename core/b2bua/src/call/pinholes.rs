@@ -12,7 +12,7 @@ use super::signal::Signal;
 use crate::agents::Asker;
 use crate::context::{Context, Wake};
 use crate::event::Event;
-use crate::failure::Verdict;
+use crate::failure::{SDP_CLASS, Verdict};
 use crate::ledger::{LedgerRequest, Progress, Step};
 use crate::leg::body::Body;
 use crate::side::Side;
@@ -252,7 +252,7 @@ impl Call {
             Ok(Step::Wait) => Prepared::Wait,
             Err(refusal) => {
                 let code = ctx.config.codes.refused_sdp;
-                Prepared::Refused(Verdict::new(code, SDP_CLASS, refusal.to_string()))
+                Prepared::Refused(Verdict::of_description(code, &refusal))
             }
         }
     }
@@ -401,9 +401,6 @@ impl Call {
         self.ask(ctx);
     }
 }
-
-/// The class of failures that our own look at a description finds.
-const SDP_CLASS: &str = "session description";
 
 /// A description that cannot be read: its sender's fault, so a request gets `code`; the sender of the request that a
 /// response answers has done nothing wrong.

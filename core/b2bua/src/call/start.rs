@@ -43,8 +43,17 @@ pub(crate) struct Plan {
     pub(crate) replaces: Option<Box<str>>,
     /// Whom it is for, if it was sent to a name of ours.
     pub(crate) target: Option<Box<Target>>,
+    /// Route as the caller's registrar wants it (RFC 3608).
+    pub(crate) service_route: Vec<Box<[u8]>>,
     /// What each leg agrees to; A's has heard the INVITE.
     pub(crate) sessions: Sides<SessionTimer>,
+}
+
+/// Whom the INVITE is for beside what it says itself, as in [`Plan`].
+struct Callee {
+    replaces: Option<Box<str>>,
+    target: Option<Box<Target>>,
+    service_route: Vec<Box<[u8]>>,
 }
 
 impl Call {
@@ -84,7 +93,7 @@ impl Call {
             (plan.next_hop, plan.next_hops),
             plan.listener,
             uas,
-            (plan.replaces, plan.target),
+            Callee { replaces: plan.replaces, target: plan.target, service_route: plan.service_route },
         )));
         let terms = terms(ctx.config, plan.path, plan.pinholes);
         for side in [Side::A, Side::B] {
@@ -143,7 +152,7 @@ impl Setup {
         (next_hop, next_hops): (NextHop, VecDeque<NextHop>),
         listener: ListenerId,
         uas: Dialog,
-        (replaces, target): (Option<Box<str>>, Option<Box<Target>>),
+        Callee { replaces, target, service_route }: Callee,
     ) -> Self {
         Self {
             has_hops: !next_hops.is_empty(),
@@ -154,6 +163,7 @@ impl Setup {
             uac: None,
             replaces,
             target,
+            service_route,
             redirected: None,
             going: None,
             spare: VecDeque::new(),

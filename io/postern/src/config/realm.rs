@@ -60,6 +60,7 @@ pub(crate) struct Realm {
     pub session_expires: Option<Duration>,
     pub min_se: Duration,
     pub pass: Vec<Pass>,
+    pub refresh: Option<Duration>,
 }
 
 static LISTEN: Key<List<ListenKind>> = Key {
@@ -179,6 +180,15 @@ static PASS: Key<List<OneOf<Pass>>> = Key {
            itself.",
 };
 
+static REFRESH: Key<OrOff> = Key {
+    name: "refresh",
+    kind: OrOff(Time { range: Duration::from_secs(20)..=Duration::from_secs(3600) }),
+    absent: Absent::Literal("\"off\""),
+    text: "How long phones of this realm that are behind a NAT of their own are told that they are registered, at most: they register \
+           again in time to keep the way to them open. What they repeat is answered here for half of the time that the registrar has \
+           granted, so that it hears of them as seldom as it wants. \"off\": they are told what the registrar says.",
+};
+
 /// RFC 4028 §4: no interval is shorter.
 const SESSION_MIN: Duration = Duration::from_secs(90);
 const SESSION_MAX: Duration = Duration::from_secs(86_400);
@@ -206,6 +216,7 @@ pub(super) static SECTION: Section = Section {
         &SESSION_EXPIRES,
         &MIN_SE,
         &PASS,
+        &REFRESH,
     ],
 };
 
@@ -271,6 +282,7 @@ impl Realm {
             session_expires,
             min_se,
             pass: table.value(&PASS, problems),
+            refresh: table.value(&REFRESH, problems),
         }
     }
 }

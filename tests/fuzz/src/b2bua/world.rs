@@ -401,7 +401,7 @@ fn config(settings: u8, features: u8) -> Config {
         };
         let interval = (features & 32 != 0).then_some(Duration::from_secs(90));
         let session = config::SessionPolicy { interval, minimum: Duration::from_secs(90) };
-        let policy = config::RealmPolicy { precondition, session };
+        let policy = config::RealmPolicy { precondition, session, refresh: None };
         let pass = vec![Method::Register, Method::Message, Method::Options, Method::Notify];
         config::Realm { name: name.into(), pinholes: Arc::new(pinholes), policy, pass }
     };

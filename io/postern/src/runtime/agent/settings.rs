@@ -125,6 +125,7 @@ fn realm_policy(from: &Realm) -> to::RealmPolicy {
             Precondition::Qos => Some(to::PreconditionType::Qos),
         },
         session: to::SessionPolicy { interval: from.session_expires, minimum: from.min_se },
+        refresh: from.refresh,
     }
 }
 
