@@ -11,6 +11,7 @@ mod rng;
 mod text;
 mod time;
 mod timers;
+pub mod week;
 
 pub use outbox::Outbox;
 pub use rng::Rng;

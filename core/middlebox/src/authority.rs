@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use machine::week::MinuteOfWeek;
 use midcom::{Direction, Failure, IpVersionChoice, Lifetime, Network, Protocol, Tuple};
 
 use crate::entry::Key;
 use crate::realm::{Realms, Side};
 use crate::rule::Barrier;
-use crate::standing::{Line, MinuteOfWeek};
+use crate::standing::Line;
 use crate::{limits, standing, tuples};
 
 /// Names an agent. The runtime resolves it (peer credentials, certificate) to one of [`Policy::agents`].

@@ -42,8 +42,9 @@ pub use entry::{
 };
 pub use event::{EndCause, Event};
 pub use journal::{Change, StoredAction, StoredLease, StoredOutside, StoredRule};
+pub use machine::week::{MinuteOfWeek, Window};
 pub use middlebox::{BatchId, Config, Input, Middlebox, Output, RequestKind, SessionId};
 pub use nat::{Nat, NatError};
 pub use queries::{RuleAction, RuleInfo, Status, Tally};
 pub use realm::{Realm, RealmError, Realms, ReversePath, Side, Zone};
-pub use standing::{Line, MinuteOfWeek, Verdict, Window};
+pub use standing::{Line, Verdict};

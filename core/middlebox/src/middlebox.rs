@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use machine::week::MinuteOfWeek;
 use machine::{Instant, Machine, Outbox, Rng, Timers};
 use midcom::{Failure, Lifetime, Notification, Passed, Prid, Reply, Request};
 
@@ -18,7 +19,6 @@ use crate::nat::{Nat, Translator};
 use crate::queries::Tally;
 use crate::rate::Rates;
 use crate::realm::Realms;
-use crate::standing::MinuteOfWeek;
 use crate::table::Table;
 
 /// Names a session; chosen by the runtime, never reused.

@@ -6,6 +6,7 @@ pub(crate) mod channel;
 pub(crate) mod gate;
 mod interfaces;
 pub(crate) mod unix;
+pub(crate) mod wall;
 mod watched;
 
 use std::future::Future;

@@ -11,7 +11,6 @@ pub(crate) mod prove;
 mod reload;
 mod sessions;
 mod settings;
-mod wall;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -30,8 +29,8 @@ use self::chronicle::Chronicle;
 use self::disk::Disk;
 use self::operator::Operator;
 use self::sessions::Sessions;
-use self::wall::Wall;
 use super::alarm::Alarm;
+use super::wall::Wall;
 use super::watched::register;
 use super::{Failure, Signals, Told};
 use crate::admin::server::Question;
@@ -225,7 +224,7 @@ impl Gate {
     /// Asks whether anybody else has touched our table.
     fn look(&mut self, now: Instant) {
         self.looked = now;
-        self.inputs.extend(self.wall.tick());
+        self.inputs.extend(self.wall.tick().map(Input::Clock));
         self.inputs.extend(self.disk.look(now, &self.machine));
         self.sessions.refresh();
         match self.engine.take_drift() {

@@ -14,7 +14,6 @@ use super::guests::Guests;
 use super::operator::{self, Operator};
 use super::sessions::Sessions;
 use super::settings;
-use super::wall::Wall;
 use super::{Failure, Gate, event_descriptor, prove};
 use crate::admin::protocol::ProofReport;
 use crate::admin::{protocol, server};
@@ -22,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Serve};
 use crate::runtime::alarm::Alarm;
 use crate::runtime::unix::Whose;
+use crate::runtime::wall::Wall;
 use crate::runtime::{Signals, block_on, unix};
 use crate::sandbox::{self, Identity, Keep};
 use crate::supervise::Parent;
@@ -122,7 +122,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
         realms,
         machine,
         out: Outbox::new(),
-        inputs: wall.tick().into_iter().chain(restored).chain(first).collect(),
+        inputs: wall.tick().map(Input::Clock).into_iter().chain(restored).chain(first).collect(),
         engine,
         drift,
         looked: Instant::ZERO,

@@ -4,11 +4,11 @@ use machine::Instant;
 use middlebox::Input;
 
 use super::guests::Guests;
-use super::wall::Wall;
 use super::{Gate, settings};
 use crate::admin::protocol::{Answer, Reload};
 use crate::config::{self, reload};
 use crate::log;
+use crate::runtime::wall::Wall;
 
 impl Gate {
     /// The file that a command has read.
@@ -45,7 +45,7 @@ impl Gate {
         log::info(format_args!("reloaded: {said}"));
         self.chronicle.learn(&policy);
         self.wall = Wall::new(new.middlebox.time_zone.as_ref());
-        self.inputs.extend(self.wall.tick());
+        self.inputs.extend(self.wall.tick().map(Input::Clock));
         self.inputs.push_back(Input::Policy(Box::new(policy)));
         self.sessions.welcome(now, guests, &mut self.inputs);
         self.config = new;

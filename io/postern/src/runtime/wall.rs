@@ -2,29 +2,29 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use middlebox::{Input, MinuteOfWeek};
+use machine::week::MinuteOfWeek;
 
 /// What time it is where the policy is meant.
 #[derive(Debug)]
-pub(super) struct Wall {
+pub(crate) struct Wall {
     zone: TimeZone,
     told: Option<MinuteOfWeek>,
 }
 
 impl Wall {
     /// A clock in this zone; without one, in that of the host.
-    pub(super) fn new(zone: Option<&TimeZone>) -> Self {
+    pub(crate) fn new(zone: Option<&TimeZone>) -> Self {
         Self { zone: zone.cloned().unwrap_or_else(TimeZone::system), told: None }
     }
 
-    /// What the machine has to be told, if the minute is another than before. A clock that jumps is another minute.
-    pub(super) fn tick(&mut self) -> Option<Input> {
+    /// The minute that a machine has to be told, if it is another than before. A clock that jumps is another minute.
+    pub(crate) fn tick(&mut self) -> Option<MinuteOfWeek> {
         let now = minute(&self.zone, Timestamp::now());
-        (self.told != now).then(|| now.map(Input::Clock)).flatten().inspect(|_| self.told = now)
+        (self.told != now).then_some(now).flatten().inspect(|_| self.told = now)
     }
 }
 
-fn minute(zone: &TimeZone, at: Timestamp) -> Option<MinuteOfWeek> {
+pub(crate) fn minute(zone: &TimeZone, at: Timestamp) -> Option<MinuteOfWeek> {
     let time = at.to_zoned(zone.clone());
     let number = |number: i8| u8::try_from(number).ok();
     let day = number(time.weekday().to_monday_zero_offset())?;
