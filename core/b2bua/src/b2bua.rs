@@ -11,6 +11,7 @@ use sip::message::{Message, Method};
 use sip::transaction::TimerValues;
 use sip::transport::{Hop, ListenerId, NameId, Protocol};
 
+use crate::admission::count::Counts;
 use crate::agents::{Again, Asker};
 use crate::alone::registrations;
 use crate::call::{Call, Cut, Request, stray};
@@ -19,7 +20,7 @@ use crate::context::{Context, Looking, Recipient, Shared};
 use crate::event::{CallId, Cause, Event};
 use crate::failure::{Reason, Verdict};
 use crate::info::{CallDetail, CallInfo, Holdings, RegistrationInfo};
-use crate::io::{Input, Output};
+use crate::io::{Input, Output, Reload};
 use crate::outside::has_tag;
 use crate::side::Side;
 use crate::tag::Tag;
@@ -82,7 +83,8 @@ impl B2bua {
         };
         let endpoint = Endpoint::new(endpoint, rng.fork());
         let calls = Map::with_hasher(Seeded::new(&mut rng));
-        let shared = Shared::new(endpoint, config.middleboxes.len(), rng);
+        let mut shared = Shared::new(endpoint, config.middleboxes.len(), rng);
+        shared.counts = Counts::new(&config.admission);
         Self {
             config,
             shared,
@@ -401,6 +403,14 @@ impl B2bua {
         }
     }
 
+    /// Other routes and another call policy: the calls that are there count on.
+    fn reload(&mut self, Reload { routes, admission }: Reload) {
+        let (counts, places) = self.shared.counts.moved(&self.config.admission, &admission);
+        self.calls.values_mut().for_each(|call| call.renumber_terms(&places));
+        self.shared.counts = counts;
+        (self.config.routes, self.config.admission) = (routes, admission);
+    }
+
     /// Says that a shutdown is complete, once.
     fn finish_shutdown(&mut self, now: Instant, out: &mut Outbox<Output>) {
         let Service::Closing(deadline) = self.service else { return };
@@ -438,7 +448,8 @@ impl Machine for B2bua {
                 let limit = self.config.limits.registrations;
                 self.shared.alone.registrations.restore(now, known, limit);
             }
-            Input::Routes(routes) => self.config.routes = routes,
+            Input::Reload(changes) => self.reload(*changes),
+            Input::Clock(minute) => self.shared.minute = Some(minute),
             Input::Shutdown => self.on_shutdown(now, out),
         }
         self.finish_shutdown(now, out);

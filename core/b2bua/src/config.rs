@@ -14,7 +14,7 @@ use sip::locate::Place;
 use sip::message::Method;
 use sip::transport::{Hop, ListenerId, Protocol};
 
-use crate::ledger;
+use crate::{admission, ledger};
 
 pub use crate::failure::Codes;
 pub use crate::limits::Limits;
@@ -34,6 +34,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Where calls go; the first that matches decides.
     pub routes: Vec<Route>,
+    /// Which calls are let in; the first that fits decides, and without one they are.
+    pub admission: Vec<admission::Line>,
     /// The middleboxes we are the agent of; [`MiddleboxId`] is the position.
     pub middleboxes: Vec<Middlebox>,
     /// How long we wait for what.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use machine::map::{Map, Seeded};
 use machine::onlooker::{Onlooker, see_map};
+use machine::week::MinuteOfWeek;
 use machine::{Instant, Outbox, Rng, Text, TimerId, Timers};
 use midcom::{Lifetime, MiddleboxId, Prid, Request};
 use sip::endpoint::{ClientKey, Endpoint, Incoming, ServerKey, Transmit};
@@ -13,6 +14,7 @@ use sip::message::{Builder, Name};
 use sip::transport::Hop;
 
 use crate::acks::{Ack, Acks};
+use crate::admission::count::Counts;
 use crate::agents::{Again, Agents, Asker};
 use crate::alone::{Alone, AloneId};
 use crate::call::Pair;
@@ -54,6 +56,10 @@ pub(crate) struct Shared {
     pub(crate) alone: Alone,
     /// Servers that did not work.
     pub(crate) failures: Failures,
+    /// How many calls the lines of the call policy have let in.
+    pub(crate) counts: Counts,
+    /// What time it is for them, once it is known.
+    pub(crate) minute: Option<MinuteOfWeek>,
     /// Next hops that are asked whether they are there.
     pub(crate) health: Health,
     /// Names that servers must prove.
@@ -104,6 +110,8 @@ pub(crate) enum Wake {
     Session(Side),
     /// `docs/calls.md` §7: it is time to look whether media passes.
     Media,
+    /// The call policy lets the call last no longer.
+    Longest,
     /// The ledger has something to do.
     Ledger,
 }
@@ -124,6 +132,7 @@ impl Wake {
             Self::Ending => "call takes too long to end",
             Self::Session(_) => "session refresh or expiry",
             Self::Media => "whether media passes",
+            Self::Longest => "longest duration",
             Self::Ledger => "pinhole lifetimes",
         }
     }
@@ -145,6 +154,8 @@ impl Shared {
             alone: Alone::default(),
             unwilling: Unwilling::default(),
             failures: Failures::default(),
+            counts: Counts::default(),
+            minute: None,
             health: Health::default(),
             names: Names::default(),
             trunks: Trunks::default(),
@@ -172,6 +183,8 @@ impl Shared {
             lookups,
             alone,
             failures,
+            counts,
+            minute,
             health,
             names: _,
             trunks,
@@ -192,6 +205,8 @@ impl Shared {
         // When each is forgotten matters to later calls only.
         onlooker.see(&unwilling.callees());
         onlooker.see(failures);
+        counts.show(onlooker);
+        onlooker.see(minute);
         onlooker.see(health);
         onlooker.see(trunks);
     }

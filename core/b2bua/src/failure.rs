@@ -286,6 +286,7 @@ pub(crate) fn phrase(code: u16) -> &'static str {
         421 => "Extension Required",
         480 => "Temporarily Unavailable",
         481 => "Call/Transaction Does Not Exist",
+        486 => "Busy Here",
         487 => "Request Terminated",
         488 => "Not Acceptable Here",
         491 => "Request Pending",
@@ -299,6 +300,7 @@ pub(crate) fn phrase(code: u16) -> &'static str {
         590 => "Firewall Failure",
         591 => "Firewall Temporarily Closed",
         592 => "Firewall Policy",
+        603 => "Decline",
         other => match other / 100 {
             1 => "Progress",
             2 => "Success",

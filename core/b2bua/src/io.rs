@@ -1,10 +1,12 @@
 //! Everything that can happen to the B2BUA, and everything it can ask for.
 
 use bytes::Bytes;
+use machine::week::MinuteOfWeek;
 use midcom::{AgentEvent, MiddleboxId, Request, RequestId};
 use sip::locate::{Place, Wish};
 use sip::transport::Hop;
 
+use crate::admission;
 use crate::config::Route;
 use crate::event::{CallId, Event};
 use crate::info::RegistrationInfo;
@@ -43,13 +45,24 @@ pub enum Input {
         /// Which.
         call: CallId,
     },
-    /// Where calls go from now on; those there are go on as they are.
-    Routes(Vec<Route>),
+    /// What counts from now on, all of it at once; calls there are go on as they are.
+    Reload(Box<Reload>),
+    /// What time it is, in the time zone of the call policy; needed where that knows times.
+    Clock(MinuteOfWeek),
     /// Contacts that an earlier process had: from a file, for instance. Those whose time is over, whose name is none of ours, or
     /// for which there is no room are left out.
     Registered(Vec<RegistrationInfo>),
     /// End every call and take no new ones; [`Output::ShutdownComplete`] follows.
     Shutdown,
+}
+
+/// What may change while there are calls.
+#[derive(Debug, Clone)]
+pub struct Reload {
+    /// Where calls go.
+    pub routes: Vec<Route>,
+    /// Which are let in.
+    pub admission: Vec<admission::Line>,
 }
 
 /// What it asks for, to be carried out in order.

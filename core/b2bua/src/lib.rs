@@ -5,6 +5,7 @@
 //! what happened. It does no I/O and has no clock.
 
 mod acks;
+pub mod admission;
 mod agents;
 mod alone;
 mod b2bua;
@@ -33,4 +34,4 @@ mod user;
 pub use b2bua::B2bua;
 pub use event::{CallId, Cause, Event, Sip};
 pub use info::{CallDetail, CallInfo, CallState, Holdings, LegInfo, RegistrationInfo, TrunkInfo, TrunkState};
-pub use io::{Input, LookupId, Output};
+pub use io::{Input, LookupId, Output, Reload};

@@ -9,6 +9,7 @@ use sdp::precondition::Strength;
 use sip::dialog::Dialog;
 use sip::message::{Builder, Message, Method, Name, Scheme, Uri};
 
+use crate::admission::{self, Filtered, Terms};
 use crate::alone;
 use crate::b2bua::{B2bua, Service};
 use crate::call::{Call, Plan, Request};
@@ -113,6 +114,11 @@ impl B2bua {
             return self.context(now, out).answer_alone(&request, 422, &lines);
         }
         let plan = Plan { sessions, ..plan };
+        let request = match plan.terms.filter(&request.message) {
+            Filtered::AsItCame => request,
+            Filtered::Other(message) => Request { message, ..request },
+            Filtered::Nothing(verdict, _) => return self.context(now, out).refuse_alone(&request, &verdict),
+        };
         let tag = Tag::mint(self.config.shard, &mut self.shared.rng);
         let uas = match Dialog::uas(&request.message, tag.text().as_str()) {
             Ok(dialog) => dialog,
@@ -121,6 +127,9 @@ impl B2bua {
                 return self.context(now, out).refuse_alone(&request, &verdict);
             }
         };
+        if let Err(verdict) = self.shared.counts.take(now, &self.config.admission, &plan.terms.limiting) {
+            return self.context(now, out).refuse_alone(&request, &verdict);
+        }
         self.calls_made += 1;
         let id = CallId(self.calls_made);
         let trunk = self.trunk_of_caller(plan.realms.a, &request);
@@ -169,6 +178,7 @@ impl B2bua {
         let no_listener = || Verdict::plain(500, "no listener towards the next hop");
         let next_hop = next_hops.pop_front().ok_or_else(no_listener)?;
         let listener = listener.ok_or_else(no_listener)?;
+        let terms = self.terms(request, (from, to))?;
         let pinholes = |realm| config.realm(realm).map(|realm| realm.pinholes.clone()).ok_or_else(nowhere);
         let path = self.media_path(from, to)?;
         let service_route = match target {
@@ -191,11 +201,23 @@ impl B2bua {
             replaces,
             target,
             service_route,
+            terms,
         })
     }
 }
 
 impl B2bua {
+    /// On which terms the call policy lets a call in, or why it does not.
+    fn terms(&self, request: &Request, (from, to): (RealmId, RealmId)) -> Result<Box<Terms>, Verdict> {
+        let lines = &self.config.admission;
+        let facts = Facts::of(&request.message, from, request.hop.remote.ip());
+        let decision = admission::decide(lines, &facts, to, self.shared.minute);
+        match decision.refusal(lines) {
+            Some(verdict) => Err(verdict),
+            None => Ok(Box::new(Terms::of(lines, &decision))),
+        }
+    }
+
     /// The middleboxes between two realms. One that is away keeps every call out, unless it has a partner that is there.
     fn media_path(&self, from: RealmId, to: RealmId) -> Result<MediaPath, Verdict> {
         let all: Vec<(MiddleboxId, bool)> = self.config.path(from, to).collect();

@@ -29,7 +29,8 @@ impl<'a> Facts<'a> {
         Self { from, source: source.to_canonical(), callee: Uri::parse(request.request_uri()).ok(), caller }
     }
 
-    fn fit(&self, when: &When) -> bool {
+    /// True if they are all that a route or a line of policy asks for.
+    pub(crate) fn fit(&self, when: &When) -> bool {
         let user = |patterns: &[UserPattern], uri: Option<Uri<'_>>| {
             let user = uri.and_then(|uri| uri.user()).unwrap_or_default();
             patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(user))

@@ -251,6 +251,7 @@ fn config() -> Config {
         realms: vec![realm("outside", "0.0.0.0/0"), realm("inside", "10.0.40.0/24")],
         listeners: vec![listener(RealmId(0), "203.0.113.1:5060"), listener(RealmId(1), "10.0.0.1:5060")],
         routes: vec![Route::always(RealmId(1), next_hop)],
+        admission: Vec::new(),
         middleboxes: vec![Middlebox {
             name: "fw".into(),
             inside: vec![RealmId(1)],

@@ -16,6 +16,7 @@
 //! received and leaves the rest of the file as it is. A flow at whose end no call is left must come to rest: a timer that is
 //! still running ten minutes later has been forgotten, and fails it.
 
+mod admission;
 pub mod figures;
 mod firewall;
 pub mod index;

@@ -17,6 +17,7 @@
 //! | `inside-next-hop`, `outside-next-hop` | addresses with commas, instead | `10.0.0.5`; `192.0.2.10` |
 //! | `refuse` | pattern of called users and a status code | |
 //! | `calls`, `rules`, `forks`, `strays`, `exchanges`, `held`, `registrations`, `subscriptions` | limits | 100, else those of the program |
+//! | `call-policy` | lines as `admission.rs` reads them | |
 //! | `reserve` | `yes`, `no` | `no` |
 //! | `crucial` | `first-audio`, `all`, media types with commas | `first-audio` |
 //! | `hold` | `keep`, `close` | `keep` |
@@ -49,6 +50,8 @@ use sip::digest::Secret;
 use sip::message::Method;
 use sip::transport::Protocol;
 
+use crate::admission;
+
 const KNOWN: &[&str] = &[
     "call",
     "source",
@@ -66,6 +69,7 @@ const KNOWN: &[&str] = &[
     "inside-next-hop",
     "outside-next-hop",
     "refuse",
+    "call-policy",
     "calls",
     "rules",
     "forks",
@@ -181,6 +185,7 @@ impl<'s> Settings<'s> {
             ],
             listeners: vec![listener(outside, "203.0.113.1:5060")?, listener(inside, "10.0.0.1:5060")?],
             routes: self.routes(inside, outside)?,
+            admission: admission::lines(self.value("call-policy", ""))?,
             middleboxes: (0..self.number("middleboxes", 1)?).map(middlebox).collect(),
             timers: Timers { ping: self.seconds("ping")?, ..Timers::default() },
             limits: self.limits()?,

@@ -13,13 +13,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use b2bua::{B2bua, CallId, Event, Input, LookupId, Output};
+use b2bua::{B2bua, CallId, Event, Input, LookupId, Output, Reload};
 use bytes::Bytes;
 use machine::{Instant, Machine, Outbox, Rng};
 use midcom::{AgentEvent, Capabilities, DownReason, Failure, Lifetime, MiddleboxId, Notification, Prid};
 use sip::locate::Place;
 use sip::transport::{Hop, ListenerId, Protocol};
 
+use crate::admission;
 use crate::firewall::{self, Firewall};
 use crate::phone::Phone;
 use crate::render;
@@ -374,7 +375,7 @@ impl World {
         Ok(())
     }
 
-    /// `kick N`, `shutdown`, `resolved ADDR:PORT …`, `unresolved`, `unreachable A`.
+    /// `kick N`, `shutdown`, `clock Mon 09:00`, `call-policy LINES` (a reload), `resolved ADDR:PORT …`, `unresolved`, `unreachable A`.
     fn apply_runtime(&mut self, words: &str) -> Result<(), String> {
         let words: Vec<&str> = words.split(' ').collect();
         let input = match words.as_slice() {
@@ -382,6 +383,12 @@ impl World {
                 Input::Kick { call: CallId(call.parse().map_err(|_| format!("no call {call}"))?) }
             }
             ["shutdown"] => Input::Shutdown,
+            ["clock", day, time] => Input::Clock(admission::minute(day, time)?),
+            ["call-policy", ..] => {
+                let routes = self.b2bua.config().routes.clone();
+                let lines = admission::lines(&words[1..].join(" "))?;
+                Input::Reload(Box::new(Reload { routes, admission: lines }))
+            }
             ["resolved", places @ ..] => {
                 let place = |address: &&str| {
                     let address = address.parse().map_err(|_| format!("no address: {address}"))?;

@@ -207,6 +207,7 @@ fn config(house: &House) -> Config {
         realms: [true, false].map(realm).to_vec(),
         listeners: [true, false].map(listener).to_vec(),
         routes: [true, false].map(route).to_vec(),
+        admission: Vec::new(),
         middleboxes: (0..house.gates).map(middlebox).collect(),
         timers: Timers::default(),
         limits: Limits { calls: house.calls_max, ..Limits::default() },

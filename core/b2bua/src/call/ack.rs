@@ -17,6 +17,7 @@ use crate::side::Side;
 impl Call {
     /// An ACK with a tag of ours. Repetitions and strays change nothing.
     pub(crate) fn on_ack(&mut self, ctx: &mut Context<'_>, from: Side, message: Message) {
+        let message = self.admitted(message);
         let is_ours = self.legs[from].dialog.as_ref().is_some_and(|dialog| dialog.is_of_request(&message));
         let number = message.cseq().map_or(0, |cseq| cseq.number);
         let Some(invite) = self.invite.as_deref_mut().filter(|invite| is_ours && invite.from == from) else {
@@ -37,6 +38,7 @@ impl Call {
             self.established = Some(ctx.now);
             ctx.event(Event::Established { call: self.id });
             self.watch_media(ctx);
+            self.time_longest(ctx);
         }
         if self.ending.is_some() {
             //= RFC 3261 §15: the callee's BYE had to wait for this ACK.

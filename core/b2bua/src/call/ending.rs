@@ -141,6 +141,8 @@ impl Call {
         }));
         self.stop_sessions(ctx);
         self.unwatch_media(ctx);
+        ctx.stop(&mut self.longest);
+        ctx.shared.counts.give_back(&std::mem::take(&mut self.terms.limiting));
         self.drop_held(ctx);
         self.fail_invite(ctx, &Verdict::terminated());
         self.drop_exchanges(ctx);

@@ -11,6 +11,7 @@
 //! the ledger says that its pinholes are confirmed, and later signals of the same direction wait behind it.
 
 mod ack;
+mod admitted;
 mod answer;
 mod behind;
 mod bye;
@@ -53,6 +54,7 @@ use sip::endpoint::{ClientFailure, ClientKey, ServerKey};
 use sip::message::{Builder, Message, Method, Name, Replaces};
 use sip::transport::Hop;
 
+use crate::admission::Terms;
 use crate::config::{Config, RealmId};
 use crate::context::{Context, Recipient};
 use crate::event::{CallId, Event, Sip};
@@ -105,6 +107,10 @@ pub(crate) struct Call {
     owed: Option<Box<own_offer::Owed>>,
     /// What is known of its media, where a call without any is to end.
     media: Option<Box<media::Watch>>,
+    /// The terms on which it was let in.
+    terms: Box<Terms>,
+    /// Runs until it has lasted as long as it may.
+    longest: Option<TimerId>,
 }
 
 /// A request as it arrived.
@@ -143,6 +149,7 @@ impl Call {
         {
             return self.refuse_request(ctx, from, &request, disorder.status(), &[]);
         }
+        let Some(request) = self.admit_request(ctx, from, request) else { return };
         match request.message.method() {
             Method::Bye => self.on_bye(ctx, (from, pair), request),
             Method::Invite => self.on_reinvite(ctx, (from, pair), request),
@@ -164,6 +171,7 @@ impl Call {
 
     /// A response to a request of ours.
     pub(crate) fn on_response(&mut self, ctx: &mut Context<'_>, key: ClientKey, message: Message) {
+        let message = self.admitted(message);
         if self.invite.as_ref().is_some_and(|invite| invite.client.key() == Some(key)) {
             return self.on_invite_response(ctx, key, message);
         }

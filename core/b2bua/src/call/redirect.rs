@@ -18,6 +18,7 @@ use sip::transport::Protocol;
 use super::Call;
 use super::invite::{Client, Setup};
 use super::offer::Stage;
+use crate::admission;
 use crate::config::{Config, Host, NextHop, RealmId, Redirect};
 use crate::context::Context;
 use crate::failure::{Reason, Verdict};
@@ -137,7 +138,7 @@ impl Call {
         }
         let contacts = match failure {
             Failure::Heard(message) if (300..400).contains(&message.status()) => {
-                contacts(ctx.config, realm, message, &Facts::of(request, from, source))
+                contacts(ctx, realm, message, &Facts::of(request, from, source))
             }
             Failure::Heard(_) | Failure::Silent(_) => Vec::new(),
         };
@@ -262,10 +263,15 @@ impl Setup {
 }
 
 /// The contacts of a redirection that may be called, best first, so that the best are those that are called.
-fn contacts(config: &Config, realm: RealmId, message: &Message, facts: &Facts<'_>) -> Vec<Contact> {
+fn contacts(ctx: &Context<'_>, realm: RealmId, message: &Message, facts: &Facts<'_>) -> Vec<Contact> {
     let named = message.contacts().take(CONTACTS_MAX).flatten();
     let mut contacts: Vec<Contact> =
-        named.filter_map(|contact| usable(config, realm, &contact, facts)).collect();
+        named.filter_map(|contact| usable(ctx.config, realm, &contact, facts)).collect();
+    // Nobody is called by way of a redirection whom the caller may not call.
+    contacts.retain(|contact| {
+        let facts = Facts { callee: Uri::parse(&contact.uri).ok(), ..*facts };
+        admission::decide(&ctx.config.admission, &facts, realm, ctx.shared.minute).admits
+    });
     contacts.sort_by_key(|contact| Reverse(contact.q));
     contacts
 }

@@ -13,6 +13,7 @@ use super::invite::{Invite, Setup};
 use super::precondition::Offering;
 use super::signal::Signal;
 use super::{Call, Request};
+use crate::admission;
 use crate::config::{Config, NextHop, RealmId};
 use crate::context::Context;
 use crate::event::{CallId, Event, Sip};
@@ -45,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) target: Option<Box<Target>>,
     /// Route as the caller's registrar wants it (RFC 3608).
     pub(crate) service_route: Vec<Box<[u8]>>,
+    /// The terms on which it is let in.
+    pub(crate) terms: Box<admission::Terms>,
     /// What each leg agrees to; A's has heard the INVITE.
     pub(crate) sessions: Sides<SessionTimer>,
 }
@@ -120,6 +123,8 @@ impl Call {
             behind: Vec::new(),
             owed: None,
             media: None,
+            terms: plan.terms,
+            longest: None,
         }
     }
 

@@ -20,6 +20,7 @@ impl Call {
             Wake::Ending => self.on_ending_timeout(ctx),
             Wake::Session(side) => self.on_session_due(ctx, side),
             Wake::Media => self.on_media_due(ctx),
+            Wake::Longest => self.on_longest(ctx),
             Wake::Ledger => self.on_ledger_timeout(ctx),
         }
     }

@@ -47,7 +47,7 @@ pub(crate) enum OnRedirect {
 }
 
 /// The media types that an m-line may have (RFC 8866 §5.14, and image for T.38).
-const MEDIA: &[&str] = &["audio", "video", "text", "application", "message", "image"];
+pub(super) const MEDIA: &[&str] = &["audio", "video", "text", "application", "message", "image"];
 
 static RESERVE: Key<Bool> = Key {
     name: "reserve",

@@ -15,7 +15,7 @@ One TOML file, `/etc/postern/postern.toml` unless `--config` names another. Unkn
 says what is wrong with a file, with line and advice.
 
 `postern reload` (or SIGHUP to `postern run`, or to a half that runs alone) reads the file again. Keys marked *by reload* then
-take effect at once, and what is no longer allowed ends; a change of any other is refused with its line. So is a file with a
+take effect at once, and what the middlebox half no longer allows ends; a change of any other is refused with its line. So is a file with a
 mistake: what runs stays as it is.
 
 The smallest file that works:

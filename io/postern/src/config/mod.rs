@@ -3,6 +3,7 @@
 
 mod address;
 mod agent;
+mod call_policy;
 mod calls;
 mod connect;
 mod docs;
@@ -32,6 +33,7 @@ use toml::de::{DeTable, DeValue};
 
 pub(crate) use address::{Host, Listen, NextHop, Transport};
 pub(crate) use agent::{Agent, Protocol};
+pub(crate) use call_policy::CallLine;
 pub(crate) use calls::{Calls, CommonCrucial, Crucial, OnHold, OnRedirect};
 pub(crate) use connect::{Connect, Peer, Serve};
 pub(crate) use docs::keys;
@@ -83,6 +85,8 @@ pub(crate) struct Config {
     pub routes: Vec<Route>,
     /// Routes and next hops name them by position.
     pub trunks: Vec<Trunk>,
+    /// Which calls are let in, in order.
+    pub call_policy: Vec<CallLine>,
     /// What the agent half asks, in the order of the file.
     pub middleboxes: Vec<Middlebox>,
     /// The one of them that the middlebox half serves with this file: this host's own, else the first.
@@ -142,11 +146,12 @@ static TOP: Section = Section {
 };
 
 /// Every section, in the order of the documentation.
-static SECTIONS: [&Section; 11] = [
+static SECTIONS: [&Section; 12] = [
     &TOP,
     &realm::SECTION,
     &route::SECTION,
     &trunk::SECTION,
+    &call_policy::SECTION,
     &middlebox::SECTION,
     &agent::SECTION,
     &policy::SECTION,
@@ -157,8 +162,8 @@ static SECTIONS: [&Section; 11] = [
 ];
 
 /// Names of the tables at the top of the file.
-const TABLES: [&str; 9] =
-    ["realm", "route", "trunk", "middlebox", "policy", "calls", "timers", "limits", "codes"];
+const TABLES: [&str; 10] =
+    ["realm", "route", "trunk", "call-policy", "middlebox", "policy", "calls", "timers", "limits", "codes"];
 
 /// A file that was refused: the text says everything.
 #[derive(Debug)]
@@ -211,6 +216,7 @@ impl Config {
         let realms = realms(document, problems);
         let trunks = trunk::read(document, &realms, problems);
         let routes = routes(document, (&realms, &trunks), problems);
+        let call_policy = call_policy::read(document, &realms, problems);
         duplicates(&realms, problems);
         own_ports(&realms, problems);
         let middleboxes = middleboxes(document, &realms, &run_dir, problems);
@@ -239,6 +245,7 @@ impl Config {
             realms,
             routes,
             trunks,
+            call_policy,
             middleboxes,
             middlebox,
             policy,

@@ -3,7 +3,7 @@
 use std::ops::{Range, RangeInclusive};
 
 use ipnet::IpNet;
-use middlebox::Window;
+use machine::week::Window;
 
 use super::agent::Protocol;
 use super::key::{Absent, Key, Section, Table};

@@ -19,7 +19,7 @@ pub(crate) enum Class {
 }
 
 /// Sections whose keys all change by reload.
-const WHOLE: [&str; 3] = ["[middlebox.agent.NAME]", "[[policy]]", "[[route]]"];
+const WHOLE: [&str; 4] = ["[middlebox.agent.NAME]", "[[call-policy]]", "[[policy]]", "[[route]]"];
 /// Keys of other sections that do.
 const KEYS: [(&str, &[&str]); 1] = [(
     "[middlebox]",
@@ -94,7 +94,9 @@ fn top(old: &DeTable<'_>, new: &DeTable<'_>, changes: &mut Vec<Change>) {
         let heading = heading(name);
         match heading {
             "[realm.NAME]" => named(heading, name, tables(before), tables(after), changes),
-            "[[route]]" | "[[policy]]" => differ(heading, name, (before, after), span, changes),
+            "[[route]]" | "[[policy]]" | "[[call-policy]]" => {
+                differ(heading, name, (before, after), span, changes)
+            }
             _ => {
                 let (before, after) = (list(before), list(after));
                 if before.len() == after.len() || before.len().max(after.len()) == 1 {

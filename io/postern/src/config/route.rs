@@ -52,7 +52,7 @@ static TO: Key<Place<Text>> = Key {
     absent: Absent::Derived("none: needed unless the route refuses its calls"),
     text: "The realm in which the call goes on.",
 };
-static USERS: Key<List<User>> = Key {
+pub(super) static USERS: Key<List<User>> = Key {
     name: "users",
     kind: List { of: User, max: ENTRIES_MAX },
     absent: Absent::Derived("any"),
@@ -60,20 +60,20 @@ static USERS: Key<List<User>> = Key {
            number is spelt does not matter: escapes, parameters behind `;` and the separators `-`, `.`, `(`, `)` are \
            not compared.",
 };
-static HOSTS: Key<List<Text>> = Key {
+pub(super) static HOSTS: Key<List<Text>> = Key {
     name: "hosts",
     kind: List { of: Text { what: "host name or address" }, max: ENTRIES_MAX },
     absent: Absent::Derived("any"),
     text: "Calls to one of these: the host of the Request-URI, without port.",
 };
-static CALLERS: Key<List<User>> = Key {
+pub(super) static CALLERS: Key<List<User>> = Key {
     name: "callers",
     kind: List { of: User, max: ENTRIES_MAX },
     absent: Absent::Derived("any"),
     text: "Calls from one of these: the user part of From, as `users`. It is what the caller says of itself: believe it \
            only together with `sources`.",
 };
-static SOURCES: Key<List<Network>> = Key {
+pub(super) static SOURCES: Key<List<Network>> = Key {
     name: "sources",
     kind: List { of: Network, max: ENTRIES_MAX },
     absent: Absent::Derived("any"),
@@ -113,7 +113,7 @@ pub(super) static SECTION: Section = Section {
 
 /// The kind of `users` entries.
 #[derive(Debug)]
-struct User;
+pub(super) struct User;
 
 impl Kind for User {
     type Value = UserPattern;
@@ -134,18 +134,30 @@ impl Route {
         problems: &mut Problems,
     ) -> Option<Self> {
         let table = Table::open(&SECTION, Some(table), span, &[], problems);
-        let from = match table.given(&FROM, problems) {
-            Some(name) => Some(realm(&name, realms, problems)?),
-            None => None,
-        };
-        let when = When {
-            users: listed(&table, &USERS, problems),
-            hosts: listed(&table, &HOSTS, problems),
-            callers: listed(&table, &CALLERS, problems),
-            sources: listed(&table, &SOURCES, problems),
-        };
+        let from = realm_of(&table, &FROM, realms, problems);
+        let when = when(&table, problems);
         let then = then(&table, (realms, trunks), problems)?;
         Some(Self { from, when, then })
+    }
+}
+
+/// The realm that a key names, if it is given.
+pub(super) fn realm_of(
+    table: &Table<'_, '_>,
+    key: &Key<Place<Text>>,
+    realms: &[Realm],
+    problems: &mut Problems,
+) -> Option<usize> {
+    table.given(key, problems).and_then(|name| realm(&name, realms, problems))
+}
+
+/// What calls must be that a route, or a line of call policy, is about.
+pub(super) fn when(table: &Table<'_, '_>, problems: &mut Problems) -> When {
+    When {
+        users: listed(table, &USERS, problems),
+        hosts: listed(table, &HOSTS, problems),
+        callers: listed(table, &CALLERS, problems),
+        sources: listed(table, &SOURCES, problems),
     }
 }
 
@@ -159,7 +171,7 @@ fn listed<K: Kind + Sync>(
     if list.as_ref().is_some_and(Vec::is_empty) {
         problems.push(
             table.place(key),
-            "no call could take this route",
+            "no call could be one of these",
             "needs at least one entry, or must be left out",
         );
     }

@@ -1,6 +1,6 @@
 //! Times of the week as they are written, and the time zone they are meant in.
 
-use middlebox::{MinuteOfWeek, Window};
+use machine::week::{MinuteOfWeek, Window};
 use toml::Spanned;
 use toml::de::DeValue;
 

@@ -433,6 +433,7 @@ fn config(settings: u8, features: u8) -> Config {
             listener(inside, Protocol::Tcp, near),
         ],
         routes: vec![Route::always(inside, hop([10, 0, 0, 5])), Route::always(outside, hop([192, 0, 2, 10]))],
+        admission: Vec::new(),
         middleboxes: (0..=settings & 1).map(middlebox).collect(),
         timers: Timers::default(),
         limits: Limits { calls: CALLS_MAX, held: 4, forks: 3, exchanges: 4, lookups: 3, ..Limits::default() },

@@ -31,6 +31,7 @@ use self::resolver::{Found, Resolver};
 use self::streams::{Ended, StreamEvent, Streams};
 use self::udp::{Arrived, Udp};
 use super::alarm::Alarm;
+use super::wall::Wall;
 use super::{Failure, Signals, Told};
 use crate::admin::server::Question;
 use crate::clock::Clock;
@@ -61,6 +62,8 @@ struct Agent {
     midcom: Vec<(MiddleboxId, AgentEvent)>,
     resolver: Resolver,
     chronicle: Chronicle,
+    /// What time it is, where the call policy knows times.
+    wall: Option<Wall>,
     /// Who has registered, where that is kept.
     book: Option<Book>,
     questions: mpsc::Receiver<Question>,
@@ -135,6 +138,7 @@ impl Agent {
             Wake::Signal(Told::Stop) => self.stop(),
             Wake::Signal(Told::Reload) => self.reload_file(),
         }
+        self.inputs.extend(self.wall.as_mut().and_then(Wall::tick).map(Input::Clock));
         self.links.iter_mut().for_each(|link| link.turn(now, &mut self.buffer, &mut self.midcom));
         self.work(now);
         let inputs = &mut self.inputs;
@@ -256,6 +260,12 @@ impl Agent {
         log::info(format_args!("stopping: ending {} calls", self.machine.calls().count()));
         self.inputs.push_back(Input::Shutdown);
     }
+}
+
+/// The clock, where the call policy knows times.
+fn wall(config: &Config) -> Option<Wall> {
+    let knows = config.call_policy.iter().any(|line| !line.windows.is_empty());
+    knows.then(|| Wall::new(config.middlebox.time_zone.as_ref()))
 }
 
 fn input(arrived: Arrived) -> Input {

@@ -96,6 +96,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
         machine: B2bua::new(settings, rng),
         chronicle: Chronicle::new((realms, trunks), middleboxes, listeners, history),
         book,
+        wall: super::wall(config),
         questions,
         signals,
         buffer: vec![0; READ_BYTES].into(),

@@ -2,10 +2,11 @@
 
 use b2bua::Input;
 
-use super::{Agent, settings};
+use super::{Agent, settings, wall};
 use crate::admin::protocol::{Answer, Reload};
 use crate::config::{self, reload};
 use crate::log;
+use crate::runtime::wall::Wall;
 
 impl Agent {
     /// The file that a command has read.
@@ -35,7 +36,10 @@ impl Agent {
         if check {
             return Ok(changed);
         }
-        self.inputs.push_back(Input::Routes(settings::routes(&new)));
+        let changes = b2bua::Reload { routes: settings::routes(&new), admission: settings::admission(&new) };
+        self.inputs.push_back(Input::Reload(Box::new(changes)));
+        self.wall = wall(&new);
+        self.inputs.extend(self.wall.as_mut().and_then(Wall::tick).map(Input::Clock));
         self.config = new;
         Ok(changed)
     }

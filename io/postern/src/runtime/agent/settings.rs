@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use b2bua::admission::Line;
 use b2bua::config as to;
 use b2bua::ledger;
 use midcom::{Lifetime, MiddleboxId};
@@ -12,8 +13,8 @@ use nix::ifaddrs::getifaddrs;
 use sip::message::Method;
 
 use crate::config::{
-    CommonCrucial, Config, Crucial, Engine, Host, Listen, Middlebox, NextHop, OnHold, OnRedirect, Pass,
-    Precondition, Realm, Route, Source, Then, Transport,
+    CallLine, CommonCrucial, Config, Crucial, Engine, Host, Listen, Middlebox, NextHop, OnHold, OnRedirect,
+    Pass, Precondition, Realm, Route, Source, Then, Transport,
 };
 
 /// What stands in Warning instead of a host (RFC 3261 §20.43).
@@ -36,6 +37,7 @@ pub(crate) fn b2bua(config: &Config) -> to::Config {
             })
             .collect(),
         routes: routes(config),
+        admission: admission(config),
         middleboxes: middleboxes(config),
         timers: timers(config),
         limits: to::Limits {
@@ -58,6 +60,20 @@ pub(crate) fn b2bua(config: &Config) -> to::Config {
 /// Where calls go.
 pub(crate) fn routes(config: &Config) -> Vec<to::Route> {
     config.routes.iter().map(route).collect()
+}
+
+/// Which calls are let in.
+pub(crate) fn admission(config: &Config) -> Vec<Line> {
+    let line = |from: &CallLine| Line {
+        says: from.says,
+        from: from.from.map(id),
+        to: from.to.map(id),
+        when: from.when.clone(),
+        windows: from.windows.clone(),
+        status: from.status,
+        limits: from.limits.clone(),
+    };
+    config.call_policy.iter().map(line).collect()
 }
 
 /// The listeners with their realms' positions, in the order of their numbers.
