@@ -59,6 +59,7 @@ mod talks;
 mod tls;
 mod transfers;
 mod two_firewalls;
+mod vrrp;
 mod web;
 mod witness;
 mod world;
@@ -101,6 +102,7 @@ fn main() {
     trials.extend(agents::trials());
     trials.extend(two_firewalls::trials());
     trials.extend(pair::trials());
+    trials.extend(vrrp::trials());
     trials.extend(tls::trials());
     trials.extend(dismissed::trials());
     trials.extend(sip_tls::trials());

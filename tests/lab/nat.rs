@@ -3,10 +3,15 @@
 use std::io;
 use std::net::UdpSocket;
 
+use crate::callee::Callee;
 use crate::hostile_host::run;
-use crate::natted::{Call, with_nat};
+use crate::natted::{Call, FAR, NEAR, ask, place, with_nat};
+use crate::raw::{Request, Wire, sdp, status};
 use crate::witness::expect;
-use crate::world::{CONFIG, Named, Outcome, Postern, World, signal};
+use crate::world::{BORDER_INSIDE, CONFIG, INSIDE, Named, OUTSIDE, Outcome, Postern, World, signal};
+
+/// Another phone inside.
+const ADA: &str = "10.0.40.21";
 
 pub(crate) fn trials() -> Vec<Named> {
     vec![
@@ -14,6 +19,8 @@ pub(crate) fn trials() -> Vec<Named> {
         ("nat::a_call_from_inside", from_inside),
         ("nat::a_restart_of_the_middlebox_keeps_the_outside_port", killed),
         ("nat::a_restart_of_the_machine_keeps_the_outside_port", machine),
+        ("nat::phones_of_one_realm_are_told_inside_places", both_inside),
+        ("nat::too_big_for_the_next_cable_is_told_to_the_phone", too_big),
         ("nat::check_tells_who_else_uses_outside_ports", check),
     ]
 }
@@ -35,6 +42,40 @@ fn from_inside() -> Outcome {
     expect(call.exchange()?, (10, 10), "packets in the call")?;
     call.hang_up()?;
     expect(call.exchange()?, (0, 0), "packets after the call")?;
+    Ok(())
+}
+
+/// A call that stays in one realm needs no firewall and no outside place: each phone is told where the other really is.
+fn both_inside() -> Outcome {
+    let world = World::new()?;
+    let route = "\n[[route]]\nfrom = \"inside\"\nto = \"inside\"\nsources = [\"10.0.40.21/32\"]\nnext-hop = \"sip:10.0.40.20\"\n";
+    let (head, tail) = CONFIG.split_once("[[route]]").ok_or("no route")?;
+    let postern = with_nat(&world, &format!("{head}{route}\n[[route]]{tail}"), "")?;
+    let callee = Callee::at(&world.inside, &format!("{INSIDE}:5060"), (INSIDE, NEAR))?;
+    let caller = Wire::open(&world.inside, ADA)?;
+    let invite = Request::new("INVITE", caller.local).sdp(sdp(ADA, NEAR));
+    let response = ask(&caller, (BORDER_INSIDE, 5060), &invite)?;
+    expect(status(&response), 200, &response)?;
+    expect(place(&response).map(|place| place.to_string()), Some(format!("{INSIDE}:{NEAR}")), &response)?;
+    let offer = callee.offer().ok_or("no offer came")?;
+    expect(place(&offer).map(|place| place.to_string()), Some(format!("{ADA}:{NEAR}")), &offer)?;
+    expect(postern.pinholes()?, (0, 0), "pinholes")?;
+    Ok(())
+}
+
+/// A packet with "don't fragment" that is too big for the cable outside: the firewall's own error quotes what the phone has
+/// sent, and reaches it. What routers beyond report does not (`docs/decisions/0036`).
+fn too_big() -> Outcome {
+    let world = World::new()?;
+    let postern = with_nat(&world, CONFIG, "")?;
+    let call = Call::from_outside(&world, &postern)?;
+    world.command(&world.firewall, "ip", &["link", "set", "dev", "outside0", "mtu", "1280"])?;
+    let hop = || world.command(&world.inside, "ip", &["-o", "route", "get", OUTSIDE]);
+    call.near.send_to(&[7; 1_400], (OUTSIDE, FAR))?;
+    postern.wait_for("the phone's host has learnt how much fits", || Ok(hop()?.contains("mtu 1280")))?;
+    // So the next one travels in pieces, and arrives whole.
+    expect(call.exchange_of(&[7; 1_400])?.1, 10, "packets in pieces")?;
+    call.hang_up()?;
     Ok(())
 }
 

@@ -18,6 +18,7 @@ pub(crate) fn trials() -> Vec<Named> {
         ("neighbours::docker", docker),
         ("neighbours::ufw", ufw),
         ("neighbours::firewalld", firewalld),
+        ("neighbours::openwrt", openwrt),
         ("neighbours::a_gate_that_only_observes", observe),
         ("neighbours::a_routing_rule_with_our_mark", routing_rule),
     ]
@@ -268,6 +269,85 @@ fn firewalld() -> Outcome {
     }
     neighbour.call("firewall-cmd --reload; firewall-cmd --complete-reload", true)?;
     world.command(&world.firewall, "umount", &["/etc/firewalld"])?;
+    Ok(())
+}
+
+/// What OpenWrt's fw4 makes of its zones `lan` and `wan`, in its own chains; it writes includes with the position `chain-pre`
+/// where `PRE` is. fw4 itself needs OpenWrt.
+const FW4: &str = r#"
+flush ruleset
+table inet fw4 {
+  chain handle_reject {
+    meta l4proto tcp reject with tcp reset
+    reject with icmpx type port-unreachable
+  }
+  chain accept_to_lan {
+    oifname "inside0" counter accept
+  }
+  chain accept_to_wan {
+    meta nfproto ipv4 oifname "outside0" ct state invalid counter drop
+    oifname "outside0" counter accept
+  }
+  chain reject_from_wan {
+    iifname "outside0" counter jump handle_reject
+  }
+  chain reject_to_wan {
+    oifname "outside0" counter jump handle_reject
+  }
+  chain input_wan {
+    meta nfproto ipv4 udp dport 68 counter accept
+    icmp type echo-request counter accept
+    udp dport 5060 counter accept
+    jump reject_from_wan
+  }
+  chain input {
+    type filter hook input priority filter; policy accept;
+    iifname "lo" accept
+    ct state established,related accept
+    tcp flags & (fin | syn | rst | ack) == syn limit rate 25/second burst 50 packets return
+    iifname "outside0" jump input_wan
+  }
+  chain forward_lan {
+    jump accept_to_wan
+    jump accept_to_lan
+  }
+  chain forward_wan {
+    meta l4proto esp counter jump accept_to_lan
+    udp dport 500 counter jump accept_to_lan
+    jump reject_to_wan
+  }
+  chain forward {
+    type filter hook forward priority filter; policy drop;
+    PRE
+    ct state established,related accept
+    iifname "inside0" jump forward_lan
+    iifname "outside0" jump forward_wan
+    jump handle_reject
+  }
+  chain mangle_prerouting {
+    type filter hook prerouting priority mangle; policy accept;
+  }
+}
+"#;
+
+fn openwrt() -> Outcome {
+    let world = World::new()?;
+    let neighbour = Neighbour::new(&world)?;
+    world.nft(&FW4.replace("PRE", ""))?;
+    let place = "table inet fw4, chain forward";
+    let advice = neighbour.misses(place, "uci set firewall.@include[-1].position='chain-pre'")?;
+    expect(advice.contains("uci set firewall.@include[-1].chain='forward'"), true, &advice)?;
+    // What uci stands for here: the file is included where it says.
+    let line = advice.lines().next().and_then(|line| line.split('\'').nth(1)).ok_or("no line")?;
+    let included = FW4.replace("PRE", line);
+    world.nft(&included)?;
+    neighbour.is_content(place)?;
+    let file = world.folder.join("fw4.nft");
+    fs::write(&file, &included)?;
+    neighbour.call(&format!("nft -f {}", file.display()), false)?;
+    // In a chain where no such packet comes.
+    world.nft(&FW4.replace("PRE", "").replace("    tcp flags", &format!("    {line}\n    tcp flags")))?;
+    neighbour.misses(place, "chain-pre")?;
     Ok(())
 }
 

@@ -33,6 +33,9 @@ pub(crate) const CORE: &str = "10.9.2.1";
 pub(crate) const AGENT_AT_EDGE: &str = "10.9.1.2";
 pub(crate) const AGENT_AT_CORE: &str = "10.9.2.2";
 
+/// The last octet of the address that two routers share ([`Row::on_segments`]).
+pub(crate) const SHARED: u8 = 252;
+
 /// An administrator's firewall on each of the two: signalling to the agent half, and what the gate has marked.
 const FIREWALL: &str = r#"
 table inet filter {
@@ -41,6 +44,7 @@ table inet filter {
     ct state established,related accept
     iifname "lo" accept
     tcp dport 7626 accept
+    ip protocol vrrp accept
   }
   chain forward {
     type filter hook forward priority filter; policy drop;
@@ -175,6 +179,41 @@ impl Row {
         let row = Self { world, core, clock: None, outside: ways, inside: ways };
         row.guard()?;
         row.cross(EDGE)?;
+        Ok(row)
+    }
+
+    /// Edge and core side by side on the phones' own networks, as routers that share an address there. The agent half has
+    /// both networks too, so SIP crosses neither.
+    pub(crate) fn on_segments() -> io::Result<Self> {
+        let world = World::bare()?;
+        let core = Host::new("core")?;
+        let (edge, agent) = (&world.firewall, &world.third);
+        for (phones, name, network, own, at_core) in [
+            (&world.outside, "outside0", "198.51.100", "198.51.100.20/24", "middle0"),
+            (&world.inside, "inside0", "10.0.40", "10.0.40.20/24", "inside0"),
+        ] {
+            world.command(phones, "ip", &["link", "add", "br0", "type", "bridge"])?;
+            world.command(phones, "ip", &["link", "set", "dev", "br0", "up"])?;
+            phones.address("br0", net(own)?)?;
+            for (host, port, cable, address) in
+                [(edge, "edge0", name, "254"), (&core, "core0", at_core, "253"), (agent, "agent0", name, "1")]
+            {
+                phones.cable(port, host, cable)?;
+                world.command(phones, "ip", &["link", "set", "dev", port, "master", "br0"])?;
+                host.address(cable, net(&format!("{network}.{address}/24"))?)?;
+            }
+            world.route(phones, "add", &format!("default via {network}.{SHARED}"))?;
+        }
+        for (host, cable, there, own, address) in [
+            (edge, "agent0", "edge0", "10.9.1.2/24", "10.9.1.1/24"),
+            (&core, "agent0", "core0", "10.9.2.2/24", "10.9.2.1/24"),
+        ] {
+            agent.cable(there, host, cable)?;
+            agent.address(there, net(own)?)?;
+            host.address(cable, net(address)?)?;
+        }
+        let row = Self { world, core, clock: None, outside: &[], inside: &[] };
+        row.guard()?;
         Ok(row)
     }
 

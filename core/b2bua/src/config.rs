@@ -117,8 +117,8 @@ impl fmt::Display for OwnContact<'_> {
 
 /// Where calls go.
 ///
-/// A call that arrived in realm X takes the first route whose `from` is X or unset, that fits the call, and that does not
-/// lead back into X. Calls never leave into the realm they came from. Without a matching route the caller gets 404.
+/// A call that arrived in realm X takes the first route whose `from` is X or unset, that fits the call. One that leads
+/// back into X counts only if its `from` is X. Without a matching route the caller gets 404.
 #[derive(Debug, Clone)]
 pub struct Route {
     /// Only calls from this realm; `None`: from any.

@@ -47,11 +47,13 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// The first route that fits and does not lead back into the realm, with its number, counted from 1.
+/// The first route that fits, with its number, counted from 1. One that leads back into the realm must say so (`from`).
 pub(crate) fn choose<'c>(config: &'c Config, facts: &Facts<'_>) -> Option<(usize, &'c Then)> {
     let fits = |route: &Route| {
         let leads_back = matches!(&route.then, Then::Call { to, .. } if *to == facts.from);
-        !leads_back && route.from.is_none_or(|realm| realm == facts.from) && facts.fit(&route.when)
+        (!leads_back || route.from == Some(facts.from))
+            && route.from.is_none_or(|realm| realm == facts.from)
+            && facts.fit(&route.when)
     };
     let (position, route) = config.routes.iter().enumerate().find(|(_, route)| fits(route))?;
     Some((position + 1, &route.then))

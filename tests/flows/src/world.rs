@@ -319,7 +319,7 @@ impl World {
     }
 
     /// `ok`, `ok all`, `ok 2` (of the open questions), `refuse NAME [N]`, `up [N]`, `down [N]` (the Nth middlebox), `mute N` (it
-    /// answers nothing of what it has been asked), `event PID LIFETIME`, `plant PID` (a rule nobody asked for), `lose PID [N]` (a rule is gone and nobody is told), `packets PID N` (so
+    /// answers nothing of what it has been asked), `event PID LIFETIME`, `plant PID` (a rule nobody asked for), `lose PID [N]` (a rule is gone and nobody is told), `packets PID N [WHICH]` (so
     /// many have passed it since it was made: what PRC then says).
     fn apply_firewall(&mut self, words: &str) -> Result<(), String> {
         let words: Vec<&str> = words.split(' ').collect();
@@ -353,8 +353,9 @@ impl World {
                 self.firewalls[0].plant(Prid(number(prid)?));
                 Ok(())
             }
-            ["packets", prid, packets] => {
-                self.firewalls[0].pass(Prid(number(prid)?), number(packets)?.into());
+            ["packets", prid, packets, which @ ..] => {
+                let which = which.first().map_or(Ok(1), |which| number(which))? as usize - 1;
+                self.firewalls[which].pass(Prid(number(prid)?), number(packets)?.into());
                 Ok(())
             }
             ["lose", prid] => self.lose(number(prid)?, 0),

@@ -5,8 +5,9 @@
 //!                 --every rule has told, none has moved, T is over--> both sides get BYE
 //! ```
 //!
-//! The middlebox is asked once in each period, for all rules of the call together. Silence counts only where every rule
-//! told its number twice and it was the same: no answer, a refusal, a rule left out or a lost session begin anew.
+//! The middlebox is asked once in each period, for all rules of the call together; where packets cross one of a pair, both are.
+//! Silence counts only where every rule told its number twice and it was the same: no answer, a refusal, a rule left out or
+//! a lost session begin anew.
 
 use std::time::Duration;
 
@@ -32,15 +33,19 @@ const RULES_MAX: usize = 512;
 pub(super) struct Watch {
     /// When something was last known or believed to pass.
     since: Instant,
-    /// What passed each rule when the middlebox was last asked; empty before.
-    passed: Vec<Passed>,
-    /// Where that was.
-    middlebox: Option<MiddleboxId>,
+    /// What passed each rule when it was last asked, by middlebox; empty before.
+    passed: Vec<Told>,
     /// No media was expected when the last exchange was complete.
     on_hold: bool,
-    question: Option<Question>,
+    /// Those without an answer: one, or one for each of a pair.
+    questions: Vec<Question>,
+    /// What has been answered already while another question is open.
+    told: Vec<Told>,
     timer: Option<TimerId>,
 }
+
+/// What a middlebox says of its rules.
+type Told = (MiddleboxId, Vec<Passed>);
 
 /// A question under way.
 #[derive(Debug, Clone)]
@@ -52,26 +57,36 @@ struct Question {
 
 impl Watch {
     fn new(now: Instant) -> Self {
-        Self { since: now, passed: Vec::new(), middlebox: None, on_hold: false, question: None, timer: None }
+        let (passed, questions, told) = (Vec::new(), Vec::new(), Vec::new());
+        Self { since: now, passed, on_hold: false, questions, told, timer: None }
     }
 
     /// Nobody can tell whether something passes.
     fn begin_anew(&mut self, now: Instant) {
-        (self.since, self.question) = (now, None);
+        self.since = now;
+        self.questions.clear();
+        self.told.clear();
         self.passed.clear();
     }
 
-    /// Takes what the middlebox says.
+    /// Takes what a middlebox says. Only when all have said it something follows.
     fn counted(&mut self, now: Instant, question: &Question, passed: Vec<Passed>) {
         if !passed.iter().map(|one| one.prid).eq(question.prids.iter().copied()) {
             return self.begin_anew(now);
         }
-        let first = self.passed.is_empty() && passed.iter().all(|one| one.packets == 0);
+        self.told.push((question.middlebox, passed));
+        if !self.questions.is_empty() {
+            return;
+        }
+        let mut told = std::mem::take(&mut self.told);
+        told.sort_unstable_by_key(|(middlebox, _)| *middlebox);
+        let nothing = told.iter().flat_map(|(_, passed)| passed).all(|one| one.packets == 0);
+        let first = self.passed.is_empty() && nothing;
         // A counter that is less than it was belongs to an entry made anew: movement as well.
-        if !first && (self.middlebox != Some(question.middlebox) || self.passed != passed) {
+        if !first && self.passed != told {
             self.since = now;
         }
-        (self.passed, self.middlebox) = (passed, Some(question.middlebox));
+        self.passed = told;
     }
 }
 
@@ -114,18 +129,21 @@ impl Call {
 
     pub(super) fn on_media_due(&mut self, ctx: &mut Context<'_>) {
         let agents = &ctx.shared.agents;
-        let asked = self.ledger.countable(|middlebox| agents.counts(middlebox));
-        let asked = asked.filter(|(_, prids)| prids.len() <= RULES_MAX && self.ledger.expects_media());
+        let mut asked = self.ledger.countable(|middlebox| agents.counts(middlebox));
+        if asked.iter().any(|(_, prids)| prids.len() > RULES_MAX) || !self.ledger.expects_media() {
+            asked.clear();
+        }
         let Some(watch) = self.media.as_deref_mut() else { return };
-        match asked {
-            Some((middlebox, prids)) if watch.question.is_none() => {
-                let id = ctx.shared.ids.mint();
-                let request = Request::Count { prids: prids.clone() };
-                watch.question = Some(Question { id, middlebox, prids });
-                ctx.ask(LedgerRequest { middlebox, id, request }, Asker::Count(self.id));
-            }
-            // The last question has had no answer, or there is none to ask.
-            Some(_) | None => watch.begin_anew(ctx.now),
+        // The last question has had no answer, or there is none to ask.
+        if asked.is_empty() || !watch.questions.is_empty() {
+            watch.begin_anew(ctx.now);
+            asked.clear();
+        }
+        for (middlebox, prids) in asked {
+            let id = ctx.shared.ids.mint();
+            let request = Request::Count { prids: prids.clone() };
+            watch.questions.push(Question { id, middlebox, prids });
+            ctx.ask(LedgerRequest { middlebox, id, request }, Asker::Count(self.id));
         }
         self.time_media(ctx);
     }
@@ -139,12 +157,14 @@ impl Call {
     ) {
         let timeout = ctx.config.policy.media_timeout;
         let (Some(watch), Some(timeout)) = (self.media.as_deref_mut(), timeout) else { return };
-        let Some(question) = watch.question.take_if(|question| question.id == id) else { return };
+        let Some(at) = watch.questions.iter().position(|question| question.id == id) else { return };
+        let question = watch.questions.remove(at);
         match result {
             Ok(Reply::Counted(passed)) => watch.counted(ctx.now, &question, passed),
             Ok(_) | Err(_) => watch.begin_anew(ctx.now),
         }
-        if ctx.now.since(watch.since) >= timeout && self.ledger.expects_media() {
+        let quiet = watch.questions.is_empty() && ctx.now.since(watch.since) >= timeout;
+        if quiet && self.ledger.expects_media() {
             let what = format!("nothing passed the firewall for {} s", timeout.as_secs());
             let verdict = Verdict::new(408, "no media", what);
             self.cut(ctx, Cut { cause: Cause::Cut(408), verdict });
@@ -206,6 +226,24 @@ mod tests {
         assert_eq!(watch.since, seconds(8));
         watch.counted(seconds(9), &question, Vec::new());
         assert_eq!(watch.since, seconds(9));
+    }
+
+    /// A packet crosses one of a pair, and nobody knows which.
+    #[test]
+    fn of_a_pair_one_that_counts_is_enough_and_nothing_follows_from_one_alone() {
+        let question = |at| Question { id: RequestId(1), middlebox: MiddleboxId(at), prids: vec![Prid(1)] };
+        let passed = |packets| vec![Passed { prid: Prid(1), packets }];
+        let mut watch = Watch::new(Instant::ZERO);
+        for (at, [left, right]) in (1..).zip([[3, 0], [3, 0], [3, 1], [3, 1]]) {
+            watch.questions = vec![question(0)];
+            watch.counted(seconds(at), &question(1), passed(right));
+            watch.questions.clear();
+            watch.counted(seconds(at), &question(0), passed(left));
+        }
+        assert_eq!(watch.since, seconds(3));
+        watch.questions = vec![question(0)];
+        watch.counted(seconds(9), &question(1), passed(7));
+        assert_eq!(watch.since, seconds(3), "the other has not spoken yet");
     }
 
     #[test]

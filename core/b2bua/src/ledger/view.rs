@@ -66,15 +66,40 @@ impl Ledger {
         lost
     }
 
-    /// The first middlebox of the path that `can` say what passes, and the rules that let packets pass there. Every packet of
-    /// the call crosses it: it is none of a pair. `None` while there is no such middlebox or no such rule.
+    /// Where it can be seen whether anything passes, and the rules that let packets pass there: the first middlebox of the path
+    /// that `can` say so, if every packet of the call crosses it; otherwise both of a pair, since a packet crosses one of the
+    /// two. Empty while there is no such middlebox, or none of its rules is open. Of a pair that lacks a rule nothing is said:
+    /// what the agent has given up may be open there.
     #[must_use]
-    pub fn countable(&self, can: impl Fn(MiddleboxId) -> bool) -> Option<(MiddleboxId, Vec<Prid>)> {
-        let path = self.sites.iter().zip(&self.terms.path);
-        let (at, crossing) = path
-            .enumerate()
-            .find(|(_, (site, crossing))| site.up && crossing.partner.is_none() && can(crossing.middlebox))
-            .map(|(at, (_, crossing))| (at, crossing))?;
+    pub fn countable(&self, can: impl Fn(MiddleboxId) -> bool) -> Vec<(MiddleboxId, Vec<Prid>)> {
+        let path = &self.terms.path;
+        let ready = |at: &usize| {
+            let up = self.sites.get(*at).is_some_and(|site| site.up);
+            up && path.get(*at).is_some_and(|crossing| can(crossing.middlebox))
+        };
+        let alone = (0..path.len()).find(|at| path[*at].partner.is_none() && ready(at));
+        let pair = |at: usize| {
+            let both = [at, usize::from(path[at].partner?)];
+            (both.iter().all(|at| ready(at) && self.has_all(*at))).then_some(both)
+        };
+        let asked: SmallVec<[usize; 2]> = match alone {
+            Some(at) => SmallVec::from_slice(&[at]),
+            None => (0..path.len()).find_map(pair).into_iter().flatten().collect(),
+        };
+        let all: Vec<_> = asked.iter().map(|at| (path[*at].middlebox, self.open_at(*at))).collect();
+        match all.iter().any(|(_, prids)| prids.is_empty()) {
+            true => Vec::new(),
+            false => all,
+        }
+    }
+
+    /// True if nothing that the middlebox at this place should have is given up or unanswered.
+    fn has_all(&self, at: usize) -> bool {
+        let here = |rule: &&Rule| usize::from(rule.crossing) == at;
+        !self.rules.iter().filter(here).any(|rule| matches!(rule.state, State::Absent | State::Unanswered))
+    }
+
+    fn open_at(&self, at: usize) -> Vec<Prid> {
         let open = |rule: &Rule| match rule.state {
             State::Enabled(prid) if usize::from(rule.crossing) == at => Some(prid),
             State::Enabled(_)
@@ -87,8 +112,7 @@ impl Ledger {
             | State::Unanswered
             | State::Absent => None,
         };
-        let prids: Vec<Prid> = self.rules.iter().filter_map(open).collect();
-        (!prids.is_empty()).then_some((crossing.middlebox, prids))
+        self.rules.iter().filter_map(open).collect()
     }
 
     /// True if both sides have agreed to send on some stream over UDP: if nothing passes then, something is wrong. A stream on

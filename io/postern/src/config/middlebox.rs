@@ -114,7 +114,7 @@ static STANDBY_FOR: Key<Text> = Key {
     absent: Absent::Derived("none"),
     text: "Another of the `[[middlebox]]`, between the same realms, if packets cross one of the two and the other takes over when that one \
            fails. Every rule is made at both; while one of them is away the other is enough, and one that is back is given the rules of all calls. \
-           Neither may translate addresses, and `media-timeout` does not look at them.",
+           Neither may translate addresses, and `media-timeout` ends no call while one of the two is away.",
 };
 static CONNECT: Key<ConnectKind> = Key {
     name: "connect",

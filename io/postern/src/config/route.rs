@@ -44,7 +44,8 @@ static FROM: Key<Place<Text>> = Key {
     name: "from",
     kind: Place(Text { what: "name of a realm" }),
     absent: Absent::Derived("every realm but `to`"),
-    text: "Calls that arrive in this realm.",
+    text: "Calls that arrive in this realm. Only a route that names `to` here too leads back into it: from one phone of a realm to another, \
+           which no firewall stands between and no NAT translates.",
 };
 static TO: Key<Place<Text>> = Key {
     name: "to",
