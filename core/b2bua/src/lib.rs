@@ -13,6 +13,7 @@ mod call;
 pub mod config;
 mod context;
 mod event;
+pub mod explain;
 mod failure;
 mod failures;
 mod health;

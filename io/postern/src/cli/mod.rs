@@ -6,6 +6,7 @@ mod calls;
 mod check;
 mod demo;
 mod deny;
+mod explain;
 mod kick;
 mod middlebox;
 mod pinholes;
@@ -42,6 +43,8 @@ pub(crate) const USAGE: u8 = 2;
     after_help = "Examples:
   postern demo                   see it work, on this machine, without configuring anything
   postern check postern.toml     say what is wrong with a file or this host, print the line
+  postern explain --from 201 --to +4930123 --source 10.0.40.7
+                                 say what would become of a call
   postern run                    serve calls as /etc/postern/postern.toml says
   postern calls                  list the current calls
   postern call 17                show call 17 as a ladder, firewall in the middle
@@ -78,6 +81,7 @@ enum Command {
     Agent(agent::Agent),
     Middlebox(middlebox::Middlebox),
     Check(check::Check),
+    Explain(explain::Explain),
     Calls(calls::Calls),
     Call(call::Call),
     Registrations(registrations::Registrations),
@@ -132,6 +136,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Agent(command) => command.run(&common),
         Command::Middlebox(command) => command.run(&common),
         Command::Check(command) => command.run(&common),
+        Command::Explain(command) => command.run(&common),
         Command::Calls(command) => command.run(&common),
         Command::Call(command) => command.run(&common),
         Command::Trunks(command) => command.run(&common),
