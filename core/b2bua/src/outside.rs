@@ -181,8 +181,10 @@ impl B2bua {
         let terms = self.terms(request, (from, to))?;
         let pinholes = |realm| config.realm(realm).map(|realm| realm.pinholes.clone()).ok_or_else(nowhere);
         let path = self.media_path(from, to)?;
+        //= RFC 3608 §6.1: it leads to the registrar's proxies, and a trunk is another server.
         let service_route = match target {
             Some(_) => Vec::new(),
+            None if next_hop.trunk.is_some() => Vec::new(),
             None => self.service_route(&request.message, (from, request.hop.remote), to),
         };
         let realms = Sides { a: from, b: to };

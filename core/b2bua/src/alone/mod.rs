@@ -43,6 +43,7 @@ use crate::leg::headers;
 use crate::named::Target;
 use crate::outside::secured;
 use crate::route::{self, Facts};
+use crate::side::Side;
 use crate::trunk::config::TrunkId;
 
 /// What is said of a name of ours that nobody has any more.
@@ -110,6 +111,18 @@ impl Alone {
     /// True if a transaction passes a request on.
     pub(crate) fn is_open(&self, key: ClientKey) -> bool {
         self.clients.contains_key(&key)
+    }
+
+    /// The number of a request that is sent again with credentials.
+    //= RFC 3261 §22.2: one higher.
+    pub(crate) fn next_cseq(&mut self, key: ClientKey, request: &Message) -> Option<u32> {
+        let passing = self.open.get(self.clients.get(&key)?)?;
+        let (id, side) = match passing.usage {
+            Usage::None => return request.cseq().ok()?.number.checked_add(1),
+            Usage::Begins(id, _) => (id, Side::B),
+            Usage::Within(id, side) => (id, side),
+        };
+        self.subscriptions.get_mut(id)?.next_cseq(side)
     }
 
     /// The request was sent again, by another transaction.
@@ -187,7 +200,9 @@ impl B2bua {
             }
             None => self.plan_by_route(now, passing)?,
         }
-        if !registers && passing.target.is_none() {
+        //= RFC 3608 §6.1: it leads to the registrar's proxies, and a trunk is another server.
+        let is_trunk = passing.next_hops.iter().any(|hop| hop.trunk.is_some());
+        if !registers && passing.target.is_none() && !is_trunk {
             let Request { message, hop, .. } = &passing.request;
             passing.service_route = self.service_route(message, (passing.from, hop.remote), passing.to);
         }
@@ -357,6 +372,9 @@ impl Context<'_> {
     }
 
     fn send_passing(&mut self, id: AloneId, mut passing: Passing, hop: Hop) {
+        if self.is_subscribed_in_vain(&passing) {
+            return self.give_up(&passing, &Verdict::plain(500, "the subscription is over"));
+        }
         passing.at = Some(hop);
         let message = &passing.request.message;
         let builder = self.passed_on(&passing, hop);

@@ -118,11 +118,12 @@ impl B2bua {
             let reg_id = params.text("reg-id").unwrap_or_default();
             let phone = instance.map_or_else(|| uri.to_owned(), |id| format!("{id} {reg_id}"));
             let whose = Whose { realm: passing.from, aor: aor(message), phone: phone.into() };
-            if whose.aor.len() + whose.phone.len() + uri.len() + path > CONTACT_LEN_MAX {
+            let said: Box<[u8]> = contact::features(params).into();
+            let len = whose.aor.len() + whose.phone.len() + uri.len() + path + said.len();
+            if len > CONTACT_LEN_MAX {
                 return Err(Verdict::plain(403, "contact too long"));
             }
             let expires_s = expires(&contact, message);
-            let said: Box<[u8]> = contact::features(params).into();
             let (uri, params) = (uri.into(), contact::params(params).into());
             // A phone that moves names its old place beside the new one: to us both are the phone.
             if let Some(same) = asked.iter_mut().find(|same| same.whose == whose) {

@@ -50,9 +50,7 @@ fn is_final(status: u16) -> bool {
 impl B2bua {
     /// Makes both dialogs of a request that asks for a subscription.
     pub(super) fn subscribe(&mut self, passing: &mut Passing) -> Result<(), Verdict> {
-        if self.shared.alone.subscriptions.len() >= self.config.limits.subscriptions {
-            return Err(Verdict::plain(503, "no more subscriptions are taken").later());
-        }
+        self.has_room_to_subscribe(&passing.request)?;
         self.translate_refer_to(passing)?;
         let Request { message, hop, .. } = &passing.request;
         let Shared { rng, alone, .. } = &mut self.shared;
@@ -73,9 +71,24 @@ impl B2bua {
         let (uas, asked) = dialogs()
             .map_err(|defect: sip::message::Defect| Verdict::plain(defect.status(), defect.to_string()))?;
         let subscriber = (uas, found(passing.from), tag);
-        let id =
-            alone.subscriptions.open(Subscription::new(subscriber, (asked, found(passing.to), asked_tag)));
+        let mut subscription = Subscription::new(subscriber, (asked, found(passing.to), asked_tag));
+        subscription.is_refer = *message.method() == Method::Refer;
+        let id = alone.subscriptions.open(subscription);
         passing.usage = Usage::Begins(id, tag);
+        Ok(())
+    }
+
+    /// One address gets no more than half of what there is, so that nobody takes it from all others.
+    fn has_room_to_subscribe(&self, request: &Request) -> Result<(), Verdict> {
+        let subscriptions = &self.shared.alone.subscriptions;
+        let limit = self.config.limits.subscriptions;
+        let share = limit.div_ceil(2);
+        if subscriptions.len() >= limit {
+            return Err(Verdict::plain(503, "no more subscriptions are taken").later());
+        }
+        if subscriptions.len() >= share && subscriptions.of_source(request.hop.remote.ip()) >= share {
+            return Err(Verdict::plain(503, "no more subscriptions are taken from there").later());
+        }
         Ok(())
     }
 
@@ -121,12 +134,17 @@ impl B2bua {
         ctx.note_state(id, &request.message);
         let Shared { alone, .. } = &mut *ctx.shared;
         let to = from.other();
-        let end = alone.subscriptions.get_mut(id).and_then(|it| it.end(ctx.config, to));
+        let mut subscription = alone.subscriptions.get_mut(id);
+        let end = subscription.as_deref_mut().and_then(|it| it.end(ctx.config, to));
         //= RFC 3261 §12.2.2: a dialog that is not there on one side is not there.
-        let Some((_, found, hop)) = end else { return ctx.answer_alone(&request, 481, &[]) };
+        let Some((found, hop)) = end.map(|(_, found, hop)| (found, hop)) else {
+            return ctx.answer_alone(&request, 481, &[]);
+        };
+        let trunk = subscription.and_then(|it| it.trunk_at(to, hop));
         let realm = ctx.config.realm_of(request.hop.listener).unwrap_or(found.realm);
         let mut passing = Passing::new(request, realm);
         (passing.to, passing.hops, passing.usage) = (found.realm, [hop].into(), Usage::Within(id, to));
+        passing.trunk = trunk;
         let number = ctx.shared.alone.number();
         ctx.try_next(number, passing);
     }
@@ -141,35 +159,43 @@ impl Context<'_> {
     /// Why a request of a subscription's dialog goes nowhere.
     fn refuses_subscribed(
         &mut self,
-        Request { message, .. }: &Request,
+        Request { message, hop, .. }: &Request,
         (id, from): (SubscriptionId, Side),
     ) -> Option<(u16, &'static [(Name, &'static str)])> {
-        match self.shared.alone.subscriptions.get_mut(id)?.receive(from, message) {
-            Ok(()) => {}
-            Err(Stray::Unknown) => return Some((481, &[])),
-            Err(Stray::Old) => return Some((500, &[])),
-            Err(Stray::Broken(defect)) => return Some((defect.status(), &[])),
+        let realm = self.config.realm_of(hop.listener)?;
+        match self.shared.alone.subscriptions.get_mut(id)?.receive(from, realm, message) {
+            Ok(()) => None,
+            Err(Stray::Unknown) => Some((481, &[])),
+            Err(Stray::Method) => Some((405, &[(Name::Allow, ALLOW)])),
+            Err(Stray::Old) => Some((500, &[])),
+            Err(Stray::Broken(defect)) => Some((defect.status(), &[])),
         }
-        //= RFC 6665 §4.5.2: dialogs are not shared with other usages.
-        let is_known = match from {
-            Side::A => *message.method() == Method::Subscribe,
-            Side::B => *message.method() == Method::Notify,
-        };
-        (!is_known).then_some((405, &[(Name::Allow, ALLOW)]))
     }
 
     /// What a NOTIFY says of how long it will go on.
     fn note_state(&mut self, id: SubscriptionId, message: &Message) {
-        let state = message.subscription_state().ok().flatten();
-        if let Some(SubscriptionState::Lives { expires: Some(time) }) = state {
-            self.keep_subscription(id, time);
+        let Some(SubscriptionState::Lives { expires }) = message.subscription_state().ok().flatten() else {
+            return;
+        };
+        let is_refer = self.shared.alone.subscriptions.get_mut(id).is_some_and(|it| it.is_refer);
+        // Who has referred hears how it ends, however long that takes the telephones.
+        let time = expires.or_else(|| is_refer.then_some(SUBSCRIBED_DEFAULT));
+        //= RFC 6665 §4.1.3: a NOTIFY may shorten it; only a REFER leaves it to the NOTIFY how long it is.
+        if let Some(time) = time {
+            self.keep_subscription(id, time, !is_refer);
         }
     }
 
-    fn keep_subscription(&mut self, id: SubscriptionId, time: Duration) {
+    fn keep_subscription(&mut self, id: SubscriptionId, time: Duration, shortens: bool) {
         // The last NOTIFY may take as long as a transaction does.
         let time = time.min(SUBSCRIBED_MAX) + self.config.timers.t1_64();
-        self.shared.alone.subscriptions.keep(id, self.now, time);
+        self.shared.alone.subscriptions.keep(id, self.now, time, shortens);
+    }
+
+    /// True if it was to begin a subscription that is over already: its first NOTIFY came before any answer, and was its last.
+    pub(super) fn is_subscribed_in_vain(&mut self, passing: &Passing) -> bool {
+        let Usage::Begins(id, _) = passing.usage else { return false };
+        self.shared.alone.subscriptions.get_mut(id).is_none()
     }
 
     /// A request of a subscription as it leaves for a hop; `None` if it has to do with none.
@@ -180,7 +206,9 @@ impl Context<'_> {
         let (builder, is_sips) = match passing.usage {
             Usage::None => return None,
             Usage::Begins(id, _) => {
-                let (asked, found) = &mut subscriptions.get_mut(id)?.asked;
+                let subscription = subscriptions.get_mut(id)?;
+                subscription.trunk = passing.trunk;
+                let (asked, found) = &mut subscription.asked;
                 found.hop = hop;
                 (asked.request_with_hops(method, hops), found.is_sips)
             }
@@ -249,7 +277,7 @@ impl Context<'_> {
             Method::Refer => Duration::ZERO,
             _ => granted(request, answer),
         };
-        self.keep_subscription(id, time);
+        self.keep_subscription(id, time, false);
     }
 
     fn subscription_goes_on(&mut self, id: SubscriptionId, side: Side, request: &Message, answer: &Message) {
@@ -267,7 +295,7 @@ impl Context<'_> {
             let _refreshed = dialog.refresh(answer);
         }
         if *request.method() == Method::Subscribe {
-            self.keep_subscription(id, granted(request, answer));
+            self.keep_subscription(id, granted(request, answer), false);
         }
     }
 
@@ -286,6 +314,6 @@ impl Context<'_> {
 //= RFC 6665 §4.2.1.1: the 2xx says how long, never longer than was asked for.
 fn granted(request: &Message, answer: &Message) -> Duration {
     let said = |message: &Message| message.expires().ok().flatten();
-    let seconds = said(answer).or_else(|| said(request));
+    let seconds = said(answer).into_iter().chain(said(request)).min();
     seconds.map_or(SUBSCRIBED_DEFAULT, |seconds| Duration::from_secs(seconds.into()))
 }

@@ -8,6 +8,7 @@
 //! Each side has a dialog of its own: Call-ID, tags, numbers and Contact on one side say nothing of the other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use machine::Instant;
@@ -16,10 +17,11 @@ use sip::dialog::{Dialog, Initial};
 use sip::message::{Defect, Message, Method};
 use sip::transport::Hop;
 
-use crate::config::Config;
+use crate::config::{Config, RealmId};
 use crate::leg::found::Found;
 use crate::side::Side;
 use crate::tag::Tag;
+use crate::trunk::config::TrunkId;
 
 /// A subscription, numbered from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +38,10 @@ pub(super) struct Subscription {
     pub(super) asked: (Initial, Found),
     /// Our tag there.
     pub(super) asked_tag: Tag,
+    /// The trunk that the notifier is, or is reached through.
+    pub(super) trunk: Option<TrunkId>,
+    /// A REFER has begun it: how long it lives is for the notifier to say (RFC 3515 §2.4.4).
+    pub(super) is_refer: bool,
     /// Our dialog with the notifier.
     pub(super) notifier: Option<Dialog>,
     /// A NOTIFY has said which notifier it is.
@@ -49,6 +55,8 @@ pub(super) struct Subscription {
 pub(super) enum Stray {
     /// It is for another dialog.
     Unknown,
+    /// That side does not send such requests.
+    Method,
     /// An older one than one that came before.
     Old,
     /// It cannot be read.
@@ -66,14 +74,23 @@ impl Subscription {
             tag,
             asked: (asked, found),
             asked_tag,
+            trunk: None,
+            is_refer: false,
             notifier: None,
             is_notified: false,
             until: None,
         }
     }
 
-    /// Takes a request of one of its dialogs.
-    pub(super) fn receive(&mut self, from: Side, request: &Message) -> Result<(), Stray> {
+    /// Takes a request of one of its dialogs that came in a realm.
+    pub(super) fn receive(&mut self, from: Side, realm: RealmId, request: &Message) -> Result<(), Stray> {
+        let (found, known) = match from {
+            Side::A => (&self.subscriber.1, Method::Subscribe),
+            Side::B => (&self.asked.1, Method::Notify),
+        };
+        if found.realm != realm {
+            return Err(Stray::Unknown);
+        }
         let dialog = match from {
             Side::A => &mut self.subscriber.0,
             Side::B => {
@@ -83,6 +100,10 @@ impl Subscription {
         };
         if !dialog.is_of_request(request) {
             return Err(Stray::Unknown);
+        }
+        //= RFC 6665 §4.5.2: dialogs are not shared with other usages.
+        if *request.method() != known {
+            return Err(Stray::Method);
         }
         dialog.receive(request).map_err(|_| Stray::Old)?;
         //= RFC 6665 §4.4.1: both methods refresh the target.
@@ -112,6 +133,23 @@ impl Subscription {
         }
     }
 
+    /// The number of a request to a side that is sent again with credentials.
+    pub(super) fn next_cseq(&mut self, side: Side) -> Option<u32> {
+        match (side, &mut self.notifier) {
+            (Side::A, _) => Some(self.subscriber.0.next_cseq()),
+            (Side::B, Some(notifier)) => Some(notifier.next_cseq()),
+            (Side::B, None) => Some(self.asked.0.next_cseq()),
+        }
+    }
+
+    /// The trunk whose credentials requests to a side may have that leave for a hop.
+    pub(super) fn trunk_at(&self, side: Side, hop: Hop) -> Option<TrunkId> {
+        let found = self.asked.1.hop;
+        let is_there = hop.remote.ip() == found.remote.ip();
+        let is_secure = hop.protocol.is_secure() || !found.protocol.is_secure();
+        self.trunk.filter(|_| side == Side::B && is_there && is_secure)
+    }
+
     /// Our dialog with a side, and where its requests go.
     pub(super) fn end(&mut self, config: &Config, side: Side) -> Option<(&mut Dialog, Found, Hop)> {
         let (dialog, found) = match side {
@@ -137,6 +175,11 @@ impl Subscriptions {
         self.open.len()
     }
 
+    /// How many were asked for from an address.
+    pub(super) fn of_source(&self, address: IpAddr) -> usize {
+        self.open.values().filter(|it| it.subscriber.1.hop.remote.ip() == address).count()
+    }
+
     pub(super) fn open(&mut self, subscription: Subscription) -> SubscriptionId {
         self.made += 1;
         let id = SubscriptionId(self.made);
@@ -156,10 +199,13 @@ impl Subscriptions {
         self.tags.get(&tag).copied()
     }
 
-    /// It lives until then, if nobody renews it.
-    pub(super) fn keep(&mut self, id: SubscriptionId, now: Instant, time: Duration) {
+    /// It lives until then, if nobody renews it; `shortens`: at most for as long as has been said.
+    pub(super) fn keep(&mut self, id: SubscriptionId, now: Instant, time: Duration, shortens: bool) {
         let Some(subscription) = self.open.get_mut(&id) else { return };
-        let until = now + time;
+        let until = match subscription.until {
+            Some(before) if shortens => before.min(now + time),
+            Some(_) | None => now + time,
+        };
         if let Some(before) = subscription.until.replace(until) {
             self.due.remove(&(before, id));
         }

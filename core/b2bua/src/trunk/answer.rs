@@ -99,7 +99,7 @@ impl B2bua {
             return Some((Owner::Call(id), self.calls.get_mut(&id)?.next_cseq(key)?));
         }
         if self.shared.alone.is_open(key) {
-            return Some((Owner::Alone, request.cseq().ok()?.number.checked_add(1)?));
+            return Some((Owner::Alone, self.shared.alone.next_cseq(key, request)?));
         }
         Some((Owner::Registration, self.shared.trunks.next_cseq(key)?))
     }

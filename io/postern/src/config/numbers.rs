@@ -258,7 +258,7 @@ number_key!(
     "10_000",
     0..=1_000_000,
     "subscriptions",
-    "Subscriptions that go through us at a time. A SUBSCRIBE for a further one, or a REFER outside a call, is answered 503."
+    "Subscriptions that go through us at a time. A SUBSCRIBE for a further one, or a REFER outside a call, is answered 503. One address has at most half of them."
 );
 number_key!(
     HISTORY,
