@@ -37,6 +37,7 @@ mod phone;
 mod phones;
 mod play;
 mod policy;
+mod protection;
 mod raw;
 mod real;
 mod registrations;
@@ -97,6 +98,7 @@ fn main() {
     trials.extend(journal::trials());
     trials.extend(hostile_sip::trials());
     trials.extend(hostile_sdp::trials());
+    trials.extend(protection::trials());
     trials.extend(strangers::trials());
     trials.extend(hostile_simco::trials());
     trials.extend(agents::trials());

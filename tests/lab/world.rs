@@ -88,6 +88,16 @@ to = "outside"
 next-hop = "sip:[2001:db8:a::20]"
 "#;
 
+/// Without rates and bans, but for the trials of these: the others are about what is behind that door.
+fn unprotected(config: &str) -> &'static str {
+    match config.contains("[protection]") {
+        true => "",
+        false => {
+            "\n[protection]\nban-for = \"off\"\nrequests-per-source = 0\ncalls-per-source = 0\nregistrations-per-source = 0\n"
+        }
+    }
+}
+
 static WORLDS: AtomicU32 = AtomicU32::new(0);
 
 /// The hosts of one trial.
@@ -184,7 +194,11 @@ impl World {
         let folder = self.folder.join("run");
         fs::write(
             &file,
-            format!("run-dir = {:?}\nuser = \"nobody\"\n{config}", folder.display().to_string()),
+            format!(
+                "run-dir = {:?}\nuser = \"nobody\"\n{config}{}",
+                folder.display().to_string(),
+                unprotected(config)
+            ),
         )?;
         let log = self.folder.join("postern.log");
         let output = fs::File::create(&log)?;
@@ -224,7 +238,11 @@ impl World {
         let folder = self.folder.join(folder);
         fs::write(
             &file,
-            format!("run-dir = {:?}\nuser = \"nobody\"\n{config}", folder.display().to_string()),
+            format!(
+                "run-dir = {:?}\nuser = \"nobody\"\n{config}{}",
+                folder.display().to_string(),
+                unprotected(config)
+            ),
         )?;
         let log = self.folder.join(format!("{name}.log"));
         let output = fs::File::create(&log)?;

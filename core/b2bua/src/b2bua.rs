@@ -1,6 +1,7 @@
 //! The machine. It only dispatches: SIP events to the call or out of any, middlebox events through the table of
 //! agents to the ledgers, timers to whoever set them.
 
+use admission::Offence;
 use machine::map::{Map, Seeded};
 use machine::onlooker::{Onlooker, see_map};
 use machine::{Instant, Machine, Outbox, Rng};
@@ -133,6 +134,12 @@ impl B2bua {
             .flat_map(|call| call.rules().filter_map(|rule| Some((rule.middlebox, rule.prid?, call.id))))
     }
 
+    /// True for the tag of a dialog of ours, which nobody else can guess.
+    #[must_use]
+    pub fn knows_tag(&self, tag: &str) -> bool {
+        Tag::parse(tag).is_some_and(|tag| self.shared.tags.contains_key(&tag))
+    }
+
     /// Everybody who has registered through us, sorted by realm and by whom they are registered for.
     pub fn registrations(&self) -> impl Iterator<Item = RegistrationInfo> + '_ {
         self.shared.alone.registrations.iter().map(|(name, binding)| binding.info(name))
@@ -238,6 +245,9 @@ impl B2bua {
                     if let Some(id) = self.shared.servers.get(&invite).copied() {
                         self.with_call(now, out, id, |call, ctx| call.on_cancel(ctx, &message));
                     }
+                }
+                Incoming::Malformed { hop } => {
+                    self.context(now, out).offended(hop, Offence::Malformed, false)
                 }
                 Incoming::Response { key, message } => self.on_response(now, key, message, out),
                 Incoming::ClientFailed { key, why } if self.on_trunk_silent(now, key, why, out) => {}

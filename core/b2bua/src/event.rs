@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use admission::Offence;
 use midcom::{Failure, MiddleboxId, Prid, Request, RequestId};
 use sip::message::{Message, Method, Name};
 use sip::transport::Hop;
@@ -175,6 +176,15 @@ pub enum Event {
     Ended {
         /// The call.
         call: CallId,
+    },
+    /// A peer has done what honest ones seldom do.
+    Offended {
+        /// From where.
+        hop: Hop,
+        /// What.
+        what: Offence,
+        /// Whether it was surely there: it has answered what only it was told. A connection proves it anyway.
+        proven: bool,
     },
     /// A request outside any call was answered.
     AnsweredAlone {

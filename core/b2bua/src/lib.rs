@@ -24,6 +24,7 @@ mod leg;
 mod limits;
 mod named;
 mod names;
+mod offence;
 mod outside;
 mod precondition;
 mod route;

@@ -175,6 +175,7 @@ impl Phone {
             Incoming::Response { key, message } => self.on_response(key, &message, out),
             Incoming::Stray2xx { message, .. } => self.on_stray(&message, out),
             Incoming::ClientFailed { key, why } => self.on_final(key, why.status(), None, out),
+            Incoming::Malformed { .. } => {}
             Incoming::ServerGone {
                 why: ServerEnd::AckTimeout | ServerEnd::Ended | ServerEnd::Transport,
                 ..

@@ -1,6 +1,8 @@
 //! What the gate must know: plain data, checked before it comes here.
 
-use middlebox::{Nat, Realms};
+use std::net::SocketAddr;
+
+use middlebox::{Nat, Realms, Transport};
 
 /// The bit (or bits) by which the administrator's rules recognise packets that may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub struct GateConfig {
     pub dscp: Option<u8>,
     /// How many octets a second one entry lets pass, IP headers included, and twice as many at once; `None` for any number.
     pub cap: Option<u32>,
+    /// Where SIP is served on this host, by transport: what [`crate::Nft::ban`] keeps away from. Empty: nobody can be banned.
+    pub sip: Vec<(Transport, SocketAddr)>,
     /// How many entries each set may hold; the next one is refused as [`middlebox::EngineFailure::Full`].
     pub entries_max: u32,
 }
@@ -70,6 +74,7 @@ impl GateConfig {
             local: false,
             dscp: None,
             cap: None,
+            sip: Vec::new(),
             entries_max: 1 << 20,
         }
     }

@@ -15,7 +15,7 @@ mod ruleset;
 
 pub use config::{GateConfig, Mark, Mode};
 pub use engine::{
-    DUMP_MAX, Disturbance, Features, Nft, Traffic, features, is_installed, kernel_entries, ruleset,
+    Ban, DUMP_MAX, Disturbance, Features, Nft, Traffic, features, is_installed, kernel_entries, ruleset,
 };
 pub use error::Error;
 pub use firewall::Firewall;

@@ -45,9 +45,16 @@ impl Border {
     /// A B2BUA with the middlebox up. `source = "realm"`: two rules for a call.
     #[must_use]
     pub fn new() -> Self {
+        Self::limited(Limits::default().calls)
+    }
+
+    /// The same, with room for so many calls.
+    #[must_use]
+    pub fn limited(calls: usize) -> Self {
+        let limits = Limits { calls, ..Limits::default() };
         let mut border = Self {
             now: Instant::ZERO,
-            b2bua: B2bua::new(config(), Rng::from_number(1)),
+            b2bua: B2bua::new(Config { limits, ..config() }, Rng::from_number(1)),
             prids: 0,
             spent: Duration::ZERO,
             to_a: None,
@@ -64,14 +71,27 @@ impl Border {
         self.hang_up(&established);
     }
 
-    /// INVITE, 180, 200, ACK.
-    pub fn establish(&mut self) -> Established {
+    /// INVITE, and then nothing.
+    pub fn dial(&mut self) -> u64 {
         self.calls += 1;
         let number = self.calls;
         self.a_says(
             format!("INVITE sip:b@203.0.113.1 SIP/2.0\r\n{}", self.lines(number, 1, "INVITE", "")),
             SDP_A,
         );
+        number
+    }
+
+    /// What the caller was told last.
+    #[must_use]
+    pub fn told(&self) -> u16 {
+        let last = self.to_a.clone().and_then(|bytes| Message::parse(bytes).ok());
+        last.map_or(0, |message| message.status())
+    }
+
+    /// INVITE, 180, 200, ACK.
+    pub fn establish(&mut self) -> Established {
+        let number = self.dial();
         let invite = self.to_b.take();
         self.b_says(respond(invite.as_ref(), 180, ""));
         self.b_says(respond(invite.as_ref(), 200, SDP_B));

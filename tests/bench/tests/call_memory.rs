@@ -1,6 +1,7 @@
 //! How much memory an established call holds. Bytes asked for, not resident pages: the same on every machine.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -40,8 +41,40 @@ const CALLS: usize = 10_000;
 /// What one may hold, endpoint, ledger and indexes included.
 const BYTES_PER_CALL_MAX: usize = 5_120;
 
+/// The tests count the memory of the whole process.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// What [limits] says without being asked, and how many try.
+const HALF_OPEN_MAX: usize = 20_000;
+const HALF_OPEN: usize = 100_000;
+/// What all of them together may hold: calls, and what remembers the refusals of the others.
+const HALF_OPEN_BYTES_MAX: usize = 400 << 20;
+
+#[test]
+fn a_hundred_thousand_invites_that_nobody_answers_are_bounded_and_forgotten() {
+    let _alone = ALONE.lock();
+    let mut border = Border::limited(HALF_OPEN_MAX);
+    let before = HELD.load(Ordering::Relaxed);
+    let mut refused = 0;
+    for _ in 0..HALF_OPEN {
+        border.dial();
+        refused += usize::from(border.told() == 503);
+    }
+    assert_eq!((border.held(), refused), (HALF_OPEN_MAX, HALF_OPEN - HALF_OPEN_MAX));
+    let held = HELD.load(Ordering::Relaxed) - before;
+    println!("half-open: {} MB for {HALF_OPEN_MAX} calls and {refused} refusals", held >> 20);
+    assert!(held <= HALF_OPEN_BYTES_MAX, "{held} bytes");
+    border.pass(Duration::from_secs(300));
+    assert_eq!(border.held(), 0);
+    let left = HELD.load(Ordering::Relaxed) - before;
+    println!("half-open: {} MB five minutes later", left >> 20);
+    // Tables keep their room.
+    assert!(left <= held / 4, "{left} bytes of {held} are left");
+}
+
 #[test]
 fn an_established_call_is_small_and_leaves_nothing_behind() {
+    let _alone = ALONE.lock();
     let mut border = Border::new();
     let before = HELD.load(Ordering::Relaxed);
     let calls: Vec<_> = (0..CALLS).map(|_| border.establish()).collect();

@@ -58,6 +58,7 @@ impl World {
             | Event::StreamLost { .. }
             | Event::Established { .. }
             | Event::AnsweredAlone { .. }
+            | Event::Offended { .. }
             | Event::ServerChanged { .. }
             | Event::Registered { .. }
             | Event::Unregistered { .. }

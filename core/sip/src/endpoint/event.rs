@@ -65,6 +65,11 @@ pub enum Incoming {
         /// Why.
         why: ClientFailure,
     },
+    /// What could not be read; it was answered or dropped.
+    Malformed {
+        /// Where it came from.
+        hop: Hop,
+    },
     /// The end of an INVITE server transaction, or news of its response.
     ServerGone {
         /// The transaction.

@@ -34,11 +34,20 @@ impl Endpoint {
         match Message::parse(bytes) {
             Ok(message) if message.is_request() => self.on_request(now, hop, message, out, tu),
             Ok(message) => self.on_response(now, hop, message, out, tu),
-            Err(error) => self.on_defect(hop, error, out),
+            Err(error) => self.on_defect(hop, error, out, tu),
         }
     }
 
-    fn on_defect(&mut self, hop: Hop, error: ParseError, out: &mut Outbox<Transmit>) {
+    fn on_defect(
+        &mut self,
+        hop: Hop,
+        error: ParseError,
+        out: &mut Outbox<Transmit>,
+        tu: &mut Outbox<Incoming>,
+    ) {
+        if error.what != Defect::Empty {
+            tu.push(Incoming::Malformed { hop });
+        }
         match (error.what, error.partial) {
             (Defect::Empty, _) => self.counters.keep_alives += 1,
             (what, Some(mut request)) => {

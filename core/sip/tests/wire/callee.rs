@@ -133,7 +133,10 @@ impl Callee {
             Incoming::ServerGone { why, .. } => {
                 self.seen.ack_timeouts += usize::from(why == ServerEnd::AckTimeout)
             }
-            Incoming::Response { .. } | Incoming::Stray2xx { .. } | Incoming::ClientFailed { .. } => {
+            Incoming::Response { .. }
+            | Incoming::Stray2xx { .. }
+            | Incoming::ClientFailed { .. }
+            | Incoming::Malformed { .. } => {
                 panic!("a callee asks nothing: {event:?}")
             }
         }

@@ -137,7 +137,7 @@ impl Caller {
             Incoming::ClientFailed { key, why } if Some(key) == self.bye => {
                 self.outcomes.push(Outcome::Ended(why.status()));
             }
-            Incoming::Response { .. } | Incoming::ClientFailed { .. } => {}
+            Incoming::Response { .. } | Incoming::ClientFailed { .. } | Incoming::Malformed { .. } => {}
             Incoming::Request { .. }
             | Incoming::Ack { .. }
             | Incoming::Cancel { .. }

@@ -219,7 +219,7 @@ fn delete(batch: &mut Batch, kind: u8, table: u16, attribute: u16, name: &str) {
 
 fn shape_of(set: &Set) -> Option<Shape> {
     match &set.kind {
-        SetKind::Entries(entries) => {
+        SetKind::Entries(entries) | SetKind::Banned(entries) => {
             let cap = entries.cap.map_or(0, u64::from);
             Some((set.flags(), set.key_len(), set.key_type(), entries.size, cap))
         }

@@ -1,5 +1,6 @@
 //! The engine on a real kernel: one table, one writer, one listener for what others do.
 
+mod ban;
 mod element;
 mod install;
 mod lock;
@@ -18,6 +19,7 @@ use crate::config::GateConfig;
 use crate::netlink::Socket;
 use crate::ruleset::{Generation, Names, gate};
 
+pub use ban::Ban;
 pub(crate) use install::TABLE;
 pub use probe::Features;
 pub use read::Traffic;

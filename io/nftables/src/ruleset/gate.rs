@@ -6,12 +6,12 @@
 use ipnet::IpNet;
 use middlebox::{Realm, ReversePath, Zone};
 
-use super::held;
 use super::intervals::disjoint;
 use super::nat::{self, Part, Translated};
 use super::quoted::{self, Quoted};
 use super::statement::{End, Family, Field, Statement, Verdict};
 use super::table::{Chain, ElementSet, Hook, Set, SetKind, Table};
+use super::{banned, held};
 use crate::config::{GateConfig, Mode};
 use crate::netlink::uapi;
 
@@ -162,6 +162,7 @@ fn sets(config: &GateConfig) -> Vec<Set> {
     let mut sets: Vec<Set> = SetId::all(config).into_iter().map(entries).collect();
     sets.extend(nat::sets(config));
     sets.extend(held::sets(config));
+    sets.extend(banned::sets(config));
     for (position, realm) in realms.realms().iter().enumerate() {
         if !realm.interfaces.is_empty() {
             let name = interfaces_name(position);
@@ -253,6 +254,7 @@ fn chains(config: &GateConfig) -> Vec<Chain> {
     if config.local {
         chains.extend(quoted::packets(config, OWN_ICMP_PACKETS, "own_senders"));
     }
+    chains.extend(banned::chain(config));
     chains.extend(bases(config));
     chains.extend(nat::behind_routing(config));
     chains
@@ -276,6 +278,9 @@ fn bases(config: &GateConfig) -> Vec<Chain> {
         if config.local {
             // What stays on this host crosses no firewall.
             rules.push(vec![within, Statement::Then(Verdict::Accept)]);
+        }
+        if number == uapi::PRE_ROUTING {
+            rules.extend(banned::rules(config));
         }
         rules.push(vec![Statement::Protocol(UDP), goto(udp)]);
         rules.push(vec![Statement::Protocol(TCP), goto(tcp)]);

@@ -1,5 +1,6 @@
 //! A table as a value: what it holds, how that is written for the kernel and for people.
 
+mod banned;
 mod encode;
 mod gate;
 mod generation;
@@ -12,6 +13,7 @@ mod quoted;
 mod statement;
 mod table;
 
+pub(crate) use banned::set_name as banned_name;
 pub(crate) use encode::capped;
 pub(crate) use gate::{OPEN, OWN_UDP_PACKETS, SetId, UDP_PACKETS, gate};
 pub(crate) use generation::{Generation, SECOND};

@@ -30,7 +30,7 @@ impl fmt::Display for Set {
         let kind = if self.flags() & uapi::SET_F_MAP != 0 { "map" } else { "set" };
         writeln!(f, "\t{kind} {} {{", self.name)?;
         match &self.kind {
-            SetKind::Entries(set) => {
+            SetKind::Entries(set) | SetKind::Banned(set) => {
                 let data = set.data.map(|data| format!(" : {}", data.type_name())).unwrap_or_default();
                 writeln!(f, "\t\t{}{data}\n\t\tsize {}", declared(set), set.size)?;
                 writeln!(f, "\t\tflags timeout")?;

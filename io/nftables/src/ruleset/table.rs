@@ -60,6 +60,8 @@ pub(crate) struct ElementSet {
 pub(crate) enum SetKind {
     /// Filled by the engine.
     Entries(ElementSet),
+    /// Sources whose SIP is dropped, filled by the engine.
+    Banned(ElementSet),
     /// What an entry has let pass, filled by the gate's own rules.
     Held(Family),
     /// Interface names.
@@ -74,7 +76,7 @@ impl SetKind {
     /// True for what the configuration says and nothing that passes changes.
     pub(crate) fn is_fixed(&self) -> bool {
         match self {
-            Self::Entries(_) | Self::Held(_) => false,
+            Self::Entries(_) | Self::Banned(_) | Self::Held(_) => false,
             Self::Interfaces(_) | Self::Networks(..) | Self::Verdicts(..) => true,
         }
     }
@@ -163,6 +165,7 @@ impl Set {
         match self.kind {
             SetKind::Entries(ElementSet { data: None, .. }) => uapi::SET_F_TIMEOUT,
             SetKind::Entries(ElementSet { data: Some(_), .. }) => uapi::SET_F_TIMEOUT | uapi::SET_F_MAP,
+            SetKind::Banned(_) => uapi::SET_F_TIMEOUT,
             SetKind::Held(_) => uapi::SET_F_TIMEOUT | uapi::SET_F_EVAL,
             SetKind::Interfaces(_) => 0,
             SetKind::Networks(..) => uapi::SET_F_INTERVAL,
@@ -181,7 +184,9 @@ impl Set {
     /// The key's length in octets.
     pub(crate) fn key_len(&self) -> u32 {
         let octets = match &self.kind {
-            SetKind::Entries(entries) => entries.fields.iter().map(|field| field.width()).sum(),
+            SetKind::Entries(entries) | SetKind::Banned(entries) => {
+                entries.fields.iter().map(|field| field.width()).sum()
+            }
             SetKind::Held(family) => held::fields(*family).iter().map(|field| field.width()).sum(),
             SetKind::Interfaces(_) => 16,
             SetKind::Networks(family, _) | SetKind::Verdicts(family, _) => family.width(),
@@ -192,7 +197,7 @@ impl Set {
     /// The key's type in nft's numbering, which the kernel only stores for people's eyes.
     pub(crate) fn key_type(&self) -> u32 {
         match &self.kind {
-            SetKind::Entries(set) => key_type(&set.fields),
+            SetKind::Entries(set) | SetKind::Banned(set) => key_type(&set.fields),
             SetKind::Held(family) => key_type(&held::fields(*family)),
             SetKind::Interfaces(_) => 41,
             SetKind::Networks(family, _) | SetKind::Verdicts(family, _) => {
@@ -209,7 +214,7 @@ impl Set {
         writer.be32(uapi::SET_KEY_LEN, self.key_len());
         writer.be32(uapi::SET_ID, id);
         match &self.kind {
-            SetKind::Entries(set) => {
+            SetKind::Entries(set) | SetKind::Banned(set) => {
                 // nft writes it for maps too and cannot read that, so it would refuse the administrator's saved ruleset.
                 if set.data.is_none() {
                     writer.be32(uapi::SET_GC_INTERVAL, COLLECT_MS);
@@ -258,7 +263,7 @@ impl Set {
 
     fn elements(&self) -> Vec<Element> {
         match &self.kind {
-            SetKind::Entries(_) | SetKind::Held(_) => Vec::new(),
+            SetKind::Entries(_) | SetKind::Banned(_) | SetKind::Held(_) => Vec::new(),
             SetKind::Interfaces(names) => names.iter().cloned().map(Element::Interface).collect(),
             SetKind::Networks(_, intervals) => intervals
                 .iter()

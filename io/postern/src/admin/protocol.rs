@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use midcom::Direction;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use super::ban::{Ban, BanLine, Bans};
 pub(crate) use super::deny::{DenialLine, Denials, Denied, Deny, End, Lift};
 use crate::ladder::Row;
 
@@ -59,6 +60,15 @@ pub(crate) enum Request {
     Denials,
     /// End disable rules. Middlebox half.
     Lift(Lift),
+    /// All sources that are banned. Both halves.
+    Bans,
+    /// Hear nothing of a source. Agent half, and from it the middlebox half.
+    Ban(Ban),
+    /// Hear it again. Likewise.
+    Unban {
+        /// Whom.
+        source: ipnet::IpNet,
+    },
     /// Take another configuration. Both halves.
     Reload(Reload),
     /// End a rule. Middlebox half.
@@ -406,6 +416,11 @@ pub(crate) fn way(direction: Direction) -> &'static str {
 /// Where the agent half is asked.
 pub(crate) fn agent_socket(run_dir: &Path) -> PathBuf {
     run_dir.join("agent.sock")
+}
+
+/// Where the agent half asks the middlebox half for bans.
+pub(crate) fn bans_socket(run_dir: &Path) -> PathBuf {
+    run_dir.join("bans.sock")
 }
 
 /// Where the middlebox half is asked.

@@ -128,7 +128,7 @@ fn network(text: &str) -> Result<ipnet::IpNet, ()> {
     text.parse::<ipnet::IpNet>().or_else(|_| host()).map(|network| network.trunc()).map_err(drop)
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok());
     let time = days.and_then(|days| days.checked_mul(86_400)).map(Duration::from_secs);
     let time =

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod agent;
+mod bans;
 mod call;
 mod calls;
 mod check;
@@ -90,6 +91,9 @@ enum Command {
     Kick(kick::Kick),
     Revoke(revoke::Revoke),
     Deny(deny::Deny),
+    Bans(bans::Bans),
+    Ban(bans::Ban),
+    Unban(bans::Unban),
     Reload(reload::Reload),
     Status(status::Status),
 }
@@ -145,6 +149,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Kick(command) => command.run(&common),
         Command::Revoke(command) => command.run(&common),
         Command::Deny(command) => command.run(&common),
+        Command::Bans(command) => command.run(&common),
+        Command::Ban(command) => command.run(&common),
+        Command::Unban(command) => command.run(&common),
         Command::Reload(command) => command.run(&common),
         Command::Status(command) => command.run(&common),
     };

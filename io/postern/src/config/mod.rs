@@ -14,6 +14,7 @@ mod nat;
 mod numbers;
 mod policy;
 mod problem;
+mod protection;
 mod realm;
 pub(crate) mod reload;
 mod route;
@@ -44,6 +45,7 @@ pub(crate) use middlebox::{Engine, Middlebox, Mode, ReversePath};
 pub(crate) use numbers::{Codes, Limits, Timers};
 pub(crate) use policy::{Do, Line};
 use problem::Problems;
+pub(crate) use protection::{Protection, Rates};
 pub(crate) use realm::{Pass, Precondition, Realm, Source};
 pub(crate) use route::{Route, Then};
 pub(crate) use sip_tls::{Placed, SipTls};
@@ -96,6 +98,7 @@ pub(crate) struct Config {
     pub calls: Calls,
     pub timers: Timers,
     pub limits: Limits,
+    pub protection: Protection,
     pub codes: Codes,
 }
 
@@ -146,7 +149,7 @@ static TOP: Section = Section {
 };
 
 /// Every section, in the order of the documentation.
-static SECTIONS: [&Section; 12] = [
+static SECTIONS: [&Section; 13] = [
     &TOP,
     &realm::SECTION,
     &route::SECTION,
@@ -158,12 +161,24 @@ static SECTIONS: [&Section; 12] = [
     &calls::SECTION,
     &numbers::TIMERS,
     &numbers::LIMITS,
+    &protection::SECTION,
     &numbers::CODES,
 ];
 
 /// Names of the tables at the top of the file.
-const TABLES: [&str; 10] =
-    ["realm", "route", "trunk", "call-policy", "middlebox", "policy", "calls", "timers", "limits", "codes"];
+const TABLES: [&str; 11] = [
+    "realm",
+    "route",
+    "trunk",
+    "call-policy",
+    "middlebox",
+    "policy",
+    "calls",
+    "timers",
+    "limits",
+    "protection",
+    "codes",
+];
 
 /// A file that was refused: the text says everything.
 #[derive(Debug)]
@@ -226,6 +241,8 @@ impl Config {
         let timers = Timers::read(span, found, problems);
         let (found, span) = section(document, "limits", problems);
         let limits = Limits::read(span, found, problems);
+        let (found, span) = section(document, "protection", problems);
+        let protection = Protection::read(span, found, problems);
         let (found, span) = section(document, "codes", problems);
         let codes = Codes::read(span, found, problems);
         let (user, log) = (top.given(&USER, problems), top.value(&LOG, problems));
@@ -252,6 +269,7 @@ impl Config {
             calls,
             timers,
             limits,
+            protection,
             codes,
         })
     }

@@ -9,6 +9,7 @@ use super::address::{Listen, ListenKind};
 use super::key::{Absent, Key, Section, Table};
 use super::kind::{Bool, List, Network, OneOf, OrOff, Ports, Text, Time};
 use super::problem::Problems;
+use super::protection::{OF_REALM, Rates};
 use super::sip_tls::{self, SipTls};
 
 /// From whom media may come through a pinhole of this realm (`docs/pinholes.md`, source policy).
@@ -61,6 +62,7 @@ pub(crate) struct Realm {
     pub min_se: Duration,
     pub pass: Vec<Pass>,
     pub refresh: Option<Duration>,
+    pub rates: Rates,
 }
 
 static LISTEN: Key<List<ListenKind>> = Key {
@@ -217,6 +219,9 @@ pub(super) static SECTION: Section = Section {
         &MIN_SE,
         &PASS,
         &REFRESH,
+        OF_REALM[0],
+        OF_REALM[1],
+        OF_REALM[2],
     ],
 };
 
@@ -283,6 +288,7 @@ impl Realm {
             min_se,
             pass: table.value(&PASS, problems),
             refresh: table.value(&REFRESH, problems),
+            rates: Rates::of_realm(&table, problems),
         }
     }
 }

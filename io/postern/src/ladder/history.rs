@@ -147,6 +147,7 @@ impl History {
             | Event::GhostRingPrevented { .. }
             | Event::NotFound { .. }
             | Event::AnsweredAlone { .. }
+            | Event::Offended { .. }
             | Event::ServerChanged { .. }
             | Event::Registered { .. }
             | Event::Unregistered { .. }
@@ -232,6 +233,7 @@ fn fact(event: &Event) -> Option<(CallId, What)> {
         | Event::Established { .. }
         | Event::Ended { .. }
         | Event::AnsweredAlone { .. }
+        | Event::Offended { .. }
         | Event::ServerChanged { .. }
         | Event::Registered { .. }
         | Event::Unregistered { .. }

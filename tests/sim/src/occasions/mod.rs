@@ -301,6 +301,7 @@ fn of(event: &Event) -> Option<CallId> {
         | Event::GhostRing { .. }
         | Event::GhostRingPrevented { .. }
         | Event::AnsweredAlone { .. }
+        | Event::Offended { .. }
         | Event::ServerChanged { .. }
         | Event::Registered { .. }
         | Event::Unregistered { .. }

@@ -4,7 +4,10 @@ use super::*;
 fn refusal(text: &str) -> String {
     let mut subject = Subject::new();
     subject.receive(text);
-    assert!(subject.heard().is_empty() && subject.endpoint.is_empty());
+    let heard = subject.heard();
+    assert!(
+        heard.iter().all(|heard| matches!(heard, Incoming::Malformed { .. })) && subject.endpoint.is_empty()
+    );
     let sent = subject.sent();
     assert_eq!(sent.len(), 1, "one answer: {sent:?}");
     sent[0].clone()

@@ -31,6 +31,9 @@ impl Agent {
             Request::Owners => Answer::of(&self.owners(now)),
             Request::Watch => return self.chronicle.watch(question.reply),
             Request::Kick { id } => self.kick(CallId(id)),
+            Request::Bans => Answer::of(&self.guard.bans(now)),
+            Request::Ban(ban) => self.guard.ban(now, ban),
+            Request::Unban { source } => self.guard.unban(source),
             Request::Pinholes { .. }
             | Request::Prove { .. }
             | Request::Deny(_)

@@ -143,6 +143,7 @@ impl Chronicle {
             | Event::Ending { .. }
             | Event::Ended { .. }
             | Event::AnsweredAlone { .. }
+            | Event::Offended { .. }
             | Event::ServerChanged { .. }
             | Event::Registered { .. }
             | Event::Unregistered { .. }
@@ -198,6 +199,7 @@ impl Chronicle {
             | Event::Answered { .. }
             | Event::GhostRingPrevented { .. }
             | Event::Established { .. }
+            | Event::Offended { .. }
             | Event::Ending { .. } => {}
             Event::AnsweredAlone { hop, message, target, why } => {
                 alone(hop, message, &tame(target), &tame(why))
@@ -358,6 +360,7 @@ fn call_of(event: &Event) -> Option<CallId> {
         | Event::Ending { call, .. }
         | Event::Ended { call } => Some(*call),
         Event::AnsweredAlone { .. }
+        | Event::Offended { .. }
         | Event::ServerChanged { .. }
         | Event::Registered { .. }
         | Event::Unregistered { .. }

@@ -1,10 +1,12 @@
 //! The agent half: SIP on both sides, SIMCO towards the middlebox, one `B2bua` between.
 
 mod answers;
+mod barrier;
 mod book;
 mod chronicle;
 mod doors;
 mod find;
+mod guard;
 mod link;
 mod open;
 mod reload;
@@ -26,6 +28,7 @@ use tokio::sync::mpsc;
 
 use self::book::Book;
 use self::chronicle::Chronicle;
+use self::guard::Guard;
 use self::link::Link;
 use self::resolver::{Found, Resolver};
 use self::streams::{Ended, StreamEvent, Streams};
@@ -56,6 +59,7 @@ struct Agent {
     out: Outbox<Output>,
     /// What must still be told to the machine before this turn ends.
     inputs: VecDeque<Input>,
+    guard: Guard,
     udp: Udp,
     streams: Streams,
     links: Vec<Link>,
@@ -80,6 +84,8 @@ enum Wake {
     Stream(StreamEvent),
     Found(Found),
     Asked(Question),
+    /// What the kernel bans.
+    Banned(barrier::Found),
     Signal(Told),
 }
 
@@ -105,8 +111,10 @@ impl Agent {
 
     async fn wait(&mut self) -> Wake {
         let machine = self.machine.next_timeout().map(|(at, _)| at);
-        let deadline = self.links.iter().filter_map(Link::next_timeout).chain(machine).min();
-        let Self { clock, alarm, udp, streams, links, resolver, questions, signals, .. } = self;
+        let own = machine.into_iter().chain(self.guard.next_timeout());
+        let deadline = self.links.iter().filter_map(Link::next_timeout).chain(own).min();
+        let is_behind = self.guard.is_behind();
+        let Self { clock, alarm, udp, streams, links, resolver, questions, signals, guard, .. } = self;
         let sockets = poll_fn(|cx| {
             let mut ready = udp.poll_ready(cx);
             for link in links.iter_mut() {
@@ -124,7 +132,9 @@ impl Agent {
             () = sockets => Wake::Ready,
             Some(event) = streams.event() => Wake::Stream(event),
             Some(found) = resolver.answer() => Wake::Found(found),
+            Some(found) = guard.kernel() => Wake::Banned(found),
             () = poll_fn(|cx| alarm.poll_due(cx, *clock, deadline)) => Wake::Ready,
+            () = std::future::ready(()), if is_behind => Wake::Ready,
         }
     }
 
@@ -132,27 +142,32 @@ impl Agent {
     fn turn(&mut self, now: Instant, wake: Wake) {
         match wake {
             Wake::Ready => {}
-            Wake::Stream(event) => self.stream_event(event),
+            Wake::Stream(event) => self.stream_event(now, event),
             Wake::Found(found) => self.found(found),
             Wake::Asked(question) => self.asked(now, question),
+            Wake::Banned(found) => self.guard.agree(now, &found),
             Wake::Signal(Told::Stop) => self.stop(),
             Wake::Signal(Told::Reload) => self.reload_file(),
         }
         self.inputs.extend(self.wall.as_mut().and_then(Wall::tick).map(Input::Clock));
         self.links.iter_mut().for_each(|link| link.turn(now, &mut self.buffer, &mut self.midcom));
         self.work(now);
-        let inputs = &mut self.inputs;
-        self.udp.receive(|arrived| inputs.push_back(input(arrived)));
+        let Self { udp, guard, machine, inputs, .. } = self;
+        udp.receive(|arrived| match arrived {
+            Arrived::Datagram(hop, bytes) => inputs.extend(guard.hear(now, hop, bytes, machine)),
+            Arrived::Failed(_) => inputs.push_back(input(arrived)),
+        });
         self.work(now);
         for _ in 0..TURN_MAX {
             let Some(event) = self.streams.try_event() else { break };
-            self.stream_event(event);
+            self.stream_event(now, event);
         }
         for _ in 0..TURN_MAX {
             let Some(found) = self.resolver.try_answer() else { break };
             self.found(found);
         }
         self.work(now);
+        self.take_calls(now);
         if self.machine.next_timeout().is_some_and(|(at, _)| at <= now) {
             self.machine.handle_timeout(now, &mut self.out);
             self.carry_out(now);
@@ -180,31 +195,61 @@ impl Agent {
         let mut out = std::mem::take(&mut self.out);
         for output in out.drain() {
             match output {
-                Output::Transmit { hop, bytes } => match hop.protocol {
-                    Protocol::Udp => self.udp.queue(hop, bytes),
-                    Protocol::Tcp | Protocol::Tls | Protocol::Ws | Protocol::Wss => {
-                        let name = hop.name.and_then(|name| self.machine.name(name));
-                        if let Err(hop) = self.streams.send(hop, name, bytes) {
-                            self.inputs.push_back(Input::TransportFailed { hop });
-                        }
-                    }
-                },
+                Output::Transmit { hop, bytes } => {
+                    self.guard.sent(hop, &bytes);
+                    self.transmit(hop, bytes);
+                }
                 Output::Midcom { middlebox, id, request } => {
                     if let Some(link) = self.links.iter_mut().find(|link| link.id == middlebox) {
                         link.request(now, id, request, &mut self.midcom);
                     }
                 }
-                Output::Resolve { id, wish } => self.resolver.ask(id, wish),
+                Output::Resolve { id, wish } => {
+                    self.guard.asks(id, &wish.host);
+                    self.resolver.ask(id, wish);
+                }
                 Output::Event(event) => {
                     if let Some(book) = &mut self.book {
                         book.observe(&event);
                     }
+                    self.guard.observe(now, &event);
                     self.chronicle.observe(now, &event);
                 }
                 Output::ShutdownComplete => self.done = true,
             }
         }
         self.out = out;
+    }
+
+    fn transmit(&mut self, hop: Hop, bytes: bytes::Bytes) {
+        match hop.protocol {
+            Protocol::Udp => self.udp.queue(hop, bytes),
+            Protocol::Tcp | Protocol::Tls | Protocol::Ws | Protocol::Wss => {
+                let name = hop.name.and_then(|name| self.machine.name(name));
+                if let Err(hop) = self.streams.send(hop, name, bytes) {
+                    self.inputs.push_back(Input::TransportFailed { hop });
+                }
+            }
+        }
+    }
+
+    /// Gives new calls their turn while there is time, and sends what refuses others.
+    fn take_calls(&mut self, now: Instant) {
+        let began = self.clock.now();
+        loop {
+            // What belongs to calls there are has had its time by now: how late it is, is looked up again.
+            let at = self.clock.now();
+            if at.since(began) > guard::SLICE {
+                break;
+            }
+            let Some(input) = self.guard.next_call(at) else { break };
+            self.inputs.push_back(input);
+            self.work(now);
+        }
+        while let Some((hop, bytes)) = self.guard.refusal() {
+            self.transmit(hop, bytes);
+        }
+        self.guard.turn(now);
     }
 
     fn flush(&mut self, now: Instant) {
@@ -220,8 +265,9 @@ impl Agent {
         }
     }
 
-    fn stream_event(&mut self, event: StreamEvent) {
+    fn stream_event(&mut self, now: Instant, event: StreamEvent) {
         match event {
+            StreamEvent::Accepted { remote, .. } if self.guard.is_banned(remote.ip()) => {}
             StreamEvent::Accepted { listener, stream, remote } => {
                 if let Err(why) = self.streams.accepted(listener, stream, remote) {
                     log::debug(format_args!("{remote}: refused: {why}"));
@@ -231,7 +277,7 @@ impl Agent {
             StreamEvent::Message { id, bytes } => {
                 self.streams.learn_alias(id, &bytes);
                 if let Some(hop) = self.streams.hop(id) {
-                    self.inputs.push_back(Input::Message { hop, bytes });
+                    self.inputs.extend(self.guard.hear(now, hop, bytes, &self.machine));
                 }
             }
             StreamEvent::Closed { id, why } => {
@@ -247,6 +293,7 @@ impl Agent {
     }
 
     fn found(&mut self, (id, places): Found) {
+        self.guard.found(id, &places);
         self.inputs.push_back(Input::Resolved { id, places });
     }
 

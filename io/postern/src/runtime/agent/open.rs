@@ -12,6 +12,7 @@ use sip::transport::ListenerId;
 
 use super::book::Book;
 use super::chronicle::Chronicle;
+use super::guard::Guard;
 use super::link::Link;
 use super::resolver::Resolver;
 use super::streams::{self, Streams};
@@ -93,6 +94,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
         links,
         midcom: Vec::new(),
         resolver: Resolver::new(config.name_servers.clone(), rng.fork()),
+        guard: Guard::new(config, &mut rng),
         machine: B2bua::new(settings, rng),
         chronicle: Chronicle::new((realms, trunks), middleboxes, listeners, history),
         book,

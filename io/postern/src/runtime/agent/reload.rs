@@ -36,6 +36,7 @@ impl Agent {
         if check {
             return Ok(changed);
         }
+        self.guard.trust(&new);
         let changes = b2bua::Reload { routes: settings::routes(&new), admission: settings::admission(&new) };
         self.inputs.push_back(Input::Reload(Box::new(changes)));
         self.wall = wall(&new);

@@ -206,6 +206,11 @@ pub(crate) fn asked(config: &Config) -> impl Iterator<Item = &Middlebox> + '_ {
     config.middleboxes.iter().filter(|middlebox| middlebox.engine == Engine::Nftables)
 }
 
+/// True where the middlebox half of this machine serves calls.
+pub(super) fn has_own_middlebox(config: &Config) -> bool {
+    asked(config).any(Middlebox::is_local)
+}
+
 fn timers(config: &Config) -> to::Timers {
     let from = &config.timers;
     to::Timers {

@@ -18,7 +18,8 @@ use super::doors;
 use crate::runtime::watched::Watched;
 
 /// Datagrams read from one socket before the others get their turn.
-const READ_MAX: usize = 256;
+/// As many as a socket's buffer holds, nearly: what waits there is not seen by whoever decides about new calls.
+const READ_MAX: usize = 8_192;
 /// Datagrams that wait for the kernel's buffer; further ones are dropped, as the network would.
 const QUEUE_MAX: usize = 16_384;
 /// Datagrams given to the kernel at once.

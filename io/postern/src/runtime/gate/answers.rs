@@ -16,6 +16,7 @@ impl Gate {
     pub(super) fn asked(&mut self, now: Instant, question: Question) {
         let answer = match question.request {
             // Answered when the kernel has agreed.
+            Request::Bans => self.bans(),
             Request::Deny(deny) => return self.deny(deny, question.reply),
             Request::Denials => Answer::of(&self.denials(now)),
             Request::Reload(asked) => self.reload(now, &asked),
@@ -33,6 +34,8 @@ impl Gate {
             | Request::Calls { .. }
             | Request::Call { .. }
             | Request::Owners
+            | Request::Ban(_)
+            | Request::Unban { .. }
             | Request::Watch
             | Request::Kick { .. } => Answer::Error("the agent half answers this".into()),
         };

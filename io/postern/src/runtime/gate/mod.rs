@@ -1,6 +1,7 @@
 //! The middlebox half: SIMCO sessions, one `Middlebox` that decides, the nftables engine that does.
 
 mod answers;
+mod bans;
 mod chronicle;
 mod disk;
 mod greetings;
@@ -64,6 +65,7 @@ struct Gate {
     sessions: Sessions,
     chronicle: Chronicle,
     questions: mpsc::Receiver<Question>,
+    banned: bans::Banned,
     operator: Operator,
     /// The user of the agent half.
     agent: Uid,
@@ -82,6 +84,7 @@ enum Wake {
     Ready,
     Disturbed,
     Asked(Question),
+    OfBans(Question),
     Signal(Told),
 }
 
@@ -113,7 +116,7 @@ impl Gate {
         let machine = self.machine.next_timeout().map(|(at, _)| at);
         let next = [machine, self.sessions.next_timeout(), self.stopping, Some(self.looked + LOOK)];
         let deadline = next.into_iter().flatten().min();
-        let Self { clock, alarm, sessions, drift, questions, signals, .. } = self;
+        let Self { clock, alarm, sessions, drift, questions, banned, signals, .. } = self;
         let sockets = poll_fn(|cx| sessions.poll_ready(cx));
         let disturbance = poll_fn(|cx| match drift.poll_read_ready(cx) {
             Poll::Ready(Ok(mut guard)) => {
@@ -130,6 +133,7 @@ impl Gate {
             Some(question) = questions.recv() => Wake::Asked(question),
             () = disturbance => Wake::Disturbed,
             () = sockets => Wake::Ready,
+            Some(question) = banned.questions.recv() => Wake::OfBans(question),
             () = poll_fn(|cx| alarm.poll_due(cx, *clock, deadline)) => Wake::Ready,
         }
     }
@@ -140,6 +144,7 @@ impl Gate {
             Wake::Ready => {}
             Wake::Disturbed => self.looked = Instant::ZERO,
             Wake::Asked(question) => self.asked(now, question),
+            Wake::OfBans(question) => self.asked_of_bans(now, question),
             Wake::Signal(Told::Stop) => self.stop(now),
             Wake::Signal(Told::Reload) => self.reload_file(now),
         }
@@ -149,6 +154,7 @@ impl Gate {
         self.sessions.turn(now, &self.machine, &mut self.inputs);
         self.work(now);
         self.decide(now);
+        self.ban_again(now);
         self.sessions.flush(now, &mut self.inputs);
         self.done |= self.stopping.is_some_and(|latest| latest <= now);
     }
@@ -231,10 +237,12 @@ impl Gate {
             Ok(None) => {}
             Ok(Some(what)) => {
                 self.chronicle.disturbed(&what);
+                self.banned.disturbed = true;
                 self.inputs.push_back(Input::Disturbed);
             }
             Err(error) => {
                 log::error(format_args!("{error}"));
+                self.banned.disturbed = true;
                 self.inputs.push_back(Input::Disturbed);
             }
         }
@@ -254,6 +262,8 @@ impl Gate {
 }
 
 /// A descriptor of our own for the engine's event socket: the engine keeps its own.
-fn event_descriptor(engine: &Nft) -> std::io::Result<AsyncFd<std::os::fd::OwnedFd>> {
-    register(engine.as_fd().try_clone_to_owned()?, tokio::io::Interest::READABLE)
+fn event_descriptor(engine: &Nft) -> Result<AsyncFd<std::os::fd::OwnedFd>, String> {
+    let own = engine.as_fd().try_clone_to_owned();
+    own.and_then(|own| register(own, tokio::io::Interest::READABLE))
+        .map_err(|error| format!("cannot wait for the kernel's events: {error}"))
 }

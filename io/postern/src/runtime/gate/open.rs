@@ -8,6 +8,7 @@ use nftables::Nft;
 use nix::unistd::Uid;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
+use super::bans::{self, Banned};
 use super::chronicle::Chronicle;
 use super::disk::{Disk, Past};
 use super::guests::Guests;
@@ -80,13 +81,12 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     let simco = unix::listen(&config.middlebox.socket, Some(identity.uid), whose(config))?;
     let admin = protocol::middlebox_socket(&config.run_dir);
     let socket = unix::listen(&admin, None, Whose::Owners)?;
+    let of_bans = bans::listen(config, &identity)?;
     let serves = config.middlebox.listen.iter();
     let doors = serves.map(|serve| Ok((listen(serve)?, serve.tls))).collect::<Result<_, String>>()?;
     let signals = Signals::listen().map_err(|Failure::Start(text)| text)?;
-    let drift =
-        event_descriptor(&engine).map_err(|error| format!("cannot wait for the kernel's events: {error}"))?;
-    let features = engine.features().to_string();
-    let features = format!("nftables ({})", features.lines().collect::<Vec<_>>().join("; "));
+    let drift = event_descriptor(&engine)?;
+    let features = features(&engine);
     let sandbox = sandbox::enter(Keep::NetAdmin, None)?;
     if let Some(parent) = parent {
         parent.follow();
@@ -99,6 +99,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
     }
     let questions = server::serve(socket, vec![Uid::effective().as_raw()])
         .map_err(|error| format!("{}: {error}", admin.display()))?;
+    let banned = Banned::serve(of_bans, &identity)?;
     let simco = UnixListener::from_std(simco).map_err(|error| error.to_string())?;
     let place = config.middlebox.socket.display();
     log::info(format_args!("gate is up, agents welcome at {place} ({sandbox})"));
@@ -129,6 +130,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
         sessions,
         chronicle,
         questions,
+        banned,
         operator: Operator::default(),
         agent: identity.uid,
         wall,
@@ -139,6 +141,12 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Gate, String> {
         stopping: None,
         done: false,
     })
+}
+
+/// What the kernel can do, on one line.
+fn features(engine: &Nft) -> String {
+    let features = engine.features().to_string();
+    format!("nftables ({})", features.lines().collect::<Vec<_>>().join("; "))
 }
 
 /// What the kernel holds. Where the journal has so many rules that reading it would take minutes nothing is read: all is

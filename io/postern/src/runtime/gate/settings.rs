@@ -8,7 +8,7 @@ use middlebox::{AgentId, AgentPolicy, Line, Policy, Realm, Realms, ReversePath, 
 use nftables::{GateConfig, Mark};
 
 use super::operator;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Transport};
 use crate::runtime::interfaces;
 
 /// Everybody on the Unix socket is one agent: a restarted agent half must find its rules again.
@@ -153,5 +153,13 @@ pub(super) fn gate(config: &Config, realms: Realms) -> GateConfig {
     };
     let local = config.realms.iter().any(|realm| realm.local_media);
     let (mark, nat) = (Mark::bit(from.mark), from.nat.clone());
-    GateConfig { mark, nat, mode, local, dscp: from.dscp, cap: from.cap, ..GateConfig::new(realms) }
+    let listeners = config.realms.iter().flat_map(|realm| &realm.listen);
+    let sip = listeners.map(|(listen, _)| match listen.transport {
+        Transport::Udp => (middlebox::Transport::Udp, listen.address),
+        Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
+            (middlebox::Transport::Tcp, listen.address)
+        }
+    });
+    let sip = sip.collect();
+    GateConfig { mark, nat, mode, local, dscp: from.dscp, cap: from.cap, sip, ..GateConfig::new(realms) }
 }

@@ -1,0 +1,369 @@
+//! Asks admission about every message before anybody parses it, and does what it says: `docs/protection.md`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use admission::{
+    Admission, BanReason, Event, Glance, Offence, Output, Refusal, Source, Verdict, WhenToBan, Why,
+};
+use b2bua::{B2bua, CallId, Cause, Input, LookupId};
+use bytes::Bytes;
+use ipnet::IpNet;
+use machine::{Instant, Outbox, Rng};
+use sip::locate::Place;
+use sip::message::Method;
+use sip::transport::{Hop, Protocol};
+
+use super::barrier::{Barrier, Found};
+use super::settings;
+use crate::admin::protocol::{Answer, Ban, BanLine, Bans, bans_socket};
+use crate::config::{Config, Host, Then};
+use crate::log;
+
+/// How long new calls have the loop for themselves before sockets are read again.
+pub(super) const SLICE: Duration = Duration::from_millis(10);
+/// What Retry-After says to a source that is too fast.
+const RETRY_AFTER_S: u32 = 5;
+/// What it says when there is no time: a proxy that keeps to it (RFC 3261 §21.5.4) sends nothing for so long, and there is time again at once.
+const RETRY_AFTER_OVERLOAD_S: u32 = 1;
+/// Refusals that wait to be sent in one turn; further requests are dropped unanswered.
+const REFUSALS_MAX: usize = 4_096;
+
+/// What was kept out since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Kept {
+    /// Unanswered.
+    pub dropped: u64,
+    /// With 503.
+    pub refused: u64,
+    /// Of those, because there was no time.
+    pub overload: u64,
+}
+
+/// See the module.
+pub(super) struct Guard {
+    admission: Admission,
+    refusal: Refusal,
+    backlog: admission::Backlog<(Hop, Bytes)>,
+    refusals: VecDeque<(Hop, Bytes)>,
+    /// The realms of the listeners, by their numbers.
+    realms: Vec<usize>,
+    /// Names of next hops, and those that are being looked up.
+    names: BTreeSet<String>,
+    lookups: BTreeSet<LookupId>,
+    /// Whose each call is, and whether it is known to have been there.
+    calls: BTreeMap<CallId, (IpAddr, bool)>,
+    out: Outbox<Output>,
+    pub(super) kept: Kept,
+    complaint: log::Rarely,
+    barrier: Option<Barrier>,
+}
+
+impl Guard {
+    pub(super) fn new(config: &Config, rng: &mut Rng) -> Self {
+        let admission = Admission::new(admission_of(config), rng);
+        let mut guard = Self {
+            backlog: admission::Backlog::new(admission.config().wait),
+            admission,
+            refusal: Refusal::new(rng),
+            refusals: VecDeque::new(),
+            realms: settings::listeners(config).map(|(realm, _)| realm).collect(),
+            names: BTreeSet::new(),
+            lookups: BTreeSet::new(),
+            calls: BTreeMap::new(),
+            out: Outbox::new(),
+            kept: Kept::default(),
+            complaint: log::Rarely::default(),
+            barrier: settings::has_own_middlebox(config).then(|| Barrier::new(bans_socket(&config.run_dir))),
+        };
+        guard.trust(config);
+        guard
+    }
+
+    /// Next hops are never banned.
+    pub(super) fn trust(&mut self, config: &Config) {
+        self.names.clear();
+        let of_routes = config.routes.iter().flat_map(|route| match &route.then {
+            Then::Call { next_hops, .. } => next_hops.as_slice(),
+            Then::Refuse { .. } => &[],
+        });
+        for next_hop in of_routes.chain(config.trunks.iter().map(|trunk| &trunk.next_hop)) {
+            match &next_hop.host {
+                Host::Address(address) => self.admission.trust(*address, &mut self.out),
+                Host::Name(name) => {
+                    self.names.insert(name.to_ascii_lowercase());
+                }
+            }
+        }
+    }
+
+    /// A name is being looked up.
+    pub(super) fn asks(&mut self, id: LookupId, host: &str) {
+        if self.names.contains(&host.to_ascii_lowercase()) {
+            self.lookups.insert(id);
+        }
+    }
+
+    /// It was found.
+    pub(super) fn found(&mut self, id: LookupId, places: &[Place]) {
+        if self.lookups.remove(&id) {
+            places.iter().for_each(|place| self.admission.trust(place.address.ip(), &mut self.out));
+        }
+    }
+
+    /// True for one whose connections are not taken.
+    pub(super) fn is_banned(&self, address: IpAddr) -> bool {
+        self.admission.is_banned(address)
+    }
+
+    /// A message has arrived; given back if it goes on at once.
+    pub(super) fn hear(&mut self, now: Instant, hop: Hop, bytes: Bytes, machine: &B2bua) -> Option<Input> {
+        let realm = self.realms.get(usize::from(hop.listener.0)).copied().unwrap_or(usize::MAX);
+        let glance = Glance::of(&bytes);
+        if self.refusal.is_acknowledged_by(&glance) {
+            return None;
+        }
+        let knows = |tag: &str| machine.knows_tag(tag);
+        match self.admission.judge(now, (realm, hop), &glance, knows, &mut self.out) {
+            Verdict::Now | Verdict::Emergency => return Some(Input::Message { hop, bytes }),
+            Verdict::NewCall => {
+                if let Err((hop, bytes)) = self.backlog.push(now, (hop, bytes)) {
+                    self.refuse(hop, bytes, Why::Overload);
+                }
+            }
+            Verdict::Drop(_) => self.kept.dropped += 1,
+            Verdict::Refuse(why) => self.refuse(hop, bytes, why),
+        }
+        None
+    }
+
+    fn refuse(&mut self, hop: Hop, bytes: Bytes, why: Why) {
+        if why == Why::Overload {
+            self.kept.overload += 1;
+            self.complaint.warn(format_args!("overload: no time for new calls, they are answered 503"));
+        }
+        if self.refusals.len() >= REFUSALS_MAX {
+            self.kept.dropped += 1;
+            return;
+        }
+        self.kept.refused += 1;
+        let retry_after_s = if why == Why::Overload { RETRY_AFTER_OVERLOAD_S } else { RETRY_AFTER_S };
+        if let Some(answer) = self.refusal.answer(hop, bytes, retry_after_s) {
+            // Everybody knows the tag of refusals: whoever acknowledges one proves nothing.
+            self.refusals.push_back((hop, answer));
+        }
+    }
+
+    /// The next refusal to be sent.
+    pub(super) fn refusal(&mut self) -> Option<(Hop, Bytes)> {
+        self.refusals.pop_front()
+    }
+
+    /// The new call whose turn it is; those for which it is too late are refused.
+    pub(super) fn next_call(&mut self, now: Instant) -> Option<Input> {
+        loop {
+            match self.backlog.pop(now)? {
+                Ok((hop, bytes)) => return Some(Input::Message { hop, bytes }),
+                Err((hop, bytes)) => self.refuse(hop, bytes, Why::Overload),
+            }
+        }
+    }
+
+    /// True while new calls wait.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// A message leaves.
+    pub(super) fn sent(&mut self, hop: Hop, bytes: &[u8]) {
+        self.admission.sent(hop, bytes);
+    }
+
+    /// Something has happened to a call or a request.
+    pub(super) fn observe(&mut self, now: Instant, event: &b2bua::Event) {
+        match event {
+            b2bua::Event::Started { call, hop, .. } => {
+                let address = hop.remote.ip();
+                self.calls.insert(*call, (address, hop.protocol != Protocol::Udp));
+                self.admission.call_began(address);
+            }
+            b2bua::Event::Ending { call, cause: Cause::Refused(404), .. } => {
+                if let Some((address, proven)) = self.calls.get(call).copied() {
+                    self.offence(now, address, Offence::Unroutable, proven);
+                }
+            }
+            b2bua::Event::Ended { call } => {
+                if let Some((address, _)) = self.calls.remove(call) {
+                    self.admission.call_ended(address);
+                }
+            }
+            b2bua::Event::Offended { hop, what, proven } => self.offended(now, *hop, *what, *proven),
+            b2bua::Event::AnsweredAlone { hop, message, .. } if message.status == 404 => {
+                self.offended(now, *hop, Offence::Unroutable, false);
+            }
+            // Whoever is asked for credentials is told 401; these were wrong.
+            b2bua::Event::AnsweredAlone { hop, message, .. }
+                if message.status == 403 && message.method == Method::Register =>
+            {
+                self.offended(now, *hop, Offence::Authentication, false);
+            }
+            _nothing_of_a_source => {}
+        }
+    }
+
+    fn offended(&mut self, now: Instant, hop: Hop, what: Offence, proven: bool) {
+        self.offence(now, hop.remote.ip(), what, proven || hop.protocol != Protocol::Udp);
+    }
+
+    fn offence(&mut self, now: Instant, address: IpAddr, what: Offence, proven: bool) {
+        self.admission.offence(now, address, what, proven, &mut self.out);
+    }
+
+    /// What the kernel bans, when the half that asks it is there or there again.
+    pub(super) async fn kernel(&mut self) -> Option<Found> {
+        match &mut self.barrier {
+            Some(barrier) => barrier.found().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Tells the kernel what it does not know, and takes over what it knew before this half began.
+    pub(super) fn agree(&mut self, now: Instant, found: &Found) {
+        for ban in self.admission.bans() {
+            let known = found.iter().any(|(source, _)| *source == ban.source.network());
+            if let Some(barrier) = self.barrier.as_ref().filter(|_| !known) {
+                barrier.ban(ban.source, ban.until.since(now));
+            }
+        }
+        for (source, remaining) in found {
+            if self.admission.is_banned(source.addr()) {
+                continue;
+            }
+            let why = BanReason::Before;
+            if self.admission.ban(now, source.addr(), *remaining, why, &mut self.out).is_err()
+                && let Some(barrier) = &self.barrier
+            {
+                barrier.unban(Source::of(source.addr()));
+            }
+        }
+    }
+
+    /// `postern bans`.
+    pub(super) fn bans(&self, now: Instant) -> Bans {
+        let line = |ban: admission::BanInfo| BanLine {
+            source: ban.source.network(),
+            remaining_s: ban.until.since(now).as_secs(),
+            why: reason(ban.why),
+            packets: None,
+        };
+        Bans { bans: self.admission.bans().into_iter().map(line).collect() }
+    }
+
+    /// `postern ban`.
+    pub(super) fn ban(&mut self, now: Instant, asked: Ban) -> Answer {
+        let lasts = Duration::from_secs(asked.lasts_s);
+        match self.admission.ban(now, asked.source.addr(), lasts, BanReason::Operator, &mut self.out) {
+            Ok(source) => Answer::of(&BanLine {
+                source: source.network(),
+                remaining_s: asked.lasts_s,
+                why: reason(BanReason::Operator),
+                packets: None,
+            }),
+            Err(spared) => Answer::Error(format!(
+                "{}: {spared} is never banned (`never-ban` of [protection], a next hop or a trunk)",
+                asked.source.addr()
+            )),
+        }
+    }
+
+    /// `postern unban`.
+    pub(super) fn unban(&mut self, source: IpNet) -> Answer {
+        let source = Source::of(source.addr());
+        match self.admission.unban(source, &mut self.out) {
+            true => Answer::of(&source.network()),
+            false => Answer::Error(format!("{source} is not banned (`postern bans` lists who is)")),
+        }
+    }
+
+    /// When a ban ends.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.admission.next_timeout()
+    }
+
+    /// Ends what is over, and says what has happened.
+    pub(super) fn turn(&mut self, now: Instant) {
+        if self.admission.next_timeout().is_some_and(|at| at <= now) {
+            self.admission.handle_timeout(now, &mut self.out);
+        }
+        for output in self.out.drain() {
+            match output {
+                Output::Event(event) => say(&event),
+                Output::Ban(source, lasts) => {
+                    if let Some(barrier) = &self.barrier {
+                        barrier.ban(source, lasts);
+                    }
+                }
+                Output::Unban(source) => {
+                    if let Some(barrier) = &self.barrier {
+                        barrier.unban(source);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The lines that `docs/protection.md` promises to fail2ban.
+fn say(event: &Event) {
+    match event {
+        Event::Rejected { address, what, proven } => log::info(format_args!(
+            "rejected source={address} proven={} why={}",
+            if *proven { "yes" } else { "no" },
+            what.word()
+        )),
+        Event::LeftOut(count) => log::info(format_args!("rejected {count} more, which were left out here")),
+        Event::Banned { source, lasts, why } => {
+            let why = reason(*why);
+            log::info(format_args!("banned source={source} for={}s why={why}", lasts.as_secs()));
+        }
+        Event::NoRoom(source) => log::warn(format_args!(
+            "no room: source={source} is not banned, there are {} bans already",
+            admission::limits::BANS_MAX
+        )),
+        Event::Unbanned(source) => log::info(format_args!("unbanned source={source}")),
+    }
+}
+
+/// Why a source is banned, in a word.
+pub(super) fn reason(why: BanReason) -> String {
+    match why {
+        BanReason::Offences(count, last) => format!("{} ({count} offences)", last.word()),
+        BanReason::Operator => "operator".into(),
+        BanReason::Before => "before".into(),
+    }
+}
+
+fn admission_of(config: &Config) -> admission::Config {
+    let from = &config.protection;
+    let trunks = config.trunks.iter().flat_map(|trunk| &trunk.addresses);
+    let rates = |rates: &crate::config::Rates| admission::Rates {
+        requests: rates.requests.into(),
+        calls: rates.calls.into(),
+        registrations: rates.registrations.into(),
+    };
+    admission::Config {
+        source: rates(&from.source),
+        calls_at_once: from.calls_at_once,
+        realms: config.realms.iter().map(|realm| rates(&realm.rates)).collect(),
+        never_ban: from.never_ban.iter().chain(trunks).copied().collect(),
+        ban: from.ban_for.map(|lasts| WhenToBan {
+            offences: u16::try_from(from.offences).unwrap_or(u16::MAX),
+            within: from.within,
+            lasts,
+        }),
+        scanners: from.scanners.clone(),
+        emergency: from.emergency.clone(),
+        wait: from.wait,
+    }
+}
