@@ -15,6 +15,7 @@ pub(crate) fn trials() -> Vec<Named> {
         ("policy::a_reload_ends_what_is_no_longer_allowed", withdrawn),
         ("policy::a_wrong_file_leaves_what_runs_as_it_is", refused),
         ("policy::a_reloaded_route_takes_the_next_call", rerouted),
+        ("policy::a_call_policy_ends_a_long_call_and_denies_the_next", admitted),
         ("policy::a_group_is_revoked_as_one", group),
         ("policy::another_agent_ends_a_call_by_a_disable_rule", disabled),
     ]
@@ -115,6 +116,28 @@ fn rerouted() -> Outcome {
     line.talk()?;
     caller.hang_up()?;
     line.is_over()?;
+    Ok(())
+}
+
+/// The call policy: its line counts at a time that is always, so that the half must know what time it is; it ends what lasts too
+/// long; and when it is another one, the next call is refused by name.
+fn admitted() -> Outcome {
+    let world = World::new()?;
+    let lines = "[[call-policy]]\ndo = \"allow\"\nwhen = \"Mon-Sun\"\nmax-duration = \"2s\"\n[[call-policy]]\ndo = \"deny\"\n";
+    let postern = world.postern(&format!("{CONFIG}\n{lines}"))?;
+    let line = Line::watch(&world, &postern)?;
+    let mut caller = Make::BARESIP.start(&world, End::Outside, Answer::AtOnce)?;
+    let _callee = Make::BARESIP.start(&world, End::Inside, Answer::AtOnce)?;
+    caller.call(&uri(End::Outside))?;
+    line.until(End::Outside, Way::Sent, "ACK")?;
+    both_are_told(&line, "SIP;cause=403;text=\"longest duration reached\"")?;
+    line.is_over()?;
+    rewrite(&postern, |text| text.replace("\"allow\"", "\"limit\""))?;
+    assert_eq!(postern.json(&["reload"])?, serde_json::json!(["call-policy"]));
+    caller.call(&uri(End::Outside))?;
+    line.until(End::Outside, Way::Heard, "403 INVITE")?;
+    let refusal = &line.messages(End::Outside, Way::Heard, "403 INVITE")?[0];
+    assert_eq!(header(refusal, "Warning"), "399 postern \"Forbidden: call policy 2 denies this call\"");
     Ok(())
 }
 
