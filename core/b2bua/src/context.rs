@@ -10,7 +10,7 @@ use machine::{Instant, Outbox, Rng, Text, TimerId, Timers};
 use midcom::{Lifetime, MiddleboxId, Prid, Request};
 use sip::endpoint::{ClientKey, Endpoint, Incoming, ServerKey, Transmit};
 use sip::locate::Wish;
-use sip::message::{Builder, Name};
+use sip::message::{Builder, Method, Name};
 use sip::transport::Hop;
 
 use crate::acks::{Ack, Acks};
@@ -317,6 +317,9 @@ impl Context<'_> {
         message: Sip,
     ) -> ClientKey {
         let trunk = self.shared.trunks.of_leg(self.config, to, hop);
+        if builder.method() == Some(&Method::Invite) {
+            self.shared.trunks.forget_for_ack(to);
+        }
         // It is said before it is sent.
         self.sent(to, message);
         let key = self.send_request(trunk, (cause, Some(to)), hop, builder);
@@ -369,7 +372,7 @@ impl Context<'_> {
         builder: Builder,
         message: Sip,
     ) {
-        let builder = self.shared.trunks.in_ack(to, builder);
+        let builder = self.shared.trunks.in_ack(self.config, (to, hop), builder);
         let bytes = self.shared.endpoint.send_ack(hop, builder, &mut self.shared.transmits);
         // A copy is as large as the message; what was sent has room to spare.
         let bytes = Bytes::copy_from_slice(&bytes);

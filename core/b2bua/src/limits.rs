@@ -84,6 +84,8 @@ pub(crate) const PATH_MAX: usize = 8;
 pub(crate) const REGISTER_PAUSE: Duration = Duration::from_secs(30);
 /// The longest such pause, and the one after a failure that trying again would not mend.
 pub(crate) const REGISTER_PAUSE_MAX: Duration = Duration::from_secs(1800);
+/// Octets of nonce and opaque of a trunk's challenge together; a longer one is not answered: both come back in each request.
+pub(crate) const CHALLENGE_LEN_MAX: usize = 1_024;
 /// A trunk is not registered with more often than this, however short the time that it grants.
 pub(crate) const REFRESH_MIN: Duration = Duration::from_secs(10);
 /// The longest time for which a contact is remembered without being registered again, in seconds, whatever the registrar says.

@@ -28,7 +28,7 @@
 //! | `session-expires` | seconds, `off` | `off` |
 //! | `min-se` | seconds | 90 |
 //! | `pass` | methods of requests outside calls that are passed on, with commas | |
-//! | `trunk` | `calls`: the phone outside is a trunk that knows us as `postern` with the password `secret`; `register`: and is told where we are | |
+//! | `trunk` | `calls`: the phone outside is a trunk that knows us as `postern` with the password `secret`; `register`: and is told where we are; `any-realm` besides: its realm is not configured; `secure`: it is reached over TLS only | |
 //! | `refresh` | seconds, `off` | `off` |
 //! | `unreachable`, `technical`, `temporary-policy`, `policy`, `policy-in-call`, `sdp`, `precondition-failed` | a status code | by `codes` |
 //! | `show` | header fields, with commas, or `all`; `request-uri`; the `phrase` of responses | |
@@ -224,23 +224,34 @@ impl<'s> Settings<'s> {
 
     /// The phone outside as a trunk.
     fn trunk(self) -> Result<Option<Trunk>, String> {
-        let register = match self.value("trunk", "") {
-            "" => return Ok(None),
-            "calls" => None,
-            "register" => Some(Register { expires: Duration::from_secs(3600), contact_user: "line".into() }),
-            other => return Err(format!("trunk = {other}: calls or register")),
+        let mut words = self.value("trunk", "").split_whitespace();
+        let register = match words.next() {
+            None => return Ok(None),
+            Some("calls") => None,
+            Some("register") => {
+                Some(Register { expires: Duration::from_secs(3600), contact_user: "line".into() })
+            }
+            Some(other) => return Err(format!("trunk = {other}: calls or register")),
         };
+        let (mut digest_realm, mut next_hop) = (Some("provider.example".to_owned()), self.hop("192.0.2.10")?);
+        for word in words {
+            match word {
+                "any-realm" => digest_realm = None,
+                "secure" => next_hop.secure = true,
+                other => return Err(format!("trunk = ... {other}: any-realm or secure")),
+            }
+        }
         let secret = Secret::password("secret").ok_or("a password")?;
         Ok(Some(Trunk {
             name: "provider".into(),
             realm: RealmId(0),
-            next_hop: self.hop("192.0.2.10")?,
+            next_hop,
             addresses: Vec::new(),
             domain: "provider.example".into(),
             user: "account".into(),
             auth_user: "postern".into(),
             secret,
-            digest_realm: Some("provider.example".into()),
+            digest_realm,
             register,
         }))
     }

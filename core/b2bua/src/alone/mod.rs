@@ -44,6 +44,7 @@ use crate::named::Target;
 use crate::outside::secured;
 use crate::route::{self, Facts};
 use crate::side::Side;
+use crate::tag::call_id;
 use crate::trunk::config::TrunkId;
 
 /// What is said of a name of ours that nobody has any more.
@@ -316,6 +317,12 @@ impl Passing {
         }
     }
 
+    /// The trunk whose challenges are answered.
+    // Never those to a REGISTER: it would rule over where the trunk's own calls go. A phone has a password of its own for it.
+    fn trunk_that_asks(&self) -> Option<TrunkId> {
+        self.trunk.filter(|_| *self.request.message.method() != Method::Register)
+    }
+
     /// What goes into Route.
     fn routes(&self) -> &[Box<[u8]>] {
         self.target.as_ref().map_or(&self.service_route, |reach| &reach.path)
@@ -384,7 +391,7 @@ impl Context<'_> {
             // Nothing is opened for it.
             Body::Description(_) | Body::Hidden => Carried::new(message).relay(builder, false),
         };
-        let key = self.forward_alone(passing.trunk, passing.request.key, hop, builder);
+        let key = self.forward_alone(passing.trunk_that_asks(), passing.request.key, hop, builder);
         self.shared.alone.clients.insert(key, id);
         self.shared.alone.open.insert(id, passing);
     }
@@ -409,7 +416,11 @@ impl Context<'_> {
         let text = |name| message.header(name).unwrap_or_default();
         let number = message.cseq().map_or(1, |cseq| cseq.number);
         let Shared { alone, rng, .. } = &mut *self.shared;
-        let call_id = alone.disguised(rng, message.call_id().unwrap_or_default());
+        let call_id = match passing.trunk_that_asks() {
+            // It may be sent again with a higher number, which would be that of the phone's next one.
+            Some(_) => call_id(self.config.shard, rng),
+            None => alone.disguised(rng, message.call_id().unwrap_or_default()),
+        };
         builder = builder
             .header(Name::From, text(Name::From))
             .header(Name::To, text(Name::To))

@@ -18,6 +18,8 @@ use crate::event::Event;
 use crate::failure::{Verdict, phrase};
 use crate::io::Output;
 
+const UNUSABLE: &str = "the trunk's challenge cannot be used";
+
 /// Whose request a trunk asks about.
 #[derive(Debug, Clone, Copy)]
 enum Owner {
@@ -40,6 +42,7 @@ impl B2bua {
         }
         let Some(sent) = self.shared.trunks.sent.remove(&key) else { return Some(message) };
         let Some(kind) = Kind::of(message.status()) else {
+            self.shared.trunks.taken(&sent, message.method());
             if message.method() == Method::Invite && message.status() < 300 {
                 self.shared.trunks.keep_for_ack(&sent);
             }
@@ -48,7 +51,7 @@ impl B2bua {
         let trunk = sent.trunk;
         match self.answer_challenge(now, (key, kind), sent, &message, out) {
             Ok(()) => None,
-            // Who waited has given up: it is a final response like any other.
+            // Who waited has given up: nobody hears of it.
             Err(None) => Some(message),
             Err(Some(why)) => {
                 let method = message.method().clone();
@@ -68,21 +71,23 @@ impl B2bua {
         out: &mut Outbox<Output>,
     ) -> Result<(), Option<&'static str>> {
         let trunk = self.config.trunk(sent.trunk).ok_or(None)?;
-        let challenge = Challenge::choose(message, |challenge| trunk.answers(challenge));
+        let (trunks, method) = (&self.shared.trunks, message.method());
+        let is_meant = |challenge: &Challenge<'_>| trunks.answers(trunk, &sent, method, challenge);
+        let challenge = Challenge::choose(message, is_meant);
         let challenge = challenge.ok_or(Some("the trunk asks for credentials that are not there"))?;
-        let request = Message::parse(sent.bytes.0.clone()).map_err(|_| None)?;
-        let stale = may_answer(&sent, kind, &challenge).map_err(Some)?;
-        let (owner, number) = self.next_number(key, &request).ok_or(None)?;
-        let random = self.shared.rng.bits();
-        let session = Session::begin(&challenge, random).ok_or(None)?;
-        let is_register = *request.method() == Method::Register;
-        self.shared.trunks.sessions.insert((sent.trunk, kind, is_register), session);
+        let request = Message::parse(sent.bytes.0.clone()).map_err(|_| Some(UNUSABLE))?;
+        let stale = may_answer(&sent, kind, &challenge);
+        let stale =
+            stale.inspect_err(|_| self.shared.trunks.drop_session(&sent, kind, method)).map_err(Some)?;
+        let (owner, number) = self.next_number(key, &request)?;
+        let session = Session::begin(&challenge, self.shared.rng.bits()).ok_or(Some(UNUSABLE))?;
+        self.shared.trunks.asked_again(&sent, kind, &session, method);
         let mut ctx = self.context(now, out);
         if let Some(to) = sent.to {
             let message = crate::event::Sip::of(message);
             ctx.event(Event::Received { call: to.call, side: to.side, message });
         }
-        let (builder, credentials) = ctx.again(&sent, &request, number, (kind, stale));
+        let (builder, credentials) = ctx.again(&sent, &request, number, (kind, session, stale));
         let to = sent.to;
         let new = ctx.send_to_trunk(Sent { bytes: Text::default(), credentials, ..sent }, builder);
         if let Some(to) = to {
@@ -94,14 +99,20 @@ impl B2bua {
 
     /// Whose request it is, and the number that it has when it is sent again.
     //= RFC 3261 §22.2: the CSeq of a request with credentials is one higher.
-    fn next_number(&mut self, key: ClientKey, request: &Message) -> Option<(Owner, u32)> {
+    fn next_number(
+        &mut self,
+        key: ClientKey,
+        request: &Message,
+    ) -> Result<(Owner, u32), Option<&'static str>> {
         if let Some(id) = self.shared.clients.get(&key).copied() {
-            return Some((Owner::Call(id), self.calls.get_mut(&id)?.next_cseq(key)?));
+            let call = self.calls.get_mut(&id).ok_or(None)?;
+            return Ok((Owner::Call(id), call.next_cseq(key)?));
         }
         if self.shared.alone.is_open(key) {
-            return Some((Owner::Alone, self.shared.alone.next_cseq(key, request)?));
+            let number = self.shared.alone.next_cseq(key, request);
+            return Ok((Owner::Alone, number.ok_or(Some(UNUSABLE))?));
         }
-        Some((Owner::Registration, self.shared.trunks.next_cseq(key)?))
+        Ok((Owner::Registration, self.shared.trunks.next_cseq(key).ok_or(None)?))
     }
 
     fn rename(&mut self, owner: Owner, key: ClientKey, new: ClientKey) {
@@ -126,20 +137,31 @@ fn may_answer(sent: &Sent, kind: Kind, challenge: &Challenge<'_>) -> Result<bool
     match sent.credentials.iter().find(|own| own.kind == kind) {
         None => Ok(false),
         // It was made for an earlier challenge: this is the first of this request.
-        Some(own) if !own.asked_for => Ok(false),
+        Some(own) if own.trying.is_none() => Ok(false),
         Some(own) if challenge.stale && !own.stale => Ok(true),
         Some(_) => Err(WRONG),
     }
 }
 
 impl Context<'_> {
+    fn credential_of(
+        &self,
+        trunk: TrunkId,
+        session: &mut Session,
+        method: &Method,
+        uri: &str,
+    ) -> Option<String> {
+        let trunk = self.config.trunk(trunk)?;
+        session.answer(&trunk.auth_user, &trunk.secret, method.text(), uri)
+    }
+
     /// The same request with another number and credentials for everybody in the trunk who has asked.
     fn again(
         &mut self,
         sent: &Sent,
         request: &Message,
         number: u32,
-        (asks, stale): (Kind, bool),
+        (asks, session, stale): (Kind, Session, bool),
     ) -> (Builder, Vec<Credential>) {
         let method = request.method();
         let is_ours = |name: Name, value: &[u8]| {
@@ -159,17 +181,19 @@ impl Context<'_> {
         let mut credentials = Vec::new();
         for kind in [Kind::Agent, Kind::Proxy] {
             let before = sent.credentials.iter().find(|own| own.kind == kind);
-            if kind != asks && before.is_none() {
-                continue;
-            }
-            let key: (TrunkId, Kind, bool) = (sent.trunk, kind, *method == Method::Register);
-            let Some(value) = self.credential(key, method, request.request_uri()) else { continue };
-            builder = builder.header(kind.name(), &value);
-            let (asked_for, stale) = match before {
-                Some(own) if kind != asks => (own.asked_for, own.stale),
-                Some(_) | None => (true, stale),
+            let (mut trying, stale) = match before {
+                _ if kind == asks => (Some(session.clone()), stale),
+                Some(own) => (own.trying.clone(), own.stale),
+                None => continue,
             };
-            credentials.push(Credential { kind, value: value.into(), asked_for, stale });
+            let key: (TrunkId, Kind, bool) = (sent.trunk, kind, *method == Method::Register);
+            let value = match &mut trying {
+                Some(session) => self.credential_of(sent.trunk, session, method, request.request_uri()),
+                None => self.credential(key, method, request.request_uri()),
+            };
+            let Some(value) = value else { continue };
+            builder = builder.header(kind.name(), &value);
+            credentials.push(Credential { kind, value: value.into(), trying, stale });
         }
         let builder = if request.body().is_empty() { builder } else { builder.body("", request.body()) };
         (builder, credentials)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sip::digest::{Challenge, Secret};
+use sip::digest::Secret;
 
 use crate::config::{NextHop, RealmId};
 
@@ -30,7 +30,8 @@ pub struct Trunk {
     pub auth_user: String,
     /// The secret.
     pub secret: Secret,
-    /// The realm of its challenges; `None`: whatever it says.
+    /// The realm of its challenges; `None`: the one that asks in answer to a REGISTER of ours, or else the first whose credentials led
+    /// to another final response than 401 and 407.
     pub digest_realm: Option<String>,
     /// Whether it is told where we are.
     pub register: Option<Register>,
@@ -43,12 +44,4 @@ pub struct Register {
     pub expires: Duration,
     /// The user part of our Contact: whom its calls are for.
     pub contact_user: String,
-}
-
-impl Trunk {
-    /// True if a challenge can be answered with its secret.
-    pub(crate) fn answers(&self, challenge: &Challenge<'_>) -> bool {
-        let is_meant = self.digest_realm.as_ref().is_none_or(|realm| *realm == *challenge.realm);
-        is_meant && challenge.algorithm.is_some_and(|algorithm| self.secret.knows(algorithm.hash))
-    }
 }

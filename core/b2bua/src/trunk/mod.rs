@@ -6,7 +6,9 @@
 mod answer;
 pub(crate) mod config;
 mod legs;
+mod realm;
 mod register;
+mod words;
 
 use std::collections::BTreeMap;
 
@@ -32,8 +34,10 @@ pub(crate) struct Trunks {
     bound: BTreeMap<(CallId, Side), Bound>,
     /// Requests to trunks without a final response.
     sent: BTreeMap<ClientKey, Sent>,
-    /// By trunk, kind of challenge and whether it was to a REGISTER: what was answered last.
+    /// By trunk, kind of challenge and whether it was to a REGISTER: what the trunk has taken last.
     sessions: BTreeMap<(TrunkId, Kind, bool), Session>,
+    /// The realms of trunks whose configuration names none.
+    realms: BTreeMap<TrunkId, Box<str>>,
     registering: BTreeMap<TrunkId, Registering>,
 }
 
@@ -82,8 +86,8 @@ struct Sent {
 struct Credential {
     kind: Kind,
     value: Box<str>,
-    /// The challenge came in answer to this request, and not earlier.
-    asked_for: bool,
+    /// What it is of, if the challenge came in answer to this request: nobody knows yet whether the trunk takes it.
+    trying: Option<Session>,
     /// The nonce was the second, because the first was stale.
     stale: bool,
 }
@@ -114,7 +118,7 @@ impl Context<'_> {
         for kind in [Kind::Agent, Kind::Proxy] {
             if let Some(value) = self.credential((trunk, kind, method == Method::Register), &method, &uri) {
                 builder = builder.header(kind.name(), &value);
-                written.push(Credential { kind, value: value.into(), asked_for: false, stale: false });
+                written.push(Credential { kind, value: value.into(), trying: None, stale: false });
             }
         }
         (builder, written)

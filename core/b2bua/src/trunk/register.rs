@@ -21,6 +21,7 @@ use sip::transport::Hop;
 
 use super::Trunks;
 use super::config::{Register, Trunk, TrunkId};
+use super::words::words;
 use crate::b2bua::{B2bua, Service};
 use crate::config::{Config, Host};
 use crate::context::Context;
@@ -114,9 +115,9 @@ fn seconds(time: Duration) -> u32 {
 
 impl Trunks {
     /// True if a trunk has been told where we are, at the address of a hop.
-    pub(super) fn is_registered_at(&self, id: TrunkId, hop: Hop) -> bool {
-        let granted = self.registering.get(&id).and_then(|it| it.granted);
-        granted.is_some_and(|granted| granted.hop.remote.ip() == hop.remote.ip())
+    /// Where a trunk knows us.
+    pub(super) fn granted_at(&self, id: TrunkId) -> Option<Hop> {
+        Some(self.registering.get(&id)?.granted?.hop)
     }
 
     fn asked(&mut self, key: ClientKey) -> Option<(TrunkId, &mut Registering)> {
@@ -205,6 +206,11 @@ impl B2bua {
         out: &mut Outbox<Output>,
     ) {
         let Some(trunk) = self.config.trunk(id).cloned() else { return };
+        // At the end nobody waits for the name service.
+        let is_looked_for = |it: &Registering| matches!(it.step, Step::Looking);
+        if !self.shared.trunks.registering.get(&id).is_some_and(is_looked_for) {
+            return;
+        }
         let is_secure = places.iter().any(|place| place.protocol.is_secure());
         let name = match &trunk.next_hop.host {
             Host::Name(name) if is_secure => self.shared.names.id(name),
@@ -239,7 +245,7 @@ impl B2bua {
             //= RFC 3261 §10.2.8: 423 says how long it must be.
             423 if !asked.prolonged => ctx.prolong(id, &trunk, asked, message),
             status => {
-                let why = format!("{status} {}", String::from_utf8_lossy(message.reason_phrase()));
+                let why = format!("{status} {}", words(message.reason_phrase()));
                 let later = message.retry_after().ok().flatten().map(|after| after.delay_s);
                 // Who says so knows us: no other place of it would say anything else, and asking often leads to being shut out.
                 let is_final = matches!(status, 400..=499 | 502 | 600..=699);
@@ -285,9 +291,9 @@ impl B2bua {
             let Some(it) = ctx.shared.trunks.registering.get_mut(&id) else { continue };
             match (&it.step, it.granted) {
                 // Its answer comes first.
-                (Step::Asked(_) | Step::Looking | Step::Over, _) => {}
-                (Step::Due(_), Some(granted)) => ctx.leave(id, &trunk, granted.hop),
-                (Step::Due(_), None) => it.step = Step::Over,
+                (Step::Asked(_) | Step::Over, _) => {}
+                (Step::Due(_) | Step::Looking, Some(granted)) => ctx.leave(id, &trunk, granted.hop),
+                (Step::Due(_) | Step::Looking, None) => it.step = Step::Over,
             }
         }
     }
@@ -328,17 +334,18 @@ impl Context<'_> {
             return self.registering_failed(id, trunk, why, (VecDeque::new(), None, false));
         };
         let wanted_s = self.shared.trunks.registering.get(&id).map_or(0, |it| it.wanted_s);
-        let key = self.send_register(id, trunk, hop, wanted_s);
-        if let Some(key) = key {
-            self.step(id, Step::Asked(Asked { key, hop, spare: hops, prolonged, leaves: false }));
-        }
+        let Some(key) = self.send_register(id, trunk, hop, wanted_s) else {
+            let why = "there is no listener to ask it from".to_owned();
+            return self.registering_failed(id, trunk, why, (VecDeque::new(), None, false));
+        };
+        self.step(id, Step::Asked(Asked { key, hop, spare: hops, prolonged, leaves: false }));
     }
 
     fn leave(&mut self, id: TrunkId, trunk: &Trunk, hop: Hop) {
-        if let Some(key) = self.send_register(id, trunk, hop, 0) {
-            let spare = VecDeque::new();
-            self.step(id, Step::Asked(Asked { key, hop, spare, prolonged: false, leaves: true }));
-        }
+        let spare = VecDeque::new();
+        let asked = |key| Step::Asked(Asked { key, hop, spare, prolonged: false, leaves: true });
+        let step = self.send_register(id, trunk, hop, 0).map_or(Step::Over, asked);
+        self.step(id, step);
     }
 
     fn send_register(&mut self, id: TrunkId, trunk: &Trunk, hop: Hop, expires_s: u32) -> Option<ClientKey> {

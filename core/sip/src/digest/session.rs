@@ -41,6 +41,12 @@ impl Session {
         *self.nonce == *challenge.nonce && *self.realm == *challenge.realm
     }
 
+    /// Whose users are meant.
+    #[must_use]
+    pub fn realm(&self) -> &str {
+        &self.realm
+    }
+
     /// The value of Authorization or Proxy-Authorization for a request; `None` if the secret cannot answer it.
     #[must_use]
     pub fn answer(&mut self, user: &str, secret: &Secret, method: &str, uri: &str) -> Option<String> {

@@ -75,8 +75,9 @@ static PASSWORD_FILE: Key<AbsolutePath> = Key {
 static DIGEST_REALM: Key<Text> = Key {
     name: "digest-realm",
     kind: Text { what: "realm of a challenge" },
-    absent: Absent::Derived("whatever it says"),
-    text: "The only realm whose challenges are answered. Servers behind the trunk may ask as well; with this they get no answer.",
+    absent: Absent::Derived("the first in which it asks and takes what it gets"),
+    text: "The only realm whose challenges are answered. Recommended: whoever is called through the trunk can ask as well, and gets no answer with this \
+           (`docs/trunks.md`).",
 };
 static ADDRESSES: Key<List<Network>> = Key {
     name: "addresses",
