@@ -2,7 +2,10 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::process::{Command, Stdio};
+
+use netns::Host;
 
 use crate::baresip::Baresip;
 use crate::line::{End, Line};
@@ -66,13 +69,18 @@ request_route {{
 "#
         ),
     )?;
+    start(world, &world.inside, &file)
+}
+
+/// Runs a Kamailio with this configuration.
+pub(crate) fn start(world: &World, host: &Host, file: &Path) -> io::Result<Program> {
     let log = fs::File::create(world.folder.join("kamailio.log"))?;
     let runtime = world.folder.join("kamailio");
     fs::create_dir_all(&runtime)?;
     let mut command = Command::new("kamailio");
-    command.args(["-DD", "-E", "-Y"]).arg(&runtime).arg("-f").arg(&file);
+    command.args(["-DD", "-E", "-Y"]).arg(&runtime).arg("-f").arg(file);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    Ok(Program::of(world.inside.spawn(&mut command)?))
+    Ok(Program::of(host.spawn(&mut command)?))
 }
 
 fn called() -> Outcome {

@@ -15,6 +15,7 @@ use sip::transport::{Hop, ListenerId, NameId, Protocol};
 use crate::admission::count::Counts;
 use crate::agents::{Again, Asker};
 use crate::alone::registrations;
+use crate::authentication;
 use crate::call::{Call, Cut, Request, stray};
 use crate::config::{Config, Listener};
 use crate::context::{Context, Looking, Recipient, Shared};
@@ -273,6 +274,10 @@ impl B2bua {
     }
 
     fn on_request(&mut self, now: Instant, request: Request, out: &mut Outbox<Output>) {
+        if authentication::protects_description(&request.message) {
+            let verdict = Verdict::plain(403, authentication::PROTECTED);
+            return self.context(now, out).refuse_alone(&request, &verdict);
+        }
         if !has_tag(&request.message) {
             return self.on_outside_request(now, request, out);
         }
@@ -414,11 +419,14 @@ impl B2bua {
     }
 
     /// Other routes and another call policy: the calls that are there count on.
-    fn reload(&mut self, Reload { routes, admission }: Reload) {
+    fn reload(&mut self, Reload { routes, admission, users }: Reload) {
         let (counts, places) = self.shared.counts.moved(&self.config.admission, &admission);
         self.calls.values_mut().for_each(|call| call.renumber_terms(&places));
         self.shared.counts = counts;
         (self.config.routes, self.config.admission) = (routes, admission);
+        if let Some(users) = users {
+            self.config.users = users;
+        }
     }
 
     /// Says that a shutdown is complete, once.

@@ -16,6 +16,7 @@ use sip::transport::{Hop, ListenerId, Protocol};
 
 use crate::{admission, ledger};
 
+pub use crate::authentication::config::{Authentication, User, Users};
 pub use crate::failure::Codes;
 pub use crate::limits::Limits;
 pub use crate::trunk::config::{Register, Trunk, TrunkId};
@@ -54,6 +55,8 @@ pub struct Config {
     pub policy: CallPolicy,
     /// Servers that want to know who we are; [`TrunkId`] is the position.
     pub trunks: Vec<Trunk>,
+    /// Who has a password with us.
+    pub users: Users,
 }
 
 /// A side of the border.
@@ -67,6 +70,19 @@ pub struct Realm {
     pub policy: RealmPolicy,
     /// Methods of requests outside calls that its peers may have passed on: REGISTER, MESSAGE, OPTIONS, NOTIFY, PUBLISH, INFO.
     pub pass: Vec<Method>,
+    /// Whether its peers must show who they are, and when.
+    pub authentication: Option<Authentication>,
+    /// Whether its phones register with us.
+    pub registrar: Option<Registrar>,
+}
+
+/// How we keep phones registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registrar {
+    /// The shortest time, in seconds; who asks for less gets 423.
+    pub min_s: u32,
+    /// The longest, in seconds; who asks for more gets this.
+    pub max_s: u32,
 }
 
 /// An address we receive SIP on.
@@ -146,6 +162,11 @@ pub enum Then {
         to: RealmId,
         /// The servers or phones that get it, each if those before it do not work; at least one.
         next_hops: Vec<NextHop>,
+    },
+    /// It goes on to whoever it is for, at the places where that user is registered with us.
+    Registered {
+        /// The realm of those phones.
+        to: RealmId,
     },
     /// It is refused.
     Refuse {

@@ -17,6 +17,7 @@ use crate::acks::{Ack, Acks};
 use crate::admission::count::Counts;
 use crate::agents::{Again, Agents, Asker};
 use crate::alone::{Alone, AloneId};
+use crate::authentication::Asking;
 use crate::call::Pair;
 use crate::config::{Config, NextHop, RealmId};
 use crate::event::{CallId, Event, Sip};
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) names: Names,
     /// Servers that ask who we are.
     pub(crate) trunks: Trunks,
+    /// Peers that are asked who they are.
+    pub(crate) asking: Asking,
     lookups_made: u64,
     /// Used again for every call of the endpoint.
     transmits: Outbox<Transmit>,
@@ -159,6 +162,7 @@ impl Shared {
             health: Health::default(),
             names: Names::default(),
             trunks: Trunks::default(),
+            asking: Asking::default(),
             lookups_made: 0,
             transmits: Outbox::new(),
             requests: Outbox::new(),
@@ -188,6 +192,7 @@ impl Shared {
             health,
             names: _,
             trunks,
+            asking,
             lookups_made: _,
             transmits: _,
             requests: _,
@@ -209,6 +214,7 @@ impl Shared {
         onlooker.see(minute);
         onlooker.see(health);
         onlooker.see(trunks);
+        onlooker.see(asking);
     }
 
     /// Forgets rules that a call no longer owns. A middlebox may have given an identifier to another call since.

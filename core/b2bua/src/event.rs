@@ -221,6 +221,19 @@ pub enum Event {
         /// Where it was.
         hop: Hop,
     },
+    /// Somebody has not shown who it is, or speaks for somebody else.
+    NotAuthenticated {
+        /// Where it is.
+        hop: Hop,
+        /// The realm it is in.
+        realm: RealmId,
+        /// Who it says that it is; its own words.
+        user: Box<str>,
+        /// The method of the request.
+        method: Method,
+        /// What was wrong.
+        why: Box<str>,
+    },
     /// A trunk knows where we are.
     TrunkRegistered {
         /// Which.

@@ -80,7 +80,14 @@ pub fn explain(
 }
 
 /// Lets a machine have the call.
-fn play(config: Config, hypothesis: &Hypothesis, capabilities: Capabilities, explanation: &mut Explanation) {
+fn play(
+    mut config: Config,
+    hypothesis: &Hypothesis,
+    capabilities: Capabilities,
+    explanation: &mut Explanation,
+) {
+    // Whoever calls has shown who it is.
+    config.realms.iter_mut().for_each(|realm| realm.authentication = None);
     let middleboxes = (0..).map(MiddleboxId).take(config.middleboxes.len());
     let mut machine = B2bua::new(config, Rng::from_number(0));
     let mut out = Outbox::new();

@@ -7,7 +7,7 @@ use sip::locate::{Place, Wish};
 use sip::transport::Hop;
 
 use crate::admission;
-use crate::config::Route;
+use crate::config::{Route, Users};
 use crate::event::{CallId, Event};
 use crate::info::RegistrationInfo;
 
@@ -63,6 +63,8 @@ pub struct Reload {
     pub routes: Vec<Route>,
     /// Which are let in.
     pub admission: Vec<admission::Line>,
+    /// Who has a password; `None`: whoever had one.
+    pub users: Option<Users>,
 }
 
 /// What it asks for, to be carried out in order.

@@ -8,6 +8,7 @@ mod acks;
 pub mod admission;
 mod agents;
 mod alone;
+mod authentication;
 mod b2bua;
 mod call;
 pub mod config;

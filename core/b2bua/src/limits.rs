@@ -80,6 +80,14 @@ pub(crate) const CONTACTS_OF_ONE_MAX: usize = 32;
 pub(crate) const CONTACT_LEN_MAX: usize = 2_048;
 /// Values of Path in one REGISTER; with more it is refused with 403.
 pub(crate) const PATH_MAX: usize = 8;
+/// How long a nonce of ours may be used.
+pub(crate) const NONCE_LIFETIME: Duration = Duration::from_secs(300);
+/// Wrong passwords from one address for one user; further ones are answered 403 until the memory of them is gone.
+pub(crate) const GUESSES_MAX: u32 = 10;
+/// How long wrong passwords are remembered, from the first on.
+pub(crate) const GUESS_MEMORY: Duration = Duration::from_secs(60);
+/// Addresses and users of whom wrong passwords are remembered; those of further ones are not counted.
+pub(crate) const GUESSERS_MAX: usize = 10_000;
 /// The pause that doubles with each REGISTER in a row that a trunk has not taken (RFC 5626 §4.5, "base-time").
 pub(crate) const REGISTER_PAUSE: Duration = Duration::from_secs(30);
 /// The longest such pause, and the one after a failure that trying again would not mend.

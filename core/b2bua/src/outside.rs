@@ -13,7 +13,7 @@ use crate::admission::{self, Filtered, Terms};
 use crate::alone;
 use crate::b2bua::{B2bua, Service};
 use crate::call::{Call, Plan, Request};
-use crate::config::{Config, NextHop, RealmId, Then};
+use crate::config::{Config, NextHop, RealmId, Registrar, Then};
 use crate::context::Context;
 use crate::event::{CallId, Event, Sip};
 use crate::failure::{Verdict, phrase};
@@ -22,10 +22,14 @@ use crate::ledger::{Crossing, MediaPath};
 use crate::leg::body::Body;
 use crate::leg::headers;
 use crate::leg::session_timer::SessionTimer;
+use crate::named::Target;
 use crate::precondition::text;
 use crate::route::{self, Facts};
 use crate::side::{Side, Sides};
 use crate::tag::Tag;
+
+/// Where a user is called first, and where then.
+type Contacts = (Option<Box<Target>>, VecDeque<Target>);
 
 /// True if an INVITE insists on preconditions and could not be told how far they are.
 fn lacks_100rel(invite: &Message) -> bool {
@@ -40,9 +44,13 @@ pub(crate) fn has_tag(request: &Message) -> bool {
 
 impl B2bua {
     pub(crate) fn on_outside_request(&mut self, now: Instant, request: Request, out: &mut Outbox<Output>) {
+        let Some(request) = self.admit(now, request, out) else { return };
         let from = self.config.realm_of(request.hop.listener);
         match request.message.method() {
             Method::Invite => self.on_call(now, request, out),
+            Method::Register if let Some(here) = from.and_then(|from| self.registrar_of(from)) => {
+                self.register_here(now, here, request, out);
+            }
             method
                 if let Some(from) = from.filter(|from| self.is_passed(*from, method, &request.message)) =>
             {
@@ -152,7 +160,11 @@ impl B2bua {
         let from = config.realm_of(request.hop.listener).ok_or_else(nowhere)?;
         let replaces = self.replacement(&request.message, from, request.hop.remote.ip());
         let (replaces, target) = replaces.map_or((None, None), |it| (Some(it.value), it.target));
-        let target = target.or_else(|| self.registered(&request.message, from)).map(Box::new);
+        let target = target.or_else(|| self.registered(&request.message, from));
+        let (target, contacts) = match target {
+            Some(target) => (Some(Box::new(target)), VecDeque::new()),
+            None => self.contacts_by_route(from, request)?,
+        };
         let is_sips = Uri::parse(request.message.request_uri()).is_ok_and(|uri| uri.scheme() == Scheme::Sips);
         let (to, mut next_hops, listener) = match target.as_ref() {
             Some(target) => (target.realm, vec![NextHop::from(target.hop)].into(), Some(target.hop.listener)),
@@ -163,6 +175,7 @@ impl B2bua {
                 let facts = Facts::of(&request.message, from, request.hop.remote.ip());
                 let (to, next_hops) = match route::choose(config, &facts).ok_or_else(nowhere)? {
                     (_, Then::Call { to, next_hops }) => (*to, self.in_order(now, next_hops)),
+                    (_, Then::Registered { .. }) => return Err(nowhere()),
                     (number, Then::Refuse { status }) => {
                         return Err(Verdict::plain(*status, format!("route {number} refuses this call")));
                     }
@@ -204,7 +217,25 @@ impl B2bua {
             target,
             service_route,
             terms,
+            contacts,
         })
+    }
+
+    /// How phones of a realm are kept registered, if they are with us.
+    fn registrar_of(&self, from: RealmId) -> Option<(RealmId, Registrar)> {
+        Some((from, self.config.realm(from)?.registrar?))
+    }
+
+    /// Where a call goes that is for a user registered with us: to the first, and then to the others.
+    fn contacts_by_route(&self, from: RealmId, request: &Request) -> Result<Contacts, Verdict> {
+        let facts = Facts::of(&request.message, from, request.hop.remote.ip());
+        let is_for_name = self.is_for_name(&request.message, from);
+        let Some((_, Then::Registered { to })) = route::choose(&self.config, &facts).filter(|_| !is_for_name)
+        else {
+            return Ok((None, VecDeque::new()));
+        };
+        let mut contacts: VecDeque<Target> = self.reach_user(*to, facts.callee)?.into();
+        Ok((contacts.pop_front().map(Box::new), contacts))
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn refuses(config: &Config, facts: &Facts<'_>) -> bool {
 pub(crate) fn leads_to<'c>(config: &'c Config, facts: &Facts<'_>) -> Option<(RealmId, &'c NextHop)> {
     match choose(config, facts)?.1 {
         Then::Call { to, next_hops } => Some((*to, next_hops.first()?)),
-        Then::Refuse { .. } => None,
+        Then::Registered { .. } | Then::Refuse { .. } => None,
     }
 }
 
@@ -77,7 +77,7 @@ fn next_hops(config: &Config) -> impl Iterator<Item = (RealmId, &NextHop)> {
     config.routes.iter().flat_map(|route| {
         let (to, hops) = match &route.then {
             Then::Call { to, next_hops } => (*to, next_hops.as_slice()),
-            Then::Refuse { .. } => (RealmId(u16::MAX), [].as_slice()),
+            Then::Registered { .. } | Then::Refuse { .. } => (RealmId(u16::MAX), [].as_slice()),
         };
         hops.iter().map(move |hop| (to, hop))
     })

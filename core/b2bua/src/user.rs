@@ -46,7 +46,7 @@ impl UserPattern {
 }
 
 /// A user part without what does not tell one from another: escapes, parameters, and the separators of a number.
-fn canonical(user: &str) -> Cow<'_, str> {
+pub(crate) fn canonical(user: &str) -> Cow<'_, str> {
     //= RFC 3261 §19.1.1: a telephone number in a user part may have parameters of its own.
     let name = user.split(';').next().unwrap_or_default();
     //= RFC 3261 §19.1.4: an escaped octet is the same as the character that it stands for.

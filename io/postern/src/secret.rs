@@ -12,6 +12,9 @@ use sip::digest::limits::SECRET_LEN_MAX;
 /// What nobody but the owner and the readers in its group may be able to do.
 const FORBIDDEN: u32 = 0o027;
 
+/// Octets of a file of users.
+const FILE_LEN_MAX: usize = 16 << 20;
+
 /// Reads a secret, for the user `reader`: all of a file but the white space at its end.
 ///
 /// # Errors
@@ -35,6 +38,18 @@ pub(crate) fn password(path: &Path, reader: u32) -> Result<sip::digest::Secret, 
     sip::digest::Secret::password(text).ok_or_else(|| {
         format!("{}: a password is one line of 1 to {SECRET_LEN_MAX} octets of UTF-8", path.display())
     })
+}
+
+/// Reads a file of users with their passwords, for the user `reader`.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn file(path: &Path, reader: u32) -> Result<String, String> {
+    let octets = octets(path, reader, FILE_LEN_MAX)?;
+    if octets.len() > FILE_LEN_MAX {
+        return Err(format!("{}: longer than {FILE_LEN_MAX} octets", path.display()));
+    }
+    String::from_utf8(octets).map_err(|_| format!("{}: not UTF-8", path.display()))
 }
 
 /// What stands in a file that nobody else may read or change, and a little more than `most` octets of it at most.

@@ -253,6 +253,8 @@ fn config() -> Config {
         }),
         policy: RealmPolicy::default(),
         pass: Vec::new(),
+        authentication: None,
+        registrar: None,
     };
     let listener = |realm, at: &str| Listener {
         realm,
@@ -286,6 +288,7 @@ fn config() -> Config {
         shard: 0,
         policy: CallPolicy::default(),
         trunks: Vec::new(),
+        users: b2bua::config::Users::default(),
     }
 }
 

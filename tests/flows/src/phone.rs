@@ -19,12 +19,14 @@
 //! | `cseq=N` | another number |
 //! | `again` | the same bytes as the last message of that method, or with that status |
 //! | `back` | the last request of that method that was received, sent back as a proxy would |
+//! | `auth=USER:PASSWORD` | credentials for the last challenge |
 //! | `new` | forget the dialog first |
 
 use std::fmt::Write;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use sip::digest::{Challenge, Secret, Session};
 use sip::message::{Message, Name};
 
 /// A phone.
@@ -43,6 +45,8 @@ pub struct Phone {
     invite: (u32, u32),
     /// RAck for the last reliable response.
     rack: Option<String>,
+    /// What we were asked last, and with which status.
+    asked: Option<(u16, Session)>,
     received: Vec<Message>,
     sent: Vec<(String, Bytes)>,
 }
@@ -66,6 +70,7 @@ struct Words {
     to: Option<String>,
     from: Option<String>,
     cseq: Option<u32>,
+    auth: Option<String>,
     method: Option<String>,
     headers: Vec<String>,
     sdp: Vec<String>,
@@ -90,6 +95,7 @@ impl Phone {
             dialog: None,
             invite: (0, 0),
             rack: None,
+            asked: None,
             received: Vec::new(),
             sent: Vec::new(),
         }
@@ -162,6 +168,9 @@ impl Phone {
         }
         if matches!(message.method().text(), "SUBSCRIBE" | "REFER") {
             self.learn_response(&message);
+        }
+        if let Some(challenge) = Challenge::choose(&message, |_| true) {
+            self.asked = Session::begin(&challenge, 1).map(|session| (message.status(), session));
         }
         if message.method().text() != "INVITE" {
             return None;
@@ -258,8 +267,22 @@ impl Phone {
         if let Some(rack) = self.rack.as_ref().filter(|_| method == "PRACK") {
             let _written = write!(text, "RAck: {rack}\r\n");
         }
+        if let Some(auth) = &words.auth {
+            let uri = target.clone();
+            text += &self.credentials(auth, method, &uri)?;
+        }
         words.finish(&mut text, self.letter);
         Ok(text)
+    }
+
+    /// The answer to the last challenge.
+    fn credentials(&mut self, auth: &str, method: &str, uri: &str) -> Result<String, String> {
+        let (user, password) = auth.split_once(':').ok_or("auth=USER:PASSWORD")?;
+        let (status, session) = self.asked.as_mut().ok_or("nobody has asked")?;
+        let secret = Secret::password(password).ok_or("a password")?;
+        let value = session.answer(user, &secret, method, uri).ok_or("a challenge that can be answered")?;
+        let name = if *status == 401 { "Authorization" } else { "Proxy-Authorization" };
+        Ok(format!("{name}: {value}\r\n"))
     }
 
     fn ack_failure(&self, response: &Message) -> String {
@@ -362,6 +385,7 @@ impl Words {
                 Some(("tag", tag)) => words.tag = Some(tag.to_owned()),
                 Some(("to", tag)) => words.to = Some(tag.to_owned()),
                 Some(("from", tag)) => words.from = Some(tag.to_owned()),
+                Some(("auth", auth)) => words.auth = Some(auth.to_owned()),
                 Some(("cseq", number)) => words.cseq = number.parse().ok(),
                 _ => words.plain(word)?,
             }

@@ -31,18 +31,20 @@
 //! | `trunk` | `calls`: the phone outside is a trunk that knows us as `postern` with the password `secret`; `register`: and is told where we are; `any-realm` besides: its realm is not configured; `secure`: it is reached over TLS only | |
 //! | `refresh` | seconds, `off` | `off` |
 //! | `unreachable`, `technical`, `temporary-policy`, `policy`, `policy-in-call`, `sdp`, `precondition-failed` | a status code | by `codes` |
+//! | `authenticate` | methods, with commas, for which phones of the realm must show who they are: `alice` and `bob` have the password `secret`, and alice may call as 100 | |
+//! | `registrar` | the shortest and the longest time in seconds that phones of the realm register with us for; its calls go to them | |
 //! | `show` | header fields, with commas, or `all`; `request-uri`; the `phrase` of responses | |
 //!
-//! `precondition`, `session-expires`, `min-se`, `pass` and `refresh` are for both realms; `inside-` or `outside-` before the name is for one.
+//! `precondition`, `session-expires`, `min-se`, `pass`, `refresh`, `authenticate` and `registrar` are for both realms; `inside-` or `outside-` before the name is for one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use b2bua::config::{
-    self, CallPolicy, Codes, Config, Crucial, Host, Limits, Listener, NextHop, OnHold, PreconditionType,
-    RealmId, RealmPolicy, Redirect, Register, Route, SessionPolicy, Then, Timers, Trunk, TrunkId,
-    UserPattern, When,
+    self, Authentication, CallPolicy, Codes, Config, Crucial, Host, Limits, Listener, NextHop, OnHold,
+    PreconditionType, RealmId, RealmPolicy, Redirect, Register, Registrar, Route, SessionPolicy, Then,
+    Timers, Trunk, TrunkId, User, UserPattern, Users, When,
 };
 use b2bua::ledger;
 use midcom::{Capabilities, IpVersions, Lifetime, MiddleboxId};
@@ -96,7 +98,8 @@ const KNOWN: &[&str] = &[
 ];
 
 /// Settings of a realm: the name alone is for both.
-const OF_REALM: &[&str] = &["precondition", "session-expires", "min-se", "pass", "refresh"];
+const OF_REALM: &[&str] =
+    &["precondition", "session-expires", "min-se", "pass", "refresh", "authenticate", "registrar"];
 
 fn is_known(name: &str) -> bool {
     let bare = name.strip_prefix("inside-").or_else(|| name.strip_prefix("outside-")).unwrap_or(name);
@@ -195,6 +198,7 @@ impl<'s> Settings<'s> {
             shard: 0,
             policy: self.policy()?,
             trunks: self.trunk()?.into_iter().collect(),
+            users: users()?,
         })
     }
 
@@ -216,7 +220,10 @@ impl<'s> Settings<'s> {
             if to == outside && self.trunk()?.is_some() {
                 next_hops.iter_mut().for_each(|hop| hop.trunk = Some(TrunkId(0)));
             }
-            let then = Then::Call { to, next_hops };
+            let registers = !self
+                .value(self.of_realm(if to == inside { "inside" } else { "outside" }, "registrar"), "")
+                .is_empty();
+            let then = if registers { Then::Registered { to } } else { Then::Call { to, next_hops } };
             routes.push(Route { from: None, when: When::default(), then });
         }
         Ok(routes)
@@ -365,15 +372,23 @@ impl<'s> Settings<'s> {
             name: name.into(),
             pinholes: Arc::new(ledger::Realm { media, source, early_media }),
             policy: self.realm_policy(name)?,
-            pass: {
-                let methods = self.value(self.of_realm(name, "pass"), "");
-                methods
-                    .split(',')
-                    .filter(|method| !method.is_empty())
-                    .map(|method| Method::of(method.trim()))
-                    .collect()
+            pass: self.methods(name, "pass"),
+            authentication: Some(self.methods(name, "authenticate"))
+                .filter(|methods| !methods.is_empty())
+                .map(|methods| Authentication { realm: "postern".into(), methods }),
+            registrar: match self.value(self.of_realm(name, "registrar"), "").split_once(' ') {
+                None => None,
+                Some((min, max)) => Some(Registrar {
+                    min_s: min.parse().map_err(|_| "registrar: no number")?,
+                    max_s: max.parse().map_err(|_| "registrar: no number")?,
+                }),
             },
         })
+    }
+
+    fn methods(self, realm: &str, name: &'static str) -> Vec<Method> {
+        let methods = self.value(self.of_realm(realm, name), "").split(',');
+        methods.filter(|method| !method.is_empty()).map(|method| Method::of(method.trim())).collect()
     }
 
     fn hop(self, address: &str) -> Result<NextHop, String> {
@@ -383,6 +398,15 @@ impl<'s> Settings<'s> {
         };
         Ok(NextHop { host, port: None, transport: None, secure: false, trunk: None })
     }
+}
+
+fn users() -> Result<Users, String> {
+    let user = |callers: &[&str]| {
+        let secret = Secret::password("secret").ok_or("a password")?;
+        let callers = callers.iter().filter_map(|caller| UserPattern::parse(caller)).collect();
+        Ok::<_, String>(User { secret, callers })
+    };
+    Ok(Users::new([("alice".into(), user(&["100"])?), ("bob".into(), user(&[])?)]))
 }
 
 fn listener(realm: RealmId, text: &str) -> Result<Listener, String> {

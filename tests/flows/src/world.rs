@@ -388,7 +388,7 @@ impl World {
             ["call-policy", ..] => {
                 let routes = self.b2bua.config().routes.clone();
                 let lines = admission::lines(&words[1..].join(" "))?;
-                Input::Reload(Box::new(Reload { routes, admission: lines }))
+                Input::Reload(Box::new(Reload { routes, admission: lines, users: None }))
             }
             ["resolved", places @ ..] => {
                 let place = |address: &&str| {

@@ -179,6 +179,8 @@ fn config(house: &House) -> Config {
         }),
         policy: house.realms[usize::from(!outside)],
         pass: Vec::new(),
+        authentication: None,
+        registrar: None,
     };
     let listener = |outside: bool| Listener {
         realm: RealmId(u16::from(!outside)),
@@ -217,5 +219,6 @@ fn config(house: &House) -> Config {
         shard: 0,
         policy: house.policy.clone(),
         trunks: Vec::new(),
+        users: b2bua::config::Users::default(),
     }
 }

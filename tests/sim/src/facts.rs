@@ -64,6 +64,7 @@ impl World {
             | Event::Unregistered { .. }
             | Event::TrunkRegistered { .. }
             | Event::TrunkForgets { .. }
+            | Event::NotAuthenticated { .. }
             | Event::TrunkFailed { .. }
             | Event::TrunkRefused { .. }
             | Event::MiddleboxUp(_)

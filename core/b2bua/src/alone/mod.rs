@@ -11,6 +11,7 @@
 mod contact;
 mod refresh;
 mod register;
+pub(crate) mod registrar;
 pub(crate) mod registrations;
 mod service_route;
 mod subscribe;
@@ -225,6 +226,14 @@ impl B2bua {
                 let next_hops = self.in_order(now, next_hops);
                 passing.next_hops = if is_sips { secured(&self.config, *to, next_hops) } else { next_hops };
                 passing.to = *to;
+            }
+            Some((_, Then::Registered { to })) => {
+                let contacts = self.reach_user(*to, facts.callee)?;
+                let Some(first) = contacts.into_iter().next() else {
+                    return Err(Verdict::plain(480, "not registered"));
+                };
+                (passing.to, passing.hops) = (first.realm, [first.hop].into());
+                passing.target = Some(first);
             }
             Some((number, Then::Refuse { status })) => {
                 return Err(Verdict::plain(*status, format!("route {number} refuses this")));

@@ -8,6 +8,7 @@ use sip::transport::Hop;
 
 use super::Passing;
 use super::contact;
+use super::registrar::{Kept, Q_MOST, user_of};
 use super::registrations::{Binding, Whose, name_of, text_of};
 use super::{refresh, service_route};
 use crate::b2bua::B2bua;
@@ -32,10 +33,19 @@ pub(super) struct Asked {
     /// The same without `expires`.
     said: Box<[u8]>,
     /// How long, in seconds; `None`: as the registrar pleases.
-    expires_s: Option<u32>,
+    pub(super) expires_s: Option<u32>,
 }
 
 impl Asked {
+    /// How much it is preferred, in thousandths.
+    pub(super) fn q(&self) -> u16 {
+        let text = String::from_utf8_lossy(&self.params).into_owned();
+        let q = text.split(';').find_map(|param| param.strip_prefix("q="));
+        let q = q.and_then(|q| q.parse::<f32>().ok()).filter(|q| (0.0..=1.0).contains(q));
+        // Between 0 and 1000.
+        q.map_or(Q_MOST, |q| (q * 1000.0).round() as u16)
+    }
+
     pub(super) fn name(&self) -> Tag {
         self.name
     }
@@ -64,7 +74,7 @@ fn expires(contact: &NameAddr<'_>, message: &Message) -> Option<u32> {
     own.or_else(|| message.expires().ok().flatten())
 }
 
-fn is_star(message: &Message) -> bool {
+pub(super) fn is_star(message: &Message) -> bool {
     let mut contacts = message.values(Name::Contact);
     contacts.next().is_some_and(|value| value.trim_ascii() == b"*") && contacts.next().is_none()
 }
@@ -88,6 +98,14 @@ impl B2bua {
     fn name_in(&self, request: &Message, from: RealmId) -> Option<Tag> {
         let uri = Uri::parse(request.request_uri()).ok();
         name_of(uri.filter(|uri| route::is_us_in(&self.config, from, uri))?.user()?)
+    }
+
+    /// Whom a phone registers for: with us the user alone, whatever host stands behind it.
+    fn aor_of(&self, message: &Message, realm: RealmId) -> Box<str> {
+        match self.config.realm(realm).is_some_and(|realm| realm.registrar.is_some()) {
+            true => user_of(message),
+            false => aor(message),
+        }
     }
 
     /// What a REGISTER asks for.
@@ -117,7 +135,8 @@ impl B2bua {
             let instance = params.find("+sip.instance").map(|id| String::from_utf8_lossy(id).into_owned());
             let reg_id = params.text("reg-id").unwrap_or_default();
             let phone = instance.map_or_else(|| uri.to_owned(), |id| format!("{id} {reg_id}"));
-            let whose = Whose { realm: passing.from, aor: aor(message), phone: phone.into() };
+            let aor = self.aor_of(message, passing.from);
+            let whose = Whose { realm: passing.from, aor, phone: phone.into() };
             let said: Box<[u8]> = contact::features(params).into();
             let len = whose.aor.len() + whose.phone.len() + uri.len() + path + said.len();
             if len > CONTACT_LEN_MAX {
@@ -210,7 +229,7 @@ impl Context<'_> {
                 }
                 None => Some(0),
             };
-            self.register((passing, asked), granted.unwrap_or(REGISTERED_DEFAULT_S), answer);
+            self.register((passing, asked), granted.unwrap_or(REGISTERED_DEFAULT_S), (Some(answer), None));
         }
         //= RFC 3261 §10.3 step 8: all current bindings. Those that are not ours are none of the phone's business.
         for (name, _, (params, features)) in listed {
@@ -231,7 +250,13 @@ impl Context<'_> {
         message.values(Name::Path).fold(builder, |builder, path| builder.header(Name::Path, path))
     }
 
-    fn register(&mut self, (passing, asked): (&Passing, &Asked), granted_s: u32, answer: &Message) {
+    /// The registrar whose answer it is, or we, have taken a contact.
+    pub(super) fn register(
+        &mut self,
+        (passing, asked): (&Passing, &Asked),
+        granted_s: u32,
+        (answer, kept): (Option<&Message>, Option<Kept>),
+    ) {
         if granted_s == 0 || asked.expires_s == Some(0) {
             return self.forget_registration(asked.name);
         }
@@ -251,7 +276,8 @@ impl Context<'_> {
             expires: self.now + granted,
             granted,
             said: asked.said.clone(),
-            service_route: service_route::said(answer),
+            service_route: answer.map_or_else(Vec::new, service_route::said),
+            kept,
         };
         let (aor, hop, realm) = (asked.whose.aor.clone(), passing.request.hop, passing.from);
         // Two requests of one phone at a time have got it two names: the registrar's last word counts.
@@ -264,7 +290,7 @@ impl Context<'_> {
         self.event(Event::Registered { name: text_of(asked.name).into(), again, realm, aor, hop });
     }
 
-    fn forget_registration(&mut self, name: Tag) {
+    pub(super) fn forget_registration(&mut self, name: Tag) {
         if let Some(binding) = self.shared.alone.registrations.remove(name) {
             self.unregistered(name, binding);
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use machine::Instant;
 use machine::onlooker::Onlooker;
 
+use super::registrar::Kept;
 use crate::config::RealmId;
 use crate::info::RegistrationInfo;
 use crate::named::Target;
@@ -53,6 +54,8 @@ pub(crate) struct Binding {
     pub(crate) said: Box<[u8]>,
     /// Service-Route (RFC 3608), topmost first; empty after a restart.
     pub(crate) service_route: Vec<Box<[u8]>>,
+    /// Of one that is registered with us.
+    pub(crate) kept: Option<Kept>,
 }
 
 impl Binding {
@@ -119,7 +122,10 @@ impl Registrations {
             if !self.names.contains_key(&whose) && !self.bindings.contains_key(&name) {
                 let granted = expires - now;
                 let (said, service_route) = (Box::default(), Vec::new());
-                self.put(name, Binding { whose, registrar, reach, expires, granted, said, service_route });
+                self.put(
+                    name,
+                    Binding { whose, registrar, reach, expires, granted, said, service_route, kept: None },
+                );
             }
         }
     }

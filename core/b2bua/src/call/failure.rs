@@ -106,7 +106,10 @@ impl Call {
     /// Who was called will not answer: somebody else is called, or the caller is told.
     fn on_target_failed(&mut self, ctx: &mut Context<'_>, failure: Failure) {
         self.remember_failure(ctx, &failure);
-        if !self.try_next_place(ctx, &failure) && !self.try_another(ctx, &failure) {
+        let is_tried = self.try_next_place(ctx, &failure)
+            || self.try_next_contact(ctx, &failure)
+            || self.try_another(ctx, &failure);
+        if !is_tried {
             self.fail_with(ctx, failure);
         }
     }

@@ -126,6 +126,8 @@ pub(super) struct Setup {
     pub(super) target: Option<Box<Target>>,
     /// Route as the caller's registrar wants it.
     pub(super) service_route: Vec<Box<[u8]>>,
+    /// Where else the user is registered whom it is for.
+    pub(super) contacts: VecDeque<Target>,
     /// Whom the callee or its server has named instead.
     pub(super) redirected: Option<Box<Redirected>>,
     /// Where it goes, once that is known; before, and with one that replaces a dialog, the next hop says so.

@@ -34,6 +34,7 @@ mod prack;
 mod precondition;
 mod provisional;
 mod redirect;
+mod registered;
 mod reinvite;
 mod relay;
 mod reliable;

@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) service_route: Vec<Box<[u8]>>,
     /// The terms on which it is let in.
     pub(crate) terms: Box<admission::Terms>,
+    /// Where else the user is registered whom it is for.
+    pub(crate) contacts: VecDeque<Target>,
     /// What each leg agrees to; A's has heard the INVITE.
     pub(crate) sessions: Sides<SessionTimer>,
 }
@@ -57,6 +59,7 @@ struct Callee {
     replaces: Option<Box<str>>,
     target: Option<Box<Target>>,
     service_route: Vec<Box<[u8]>>,
+    contacts: VecDeque<Target>,
 }
 
 impl Call {
@@ -96,7 +99,12 @@ impl Call {
             (plan.next_hop, plan.next_hops),
             plan.listener,
             uas,
-            Callee { replaces: plan.replaces, target: plan.target, service_route: plan.service_route },
+            Callee {
+                replaces: plan.replaces,
+                target: plan.target,
+                service_route: plan.service_route,
+                contacts: plan.contacts,
+            },
         )));
         let terms = terms(ctx.config, plan.path, plan.pinholes);
         for side in [Side::A, Side::B] {
@@ -157,7 +165,7 @@ impl Setup {
         (next_hop, next_hops): (NextHop, VecDeque<NextHop>),
         listener: ListenerId,
         uas: Dialog,
-        Callee { replaces, target, service_route }: Callee,
+        Callee { replaces, target, service_route, contacts }: Callee,
     ) -> Self {
         Self {
             has_hops: !next_hops.is_empty(),
@@ -169,6 +177,7 @@ impl Setup {
             replaces,
             target,
             service_route,
+            contacts,
             redirected: None,
             going: None,
             spare: VecDeque::new(),

@@ -105,6 +105,22 @@ impl Message {
         self.header(name).ok_or(Defect::Missing(name))
     }
 
+    /// The same message without some of its header lines; `None` if it could not do without them.
+    #[must_use]
+    pub fn without(&self, is_left_out: impl Fn(&Header<'_>) -> bool) -> Option<Self> {
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        let mut from = 0;
+        for line in self.lines.iter().filter(|line| is_left_out(&self.as_header(line))) {
+            bytes.extend_from_slice(self.bytes.get(from..line.whole.start as usize)?);
+            from = line.whole.end as usize;
+        }
+        if from == 0 {
+            return Some(self.clone());
+        }
+        bytes.extend_from_slice(self.bytes.get(from..)?);
+        Some(Self { source: self.source, ..Self::parse(bytes.into()).ok()? })
+    }
+
     /// Notes where the request came from. [`super::Builder::response_to`] then writes `received` and `rport` into the
     /// topmost Via as RFC 3261 §18.2.1 and RFC 3581 §4 ask; the bytes stay as they came.
     pub fn set_source(&mut self, source: SocketAddr) {

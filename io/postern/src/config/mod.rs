@@ -46,7 +46,7 @@ pub(crate) use numbers::{Codes, Limits, Timers};
 pub(crate) use policy::{Do, Line};
 use problem::Problems;
 pub(crate) use protection::{Protection, Rates};
-pub(crate) use realm::{Pass, Precondition, Realm, Source};
+pub(crate) use realm::{Asked, Pass, Precondition, Realm, Source};
 pub(crate) use route::{Route, Then};
 pub(crate) use sip_tls::{Placed, SipTls};
 pub(crate) use tls::Tls;
@@ -82,6 +82,9 @@ pub(crate) struct Config {
     pub name_servers: Vec<SocketAddr>,
     /// Where contacts that have been registered through us are kept.
     pub registrations: Option<PathBuf>,
+    /// Who has a password with us, and where that is said.
+    pub users: Option<PathBuf>,
+    pub users_place: Range<usize>,
     /// In the order of the file; realms are named by position everywhere else.
     pub realms: Vec<Realm>,
     pub routes: Vec<Route>,
@@ -142,10 +145,20 @@ static REGISTRATIONS: Key<AbsolutePath> = Key {
     text: "A file in which the agent half keeps who has registered through it, in a directory that exists and keeps its files. Made if it            does not exist, for the agent half's user alone.",
 };
 
+static USERS: Key<AbsolutePath> = Key {
+    name: "users",
+    kind: AbsolutePath,
+    absent: Absent::Derived("none: needed where a realm has `authenticate`"),
+    text: "A file with the users that a realm with `authenticate` asks for their passwords, one a line: `NAME password PASSWORD`, or `NAME md5 HASH sha-256 HASH` with one \
+           hash or both, each of NAME, the realm of our challenges and the password with a colon between any two; then `callers PATTERN,PATTERN` for whom else it may call \
+           itself in From. `#` begins a comment. Nobody but its owner, root or the user of the agent half, may be able to change the file, and others may not read it. \
+           `postern reload` reads it again, if the user of the agent half may.",
+};
+
 static TOP: Section = Section {
     heading: "",
     text: "Keys at the top of the file.",
-    keys: &[&RUN_DIR, &USER, &LOG, &NAME_SERVERS, &REGISTRATIONS],
+    keys: &[&RUN_DIR, &USER, &LOG, &NAME_SERVERS, &REGISTRATIONS, &USERS],
 };
 
 /// Every section, in the order of the documentation.
@@ -250,6 +263,15 @@ impl Config {
         let middlebox = own?.clone();
         let name_servers = top.given(&NAME_SERVERS, problems).unwrap_or_default();
         let registrations = top.given(&REGISTRATIONS, problems);
+        let (users, users_place) = (top.given(&USERS, problems), top.place(&USERS));
+        if let Some(asking) = realms.iter().find(|realm| realm.asks() && users.is_none()) {
+            problems.push_with_help(
+                asking.span.clone(),
+                "nobody has a password",
+                "`authenticate` needs `users` at the top of the file",
+                "name a file: users = \"/etc/postern/users\"",
+            );
+        }
         let policy = policy(document, &middlebox, problems);
         Some(Self {
             file: PathBuf::new(),
@@ -259,6 +281,8 @@ impl Config {
             log,
             name_servers,
             registrations,
+            users,
+            users_place,
             realms,
             routes,
             trunks,

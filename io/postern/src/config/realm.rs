@@ -63,6 +63,11 @@ pub(crate) struct Realm {
     pub pass: Vec<Pass>,
     pub refresh: Option<Duration>,
     pub rates: Rates,
+    /// What its peers are asked for, in which realm.
+    pub authenticate: Vec<Asked>,
+    pub digest_realm: String,
+    /// The shortest and the longest time for which its phones register with us, if they do.
+    pub registrar: Option<(Duration, Duration)>,
 }
 
 static LISTEN: Key<List<ListenKind>> = Key {
@@ -191,6 +196,69 @@ static REFRESH: Key<OrOff> = Key {
            granted, so that it hears of them as seldom as it wants. \"off\": they are told what the registrar says.",
 };
 
+/// Requests that need an answer to a challenge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Invite,
+    Register,
+    Message,
+    Options,
+    Notify,
+    Publish,
+    Info,
+    Subscribe,
+    Refer,
+}
+
+static AUTHENTICATE: Key<List<OneOf<Asked>>> = Key {
+    name: "authenticate",
+    kind: List {
+        of: OneOf {
+            words: &[
+                ("INVITE", Asked::Invite),
+                ("REGISTER", Asked::Register),
+                ("MESSAGE", Asked::Message),
+                ("OPTIONS", Asked::Options),
+                ("NOTIFY", Asked::Notify),
+                ("PUBLISH", Asked::Publish),
+                ("INFO", Asked::Info),
+                ("SUBSCRIBE", Asked::Subscribe),
+                ("REFER", Asked::Refer),
+            ],
+        },
+        max: 9,
+    },
+    absent: Absent::Literal("[]"),
+    text: "Requests outside calls for which peers of this realm must show that they are one of `users` (digest, RFC 7616, with SHA-256 or MD5), by method. From must then name that \
+           user, or whom its `callers` allow; To of REGISTER too. Trunks are known by their addresses and not asked. What belongs to a call is not asked for: its tags are secret.",
+};
+static DIGEST_REALM: Key<Text> = Key {
+    name: "digest-realm",
+    kind: Text { what: "realm of a challenge" },
+    absent: Absent::Derived("`host`, else \"postern\""),
+    text: "The realm of these challenges. Hashes in the file of `users` are made with it; credentials for other realms travel.",
+};
+
+static REGISTRAR: Key<Bool> = Key {
+    name: "registrar",
+    kind: Bool,
+    absent: Absent::Literal("false"),
+    text: "Whether phones of this realm register with us, for a site without a registrar. They must be asked who they are: `REGISTER` in `authenticate`. A route with `registered` \
+           calls them.",
+};
+static REGISTER_MIN: Key<Time> = Key {
+    name: "register-min",
+    kind: Time { range: Duration::from_secs(30)..=Duration::from_secs(3_600) },
+    absent: Absent::Literal("\"60s\""),
+    text: "The shortest time for which a phone may register with us; one that asks for less is answered 423.",
+};
+static REGISTER_MAX: Key<Time> = Key {
+    name: "register-max",
+    kind: Time { range: Duration::from_secs(60)..=Duration::from_secs(604_800) },
+    absent: Absent::Literal("\"1h\""),
+    text: "The longest: one that asks for more gets this, as does one that does not say.",
+};
+
 /// RFC 4028 §4: no interval is shorter.
 const SESSION_MIN: Duration = Duration::from_secs(90);
 const SESSION_MAX: Duration = Duration::from_secs(86_400);
@@ -222,10 +290,20 @@ pub(super) static SECTION: Section = Section {
         OF_REALM[0],
         OF_REALM[1],
         OF_REALM[2],
+        &AUTHENTICATE,
+        &DIGEST_REALM,
+        &REGISTRAR,
+        &REGISTER_MIN,
+        &REGISTER_MAX,
     ],
 };
 
 impl Realm {
+    /// True if its peers are asked who they are.
+    pub(super) fn asks(&self) -> bool {
+        !self.authenticate.is_empty()
+    }
+
     pub(super) fn read(
         name: &str,
         span: Range<usize>,
@@ -289,6 +367,42 @@ impl Realm {
             pass: table.value(&PASS, problems),
             refresh: table.value(&REFRESH, problems),
             rates: Rates::of_realm(&table, problems),
+            registrar: registrar(&table, problems),
+            authenticate: table.value(&AUTHENTICATE, problems),
+            digest_realm: table
+                .given(&DIGEST_REALM, problems)
+                .or_else(|| table.given(&sip_tls::HOST, problems))
+                .unwrap_or_else(|| "postern".into()),
         }
     }
+}
+
+fn registrar(table: &Table<'_, '_>, problems: &mut Problems) -> Option<(Duration, Duration)> {
+    let (min, max) = (table.value(&REGISTER_MIN, problems), table.value(&REGISTER_MAX, problems));
+    if max < min {
+        problems.push(
+            table.place(&REGISTER_MAX),
+            "`register-max` is below `register-min`",
+            "no time would fit",
+        );
+    }
+    if !table.value(&REGISTRAR, problems) {
+        return None;
+    }
+    if !table.value(&AUTHENTICATE, problems).contains(&Asked::Register) {
+        problems.push_with_help(
+            table.place(&REGISTRAR),
+            "anybody could have anybody's calls",
+            "a registrar must know who registers",
+            "write `authenticate = [\"REGISTER\", \"INVITE\"]` in this realm",
+        );
+    }
+    if table.value(&PASS, problems).contains(&Pass::Register) {
+        problems.push(
+            table.place(&REGISTRAR),
+            "REGISTER cannot be passed on as well",
+            "remove it from `pass`",
+        );
+    }
+    Some((min, max))
 }

@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::address::{Host, NextHop, NextHopKind, Transport};
 use super::key::{Absent, Key, Section, Table};
-use super::kind::{Chosen, Either, Integer, Kind, List, Network, Place, Text, complain};
+use super::kind::{Bool, Chosen, Either, Integer, Kind, List, Network, Place, Text, complain};
 use super::problem::{Problems, did_you_mean};
 use super::realm::Realm;
 use super::trunk::{self, Trunk};
@@ -29,6 +29,10 @@ pub(crate) enum Then {
     Call {
         to: usize,
         next_hops: Vec<NextHop>,
+    },
+    /// They go to whoever is registered with us in a realm.
+    Registered {
+        to: usize,
     },
     Refuse {
         status: u16,
@@ -97,6 +101,13 @@ static TRUNK: Key<Place<Text>> = Key {
     absent: Absent::Derived("none"),
     text: "The `[trunk.NAME]` to which the calls go; stands in place of `to` and `next-hop`.",
 };
+static REGISTERED: Key<Bool> = Key {
+    name: "registered",
+    kind: Bool,
+    absent: Absent::Literal("false"),
+    text: "Whether the calls go to whom they are for, where that user is registered with us in the realm `to` (its `registrar`): at all places, one after the other, the preferred \
+           ones (`q`) first. Stands in place of `next-hop`. These calls may come from the same realm. A user that is nowhere is answered 480, one that is not in `users` 404.",
+};
 static REFUSE: Key<Integer> = Key {
     name: "refuse",
     kind: Integer { range: 400..=699, unit: "" },
@@ -109,7 +120,7 @@ pub(super) static SECTION: Section = Section {
     heading: "[[route]]",
     text: "Calls take the first route that fits, in the order of the file. A call that fits none is answered 404. At \
            most 1000 routes.",
-    keys: &[&FROM, &TO, &USERS, &HOSTS, &CALLERS, &SOURCES, &NEXT_HOP, &TRUNK, &REFUSE],
+    keys: &[&FROM, &TO, &USERS, &HOSTS, &CALLERS, &SOURCES, &NEXT_HOP, &TRUNK, &REGISTERED, &REFUSE],
 };
 
 /// The kind of `users` entries.
@@ -209,6 +220,22 @@ fn then(
         return Some(Then::Call { to, next_hops: vec![NextHop { trunk: Some(position), ..next_hop }] });
     }
     let to = table.required(&TO, problems).and_then(|to| realm(&to, realms, problems));
+    if table.value(&REGISTERED, problems) {
+        if table.is_given(&NEXT_HOP) {
+            problems.push(table.place(&REGISTERED), "a route has one way to go", "remove this or `next-hop`");
+        }
+        let to = to?;
+        if realms.get(to).is_some_and(|realm| realm.registrar.is_none()) {
+            let name = &realms[to].name;
+            problems.push_with_help(
+                table.place(&REGISTERED),
+                format!("nobody registers with us in realm {name}"),
+                format!("[realm.{name}] needs `registrar = true`"),
+                "the registrar of a route with `next-hop` is there",
+            );
+        }
+        return Some(Then::Registered { to });
+    }
     let next_hops = match table.required(&NEXT_HOP, problems)? {
         Chosen::One(next_hop) => vec![next_hop],
         Chosen::Other(list) => list,

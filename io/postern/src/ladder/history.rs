@@ -153,6 +153,7 @@ impl History {
             | Event::Unregistered { .. }
             | Event::TrunkRegistered { .. }
             | Event::TrunkForgets { .. }
+            | Event::NotAuthenticated { .. }
             | Event::TrunkFailed { .. }
             | Event::TrunkRefused { .. }
             | Event::MiddleboxUp(_)
@@ -239,6 +240,7 @@ fn fact(event: &Event) -> Option<(CallId, What)> {
         | Event::Unregistered { .. }
         | Event::TrunkRegistered { .. }
         | Event::TrunkForgets { .. }
+        | Event::NotAuthenticated { .. }
         | Event::TrunkFailed { .. }
         | Event::TrunkRefused { .. }
         | Event::MiddleboxUp(_)

@@ -403,7 +403,14 @@ fn config(settings: u8, features: u8) -> Config {
         let session = config::SessionPolicy { interval, minimum: Duration::from_secs(90) };
         let policy = config::RealmPolicy { precondition, session, refresh: None };
         let pass = vec![Method::Register, Method::Message, Method::Options, Method::Notify];
-        config::Realm { name: name.into(), pinholes: Arc::new(pinholes), policy, pass }
+        config::Realm {
+            name: name.into(),
+            pinholes: Arc::new(pinholes),
+            policy,
+            pass,
+            authentication: None,
+            registrar: None,
+        }
     };
     let (outside, inside) = (RealmId(0), RealmId(1));
     let listener = |realm, protocol, host: [u8; 4]| {
@@ -441,16 +448,21 @@ fn config(settings: u8, features: u8) -> Config {
         codes: Codes::DEFAULT,
         pseudonym: "postern".into(),
         shard: 0,
-        policy: config::CallPolicy {
-            reserve: features & 1 != 0,
-            hold: if features & 2 == 0 { config::OnHold::Keep } else { config::OnHold::Close },
-            redirect: match features & 4 {
-                0 => config::Redirect::Relay,
-                _ => config::Redirect::Follow { most: 3 },
-            },
-            crucial: if features & 64 == 0 { config::Crucial::FirstAudio } else { config::Crucial::All },
-            media_timeout: None,
-        },
+        policy: policy(features),
         trunks: Vec::new(),
+        users: config::Users::default(),
+    }
+}
+
+fn policy(features: u8) -> config::CallPolicy {
+    config::CallPolicy {
+        reserve: features & 1 != 0,
+        hold: if features & 2 == 0 { config::OnHold::Keep } else { config::OnHold::Close },
+        redirect: match features & 4 {
+            0 => config::Redirect::Relay,
+            _ => config::Redirect::Follow { most: 3 },
+        },
+        crucial: if features & 64 == 0 { config::Crucial::FirstAudio } else { config::Crucial::All },
+        media_timeout: None,
     }
 }

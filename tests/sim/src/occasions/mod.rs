@@ -307,6 +307,7 @@ fn of(event: &Event) -> Option<CallId> {
         | Event::Unregistered { .. }
         | Event::TrunkRegistered { .. }
         | Event::TrunkForgets { .. }
+        | Event::NotAuthenticated { .. }
         | Event::TrunkFailed { .. }
         | Event::TrunkRefused { .. }
         | Event::OrphanClosed { .. }

@@ -14,7 +14,7 @@ pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) {
     for (position, realm) in config.realms.iter().enumerate() {
         let leads_away = |route: &crate::config::Route| {
             let leads_back = match route.then {
-                Then::Call { to, .. } => to == position,
+                Then::Call { to, .. } | Then::Registered { to } => to == position,
                 Then::Refuse { .. } => true,
             };
             !leads_back && route.from.is_none_or(|from| from == position)

@@ -33,7 +33,7 @@ fn is_from(route: &Route, realm: usize) -> bool {
     match (route.from, &route.then) {
         (Some(from), _) => from == realm,
         (None, Then::Call { to, .. }) => *to != realm,
-        (None, Then::Refuse { .. }) => true,
+        (None, Then::Refuse { .. } | Then::Registered { .. }) => true,
     }
 }
 

@@ -9,6 +9,8 @@ use nix::unistd::{getegid, geteuid};
 
 use super::{Finding, Grade};
 use crate::config::{Config, Placed, SipTls, Tls};
+use crate::runtime::Failure;
+use crate::runtime::agent::users;
 use crate::sandbox::Identity;
 use crate::tls::sip::Ends;
 use crate::tls::{self, Certificate, date};
@@ -31,6 +33,10 @@ pub(super) fn look(config: &Config, file: &Path, findings: &mut Vec<Finding>) {
         if let Some(files) = &realm.tls {
             sip(files, agents, &place, findings);
         }
+    }
+    if let Err(Failure::Start(wrong)) = users::read(config, agents.0) {
+        let at = place(config.users_place.start);
+        findings.push(Finding::new(Grade::Problem, format!("{at}: {wrong}")));
     }
     for trunk in &config.trunks {
         if let Err(wrong) = crate::secret::password(&trunk.password_file, agents.0) {

@@ -149,6 +149,7 @@ impl Chronicle {
             | Event::Unregistered { .. }
             | Event::TrunkRegistered { .. }
             | Event::TrunkForgets { .. }
+            | Event::NotAuthenticated { .. }
             | Event::TrunkFailed { .. }
             | Event::TrunkRefused { .. }
             | Event::MiddleboxUp(_)
@@ -213,7 +214,8 @@ impl Chronicle {
             Event::TrunkRegistered { .. }
             | Event::TrunkForgets { .. }
             | Event::TrunkFailed { .. }
-            | Event::TrunkRefused { .. } => self.tell_of_trunk(event),
+            | Event::TrunkRefused { .. }
+            | Event::NotAuthenticated { .. } => self.tell_of_trunk(event),
             Event::RuleChanged { call, middlebox, prid, lifetime_s } => {
                 self.rule_changed(*call, *middlebox, *prid, *lifetime_s);
             }
@@ -246,6 +248,13 @@ impl Chronicle {
             Event::TrunkRefused { trunk, method, why } => {
                 let name = self.trunk(*trunk);
                 log::warn(format_args!("trunk {name}: {} refused: {}", method.text(), tame(why)));
+            }
+            Event::NotAuthenticated { hop, realm, user, method, why } => {
+                let (realm, user, why, remote) = (self.realm(*realm), tame(user), tame(why), hop.remote.ip());
+                let method = method.text();
+                log::warn(format_args!(
+                    "authentication failed: from {remote}, {method} in {realm} as \"{user}\": {why}"
+                ));
             }
             _of_something_else => {}
         }
@@ -366,6 +375,7 @@ fn call_of(event: &Event) -> Option<CallId> {
         | Event::Unregistered { .. }
         | Event::TrunkRegistered { .. }
         | Event::TrunkForgets { .. }
+        | Event::NotAuthenticated { .. }
         | Event::TrunkFailed { .. }
         | Event::TrunkRefused { .. }
         | Event::MiddleboxUp(_)

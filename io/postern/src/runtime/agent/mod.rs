@@ -15,6 +15,7 @@ pub(crate) mod settings;
 mod streams;
 mod trunks;
 mod udp;
+pub(crate) mod users;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

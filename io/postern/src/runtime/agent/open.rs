@@ -17,7 +17,7 @@ use super::link::Link;
 use super::resolver::Resolver;
 use super::streams::{self, Streams};
 use super::udp::Udp;
-use super::{Agent, Failure, doors, settings, trunks};
+use super::{Agent, Failure, doors, settings, trunks, users};
 use crate::admin::{protocol, server};
 use crate::clock::Clock;
 use crate::config::{Config, Listen, Realm, Transport};
@@ -41,6 +41,7 @@ fn open(config: &Config, parent: Option<Parent>) -> Result<Agent, Failure> {
     let rng = seed::rng().map_err(|error| Failure::Start(format!("/dev/urandom: {error}")))?;
     let mut settings = settings::b2bua(config);
     settings.trunks = trunks::read(config, identity.uid.as_raw())?;
+    settings.users = users::read(config, identity.uid.as_raw())?;
     let (mut udp, mut streams) = (Udp::new(), Streams::new(stream_limits(config)));
     let mut listeners = Vec::new();
     let (closed, none) = (doors::closed(config), BTreeSet::new());

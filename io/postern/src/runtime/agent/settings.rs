@@ -13,8 +13,8 @@ use nix::ifaddrs::getifaddrs;
 use sip::message::Method;
 
 use crate::config::{
-    CallLine, CommonCrucial, Config, Crucial, Engine, Host, Listen, Middlebox, NextHop, OnHold, OnRedirect,
-    Pass, Precondition, Realm, Route, Source, Then, Transport,
+    Asked, CallLine, CommonCrucial, Config, Crucial, Engine, Host, Listen, Middlebox, NextHop, OnHold,
+    OnRedirect, Pass, Precondition, Realm, Route, Source, Then, Transport,
 };
 
 /// What stands in Warning instead of a host (RFC 3261 §20.43).
@@ -54,6 +54,7 @@ pub(crate) fn b2bua(config: &Config) -> to::Config {
         policy: calls(config),
         // Their passwords are in files: see `trunks`.
         trunks: Vec::new(),
+        users: to::Users::default(),
     }
 }
 
@@ -107,6 +108,28 @@ fn realm(config: &Config, (position, from): (usize, &Realm), own: &[IpAddr]) -> 
         pinholes: Arc::new(pinholes),
         policy: realm_policy(from),
         pass: from.pass.iter().map(|pass| method(*pass)).collect(),
+        authentication: (!from.authenticate.is_empty()).then(|| to::Authentication {
+            realm: from.digest_realm.clone(),
+            methods: from.authenticate.iter().map(|asked| asked_for(*asked)).collect(),
+        }),
+        registrar: from.registrar.map(|(min, max)| {
+            let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+            to::Registrar { min_s: seconds(min), max_s: seconds(max) }
+        }),
+    }
+}
+
+fn asked_for(from: Asked) -> Method {
+    match from {
+        Asked::Invite => Method::Invite,
+        Asked::Register => Method::Register,
+        Asked::Message => Method::Message,
+        Asked::Options => Method::Options,
+        Asked::Notify => Method::Notify,
+        Asked::Publish => Method::Publish,
+        Asked::Info => Method::Info,
+        Asked::Subscribe => Method::Subscribe,
+        Asked::Refer => Method::Refer,
     }
 }
 
@@ -171,6 +194,7 @@ fn route(from: &Route) -> to::Route {
         Then::Call { to, next_hops } => {
             to::Then::Call { to: id(*to), next_hops: next_hops.iter().map(next_hop).collect() }
         }
+        Then::Registered { to } => to::Then::Registered { to: id(*to) },
         Then::Refuse { status } => to::Then::Refuse { status: *status },
     };
     to::Route { from: from.from.map(id), when: from.when.clone(), then }
