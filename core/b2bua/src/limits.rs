@@ -86,7 +86,9 @@ pub(crate) const NONCE_LIFETIME: Duration = Duration::from_secs(300);
 pub(crate) const GUESSES_MAX: u32 = 10;
 /// How long wrong passwords are remembered, from the first on.
 pub(crate) const GUESS_MEMORY: Duration = Duration::from_secs(60);
-/// Addresses and users of whom wrong passwords are remembered; those of further ones are not counted.
+/// Wrong passwords from one address for whomever: a hundred telephones may share an address, and one of them know a wrong one.
+pub(crate) const GUESSES_OF_ONE_MAX: u32 = 100;
+/// Addresses, and users at them, of whom wrong passwords are remembered; one more and the oldest is forgotten.
 pub(crate) const GUESSERS_MAX: usize = 10_000;
 /// The pause that doubles with each REGISTER in a row that a trunk has not taken (RFC 5626 §4.5, "base-time").
 pub(crate) const REGISTER_PAUSE: Duration = Duration::from_secs(30);

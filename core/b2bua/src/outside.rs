@@ -235,6 +235,13 @@ impl B2bua {
             return Ok((None, VecDeque::new()));
         };
         let mut contacts: VecDeque<Target> = self.reach_user(*to, facts.callee)?.into();
+        //= RFC 5630 §5.3: a SIPS URI is reached over TLS or not at all, whichever of its contacts that is.
+        if facts.callee.is_some_and(|uri| uri.scheme() == Scheme::Sips) {
+            contacts.retain(|contact| contact.hop.protocol.is_secure());
+            if contacts.is_empty() {
+                return Err(Verdict::sips_not_allowed());
+            }
+        }
         Ok((contacts.pop_front().map(Box::new), contacts))
     }
 }

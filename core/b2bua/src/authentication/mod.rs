@@ -11,9 +11,11 @@
 pub(crate) mod config;
 mod guesses;
 
+use std::net::IpAddr;
+
 use machine::{Instant, Outbox, Rng};
 use sip::digest::{Counts, Credentials, Nonces, Offered, Secret, Validity, limits, names};
-use sip::message::{Message, Method, Name, Uri};
+use sip::message::{Message, Method, Name, NameAddr, Uri};
 
 use crate::b2bua::B2bua;
 use crate::call::Request;
@@ -25,7 +27,7 @@ use crate::io::Output;
 use crate::leg::body::Body;
 use crate::limits::NONCE_LIFETIME;
 
-use config::Authentication;
+use config::{Authentication, User, is_name};
 use guesses::Guesses;
 
 /// What is remembered of answers.
@@ -99,12 +101,15 @@ impl B2bua {
         None
     }
 
-    /// What a request's realm asks of it; trunks are known by their addresses.
+    /// What a request's realm asks of it. Trunks are known by their addresses, but nobody registers here without a password.
     fn asks(&self, request: &Request) -> Option<(RealmId, &Authentication)> {
         let from = self.config.realm_of(request.hop.listener)?;
-        let asks = self.config.realm(from)?.authentication.as_ref()?;
-        let is_asked = asks.methods.contains(request.message.method());
-        (is_asked && self.trunk_of_caller(from, request).is_none()).then_some((from, asks))
+        let realm = self.config.realm(from)?;
+        let asks = realm.authentication.as_ref()?;
+        let method = request.message.method();
+        let registers_here = *method == Method::Register && realm.registrar.is_some();
+        let is_trunk = || !registers_here && self.trunk_of_caller(from, request).is_some();
+        (asks.methods.contains(method) && !is_trunk()).then_some((from, asks))
     }
 
     fn check(
@@ -118,10 +123,15 @@ impl B2bua {
         let came = message.values(name).filter_map(|value| Credentials::parse(value).ok());
         let credentials = came.into_iter().find(|credentials| credentials.realm == asks.realm);
         let credentials = credentials.ok_or(Refusal::Ask { stale: false })?;
-        let user = credentials.username.clone().into_owned();
         let source = request.hop.remote.ip();
-        if user.len() > limits::SECRET_LEN_MAX || self.shared.asking.guesses.are_too_many(now, source, &user)
-        {
+        let Shared { asking, rng, .. } = &mut self.shared;
+        let nonces = asking.nonces(rng).clone();
+        // First of all: a fresh nonce has been read at this address, so that nobody speaks in another's name here.
+        let Validity::Fresh(id) = nonces.check(now, &credentials.nonce, &scope(&asks.realm, source)) else {
+            return Err(Refusal::Ask { stale: true });
+        };
+        let user = credentials.username.clone().into_owned();
+        if user.len() > limits::SECRET_LEN_MAX || asking.guesses.are_too_many(now, source, &user) {
             let verdict = Verdict::plain(403, "too many wrong passwords").later();
             return Err(Refusal::Refuse { user, verdict });
         }
@@ -134,11 +144,6 @@ impl B2bua {
             let why = if known.is_some() { "wrong password" } else { "unknown user" };
             return Err(Refusal::Wrong { user, why });
         };
-        let Shared { asking, rng, .. } = &mut self.shared;
-        let nonces = asking.nonces(rng).clone();
-        let Validity::Fresh(id) = nonces.check(now, &credentials.nonce, &asks.realm) else {
-            return Err(Refusal::Ask { stale: true });
-        };
         // Who counts nothing uses each nonce once.
         let count = credentials.counted.as_ref().map_or(1, |counted| counted.count);
         if let Some(oldest) = now.as_nanos().checked_sub(nonces.lifetime().as_nanos() as u64) {
@@ -147,39 +152,52 @@ impl B2bua {
         if !asking.counts.take(id, count, limits::COUNTED_MAX) {
             return Err(Refusal::Ask { stale: true });
         }
-        let refuse =
-            |status, why: &str| Refusal::Refuse { user: user.clone(), verdict: Verdict::plain(status, why) };
-        //= RFC 8760 §2.6 item 6: the URI of the credentials is that of somebody whom this request may be for.
-        let is_same = |uri: &str| {
-            Uri::parse(uri)
-                .is_ok_and(|uri| message.parsed_request_uri().is_ok_and(|own| own.is_equivalent(&uri)))
+        let verdict = match speaks_for(message, &credentials, known) {
+            Ok(()) => return Ok(()),
+            Err(verdict) => verdict,
         };
-        if *credentials.uri != *message.request_uri() && !is_same(&credentials.uri) {
-            return Err(refuse(400, "the credentials are for another Request-URI"));
-        }
-        //= RFC 3261 §22.1, §10.3 step 3: who somebody is, is not yet whom he may speak for.
-        let speaks_for = |address: Result<sip::message::NameAddr<'_>, _>| {
-            let uri = address.ok().and_then(|address| Uri::parse(address.uri()).ok());
-            known.is(&user, uri.and_then(|uri| uri.user()).unwrap_or_default())
-        };
-        if !speaks_for(message.from()) {
-            return Err(refuse(403, "From names another user"));
-        }
-        if *message.method() == Method::Register && !speaks_for(message.to()) {
-            return Err(refuse(403, "To names another user"));
-        }
-        Ok(())
+        Err(Refusal::Refuse { user, verdict })
     }
+}
+
+/// Whether somebody who has shown who it is may say what a request says.
+fn speaks_for(message: &Message, credentials: &Credentials<'_>, known: &User) -> Result<(), Verdict> {
+    //= RFC 8760 §2.6 item 6: the URI of the credentials is that of somebody whom this request may be for.
+    let is_same = |uri: &str| {
+        Uri::parse(uri)
+            .is_ok_and(|uri| message.parsed_request_uri().is_ok_and(|own| own.is_equivalent(&uri)))
+    };
+    if *credentials.uri != *message.request_uri() && !is_same(&credentials.uri) {
+        return Err(Verdict::plain(400, "the credentials are for another Request-URI"));
+    }
+    let user = |address: Result<NameAddr<'_>, _>| {
+        let uri = address.ok().and_then(|address| Uri::parse(address.uri()).ok());
+        uri.and_then(|uri| uri.user()).unwrap_or_default().to_owned()
+    };
+    //= RFC 3261 §22.1: who somebody is, is not yet whom he may speak for.
+    if !known.may_say(&credentials.username, &user(message.from())) {
+        return Err(Verdict::plain(403, "From names another user"));
+    }
+    //= RFC 3261 §10.3 step 3: nor whom he may register. Whoever may show other numbers is not called at them.
+    if *message.method() == Method::Register && !is_name(&credentials.username, &user(message.to())) {
+        return Err(Verdict::plain(403, "To names another user"));
+    }
+    Ok(())
+}
+
+/// For whom a nonce is: an address in a realm.
+fn scope(realm: &str, source: IpAddr) -> String {
+    format!("{} {realm}", source.to_canonical())
 }
 
 impl Context<'_> {
     fn challenge(&mut self, request: &Request, (status, name): (u16, Name), realm: &str, stale: bool) {
         let Shared { asking, rng, .. } = &mut *self.shared;
         let nonces = asking.nonces(rng).clone();
-        let nonce = nonces.mint(self.now, rng, realm);
+        let nonce = nonces.mint(self.now, rng, &scope(realm, request.hop.remote.ip()));
         let mut builder = self.response_alone(request, status, phrase(status));
         //= RFC 8760 §2.3: one field for each algorithm, the preferred one first.
-        for hash in self.config.users.hashes() {
+        for hash in self.config.users.hashes().iter().copied() {
             let offered = Offered { realm, nonce: &nonce, hash, stale };
             builder = builder.header_fmt(name, format_args!("{offered}"));
         }

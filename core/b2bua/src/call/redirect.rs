@@ -217,8 +217,8 @@ impl Call {
 
     /// True if somebody else may be called in place of who is being called.
     pub(super) fn has_another(&self) -> bool {
-        let setup = self.setup().filter(|setup| !setup.has_agreed());
-        setup.and_then(|setup| setup.redirected.as_deref()).is_some_and(|all| !all.left.is_empty())
+        let Some(setup) = self.setup().filter(|setup| !setup.has_agreed()) else { return false };
+        !setup.contacts.is_empty() || setup.redirected.as_deref().is_some_and(|all| !all.left.is_empty())
     }
 
     /// The best failure of all targets, with every challenge beside it if it is one; `None` if there was only one.

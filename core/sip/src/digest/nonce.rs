@@ -1,7 +1,7 @@
 //! A server's nonces: RFC 7616 §3.3, §5.4. Nothing is kept of those that were handed out.
 //!
 //! ```text
-//!  nonce = time(16) random(16) mac(32), in hexadecimal digits; mac = the first half of HMAC-SHA-256(key, realm time random)
+//!  nonce = time(16) random(16) mac(32), in hexadecimal digits; mac = the first half of HMAC-SHA-256(key, time random scope)
 //! ```
 
 use std::fmt;
@@ -57,31 +57,31 @@ impl Nonces {
         self.lifetime
     }
 
-    /// A nonce for a realm.
+    /// A nonce for a scope: a realm, and whatever else it is to be tied to (RFC 7616 §5.4: the client's address).
     #[must_use]
-    pub fn mint(&self, now: Instant, rng: &mut Rng, realm: &str) -> String {
+    pub fn mint(&self, now: Instant, rng: &mut Rng, scope: &str) -> String {
         let id = NonceId(now, rng.bits());
         let (time, random) = (id.0.as_nanos(), id.1);
-        format!("{time:016x}{random:016x}{}", self.mac(realm, id))
+        format!("{time:016x}{random:016x}{}", self.mac(scope, id))
     }
 
     /// What a nonce is worth that somebody sends.
     #[must_use]
-    pub fn check(&self, now: Instant, nonce: &str, realm: &str) -> Validity {
+    pub fn check(&self, now: Instant, nonce: &str, scope: &str) -> Validity {
         let Some(id) = id_of(nonce) else { return Validity::Stale };
-        let is_ours: bool = nonce.as_bytes()[32..].ct_eq(self.mac(realm, id).as_bytes()).into();
+        let is_ours: bool = nonce.as_bytes()[32..].ct_eq(self.mac(scope, id).as_bytes()).into();
         let is_young = id.0 <= now && now.since(id.0) < self.lifetime;
         if is_ours && is_young { Validity::Fresh(id) } else { Validity::Stale }
     }
 
-    fn mac(&self, realm: &str, NonceId(time, random): NonceId) -> String {
+    fn mac(&self, scope: &str, NonceId(time, random): NonceId) -> String {
         // A key may have any length.
         let Ok(mut mac) = <Hmac<Sha256> as hmac::Mac>::new_from_slice(&self.key) else {
             unreachable!("HMAC takes keys of any length")
         };
         mac.update(&time.as_nanos().to_be_bytes());
         mac.update(&random.to_be_bytes());
-        mac.update(realm.as_bytes());
+        mac.update(scope.as_bytes());
         hex(&mac.finalize().into_bytes()[..16])
     }
 }

@@ -96,7 +96,8 @@ impl Secret {
     }
 
     /// True if credentials were made by somebody who knows it, for a request with this method. How long that takes does not tell
-    /// how much of them is right.
+    /// how much of them is right. A hash is one of a name and a realm: that the credentials name these, the Request-URI and
+    /// a nonce of ours, is for who asks to look at.
     #[must_use]
     pub fn verifies(&self, credentials: &Credentials<'_>, method: &str) -> bool {
         let counted = credentials.counted.as_ref().map(|counted| (&*counted.text, &*counted.cnonce));
