@@ -230,7 +230,7 @@ static AUTHENTICATE: Key<List<OneOf<Asked>>> = Key {
     },
     absent: Absent::Literal("[]"),
     text: "Requests outside calls for which peers of this realm must show that they are one of `users` (digest, RFC 7616, with SHA-256 or MD5), by method. From must then name that \
-           user, or whom its `callers` allow; To of REGISTER too. Trunks are known by their addresses and not asked. What belongs to a call is not asked for: its tags are secret.",
+           user, or whom its `callers` allow; To of REGISTER must be that user itself. Trunks are known by their addresses and not asked, unless they would register with us. What belongs to a call is not asked for: its tags are secret.",
 };
 static DIGEST_REALM: Key<Text> = Key {
     name: "digest-realm",

@@ -86,7 +86,7 @@ impl Guard {
         self.names.clear();
         let of_routes = config.routes.iter().flat_map(|route| match &route.then {
             Then::Call { next_hops, .. } => next_hops.as_slice(),
-            Then::Refuse { .. } => &[],
+            Then::Registered { .. } | Then::Refuse { .. } => &[],
         });
         for next_hop in of_routes.chain(config.trunks.iter().map(|trunk| &trunk.next_hop)) {
             match &next_hop.host {

@@ -111,7 +111,7 @@ impl Gate {
 fn spared(config: &Config, source: IpNet) -> Option<IpNet> {
     let next_hops = config.routes.iter().flat_map(|route| match &route.then {
         Then::Call { next_hops, .. } => next_hops.as_slice(),
-        Then::Refuse { .. } => &[],
+        Then::Registered { .. } | Then::Refuse { .. } => &[],
     });
     let address = |next_hop: &NextHop| match &next_hop.host {
         Host::Address(address) => Some(*address),
