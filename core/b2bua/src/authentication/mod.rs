@@ -164,8 +164,7 @@ impl B2bua {
 fn speaks_for(message: &Message, credentials: &Credentials<'_>, known: &User) -> Result<(), Verdict> {
     //= RFC 8760 §2.6 item 6: the URI of the credentials is that of somebody whom this request may be for.
     let is_same = |uri: &str| {
-        Uri::parse(uri)
-            .is_ok_and(|uri| message.parsed_request_uri().is_ok_and(|own| own.is_equivalent(&uri)))
+        Uri::parse(uri).is_ok_and(|uri| message.parsed_request_uri().is_ok_and(|own| own.is_equivalent(&uri)))
     };
     if *credentials.uri != *message.request_uri() && !is_same(&credentials.uri) {
         return Err(Verdict::plain(400, "the credentials are for another Request-URI"));
