@@ -11,11 +11,9 @@ use sip::transport::{Hop, Protocol};
 
 use crate::ban::{BanInfo, BanReason, Bans};
 use crate::config::{Config, Rates};
-use crate::event::{Event, Offence, Output, Verdict, Why};
+use crate::event::{Event, Offence, Output, Proof, Verdict, Why};
 use crate::glance::{Glance, Kind};
-use crate::limits::{
-    EMERGENCIES_PER_SOURCE, LINES_MAX, PENDING_MAX, PROVEN, RESPONSES_PER_REQUEST, SOURCES_MAX,
-};
+use crate::limits::{EMERGENCIES_PER_SOURCE, LINES_MAX, RESPONSES_PER_REQUEST, SOURCES_MAX};
 use crate::rate::Used;
 use crate::scanner;
 use crate::source::Source;
@@ -35,14 +33,11 @@ struct Use {
 #[derive(Debug, Clone, Copy, Default)]
 struct Record {
     used: Use,
-    /// Offences since `since` that were surely its own, and those that somebody else may have written.
+    /// Offences since `since` that were surely its own.
     offences: u16,
-    pending: u16,
     since: Instant,
-    /// It has answered what only it was told.
-    proven_until: Option<Instant>,
-    /// What a tag hashes to that it was told last in the refusal of an INVITE, over UDP.
-    told: Option<u64>,
+    /// The last refusal of an INVITE over UDP that answered an offence: what its tag hashes to, and that offence.
+    told: Option<(u64, Offence)>,
     flood: Used,
 }
 
@@ -57,7 +52,8 @@ pub struct Admission {
     /// Addresses of next hops: never banned, and without rates of their own.
     trusted: Set<Source>,
     hasher: Seeded,
-    lines: Used,
+    /// Lines in the log of what is proven, and of what anybody may have written, which leaves the former their room.
+    lines: [Used; 2],
     left_out: u64,
 }
 
@@ -72,7 +68,7 @@ impl Admission {
             bans: Bans::new(rng),
             trusted: Set::with_hasher(Seeded::new(rng)),
             hasher: Seeded::new(rng),
-            lines: Used::default(),
+            lines: Default::default(),
             left_out: 0,
             config,
         }
@@ -126,7 +122,7 @@ impl Admission {
             Kind::KeepAlive => return self.few(now, address, trusted),
             Kind::Nonsense if trusted => return Verdict::Now,
             Kind::Nonsense => {
-                self.offence(now, address, Offence::Nonsense, is_proven, out);
+                self.offence(now, address, Offence::Nonsense, Proof::of(hop.protocol), out);
                 return Verdict::Drop(Why::Nonsense);
             }
             Kind::Response => return self.response(now, address, trusted),
@@ -143,10 +139,11 @@ impl Admission {
             && let Some(agent) = glance.user_agent()
             && scanner::is_one(agent, &self.config.scanners)
         {
-            self.offence(now, address, Offence::Scanner, is_proven, out);
+            self.offence(now, address, Offence::Scanner, Proof::of(hop.protocol), out);
             return Verdict::Drop(Why::Scanner);
         }
-        let is_call = glance.kind == Kind::Invite && tag.is_none();
+        // A tag that nobody knows is anything the sender has thought of.
+        let is_call = glance.kind == Kind::Invite;
         if is_call && self.is_emergency(glance.uri()) {
             // Whoever floods with them is asked like everybody.
             let used = &mut self.sources.of(Source::of(address)).used.emergencies;
@@ -225,83 +222,65 @@ impl Admission {
         self.config.emergency.iter().any(|number| number.as_bytes() == user)
     }
 
-    /// The ACK of a refusal that only this address was told proves that it is there.
+    /// Whoever acknowledges a refusal has received it: the INVITE that it answers was its own. What else has come in its name
+    /// may still be somebody else's.
     fn acknowledged(&mut self, now: Instant, address: IpAddr, tag: Option<&str>, out: &mut Outbox<Output>) {
-        let (source, hash) = (Source::of(address), tag.map(|tag| self.hasher.hash_one(tag)));
-        let Some(record) = self.sources.known(source) else { return };
-        if record.told.is_none() || record.told != hash {
-            return;
-        }
-        record.told = None;
-        record.proven_until = Some(now + PROVEN);
-        record.offences = record.offences.saturating_add(std::mem::take(&mut record.pending));
-        self.ban_if_due(now, source, Offence::Unroutable, out);
-    }
-
-    /// Looks at what leaves over UDP: whoever acknowledges the refusal of an INVITE has received it.
-    pub fn sent(&mut self, hop: Hop, bytes: &[u8]) {
-        let refuses = bytes.strip_prefix(b"SIP/2.0 ").and_then(<[u8]>::first);
-        if hop.protocol != Protocol::Udp || !matches!(refuses, Some(b'3'..=b'6')) {
-            return;
-        }
-        let address = hop.remote.ip();
-        let Some(tag) = Glance::of(bytes).to_tag() else { return };
-        let hash = self.hasher.hash_one(tag);
-        if let Some(record) = self.sources.known(Source::of(address)) {
-            record.told = Some(hash);
+        let Some(hash) = tag.map(|tag| self.hasher.hash_one(tag)) else { return };
+        let Some(record) = self.sources.known(Source::of(address)) else { return };
+        if let Some((_, what)) = record.told.take_if(|(told, _)| *told == hash) {
+            self.offence(now, address, what, Proof::Given, out);
         }
     }
 
-    /// A source has done something that honest ones seldom do. `proven`: it was surely there, because it came over a
-    /// connection, or has answered what only it was told (a nonce of ours, say). What is not proven is remembered until the source
-    /// proves itself, and bans nobody before.
+    /// A source has done something that honest ones seldom do. Only what it has surely done itself is counted.
     pub fn offence(
         &mut self,
         now: Instant,
         address: IpAddr,
         what: Offence,
-        proven: bool,
+        proof: Proof<'_>,
         out: &mut Outbox<Output>,
     ) {
         if self.is_trusted(address) {
             return;
         }
         let source = Source::of(address);
-        let within = self.config.ban.map_or(Duration::ZERO, |ban| ban.within);
-        let record = self.sources.of(source);
-        let proven = proven || record.proven_until.is_some_and(|until| now < until);
-        if record.since + within < now {
-            (record.offences, record.pending, record.since) = (0, 0, now);
+        self.say(now, Event::Rejected { address, what, proven: proof == Proof::Given }, out);
+        match proof {
+            Proof::Given => self.count(now, source, what, out),
+            Proof::Asked(tag) => {
+                let hash = self.hasher.hash_one(tag);
+                self.sources.of(source).told = Some((hash, what));
+            }
+            Proof::None => {}
         }
-        match proven {
-            true => record.offences = record.offences.saturating_add(1),
-            false => record.pending = (record.pending + 1).min(PENDING_MAX),
-        }
-        self.say(now, Event::Rejected { address, what, proven }, out);
-        self.ban_if_due(now, source, what, out);
     }
 
-    fn ban_if_due(&mut self, now: Instant, source: Source, what: Offence, out: &mut Outbox<Output>) {
+    fn count(&mut self, now: Instant, source: Source, what: Offence, out: &mut Outbox<Output>) {
         let Some(ban) = self.config.ban else { return };
-        let offences = self.sources.known(source).map_or(0, |record| record.offences);
+        let record = self.sources.of(source);
+        if record.since + ban.within < now {
+            (record.offences, record.since) = (0, now);
+        }
+        record.offences = record.offences.saturating_add(1);
+        let offences = record.offences;
         if offences < ban.offences || self.bans.has(source) {
             return;
         }
+        record.offences = 0;
         self.put(now, source, ban.lasts, BanReason::Offences(offences, what), out);
-        if let Some(record) = self.sources.known(source) {
-            (record.offences, record.pending) = (0, 0);
-        }
     }
 
-    /// More than its rates allow is an offence once a second.
+    /// Whoever sends more than its rates allow is kept to them, and named once a second: an office behind one address may do so.
     fn flood(&mut self, now: Instant, address: IpAddr, proven: bool, out: &mut Outbox<Output>) {
         if self.sources.of(Source::of(address)).flood.take_burst(now, 1, 1) {
-            self.offence(now, address, Offence::Flood, proven, out);
+            self.say(now, Event::Rejected { address, what: Offence::Flood, proven }, out);
         }
     }
 
     fn say(&mut self, now: Instant, event: Event, out: &mut Outbox<Output>) {
-        if !self.lines.take_burst(now, LINES_MAX, LINES_MAX) {
+        let lines = &mut self.lines[usize::from(matches!(event, Event::Rejected { proven: false, .. }))];
+        if !lines.take_burst(now, LINES_MAX, LINES_MAX) {
             self.left_out += 1;
             return;
         }

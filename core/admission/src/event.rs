@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use sip::transport::Protocol;
+
 use crate::ban::BanReason;
 use crate::source::Source;
 
@@ -78,12 +80,12 @@ pub enum Offence {
     Nonsense,
     /// SIP that cannot be read.
     Malformed,
-    /// A request for whom nobody is: no route, no registration (404).
+    /// A request for whom nobody is: we ourselves have no route and no registration (404).
     Unroutable,
     /// Credentials that are wrong, or for a user that does not exist. A request without credentials is none: everybody
     /// begins like that.
     Authentication,
-    /// More than its rates allow; counted once a second.
+    /// More than its rates allow; said once a second, and bans nobody.
     Flood,
 }
 
@@ -98,6 +100,28 @@ impl Offence {
             Self::Unroutable => "unroutable",
             Self::Authentication => "authentication",
             Self::Flood => "flood",
+        }
+    }
+}
+
+/// Whether an offence was surely that of its source: over UDP anybody can write any address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof<'t> {
+    /// It was: it came over a connection.
+    Given,
+    /// It will be, if its INVITE's refusal is acknowledged: this tag in To was minted for that refusal, and told to nobody else.
+    Asked(&'t str),
+    /// Nobody will know.
+    None,
+}
+
+impl Proof<'_> {
+    /// Connections prove where their peer is.
+    #[must_use]
+    pub fn of(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Udp => Self::None,
+            Protocol::Tcp | Protocol::Tls | Protocol::Ws | Protocol::Wss => Self::Given,
         }
     }
 }

@@ -39,6 +39,9 @@ impl<'m> Glance<'m> {
     /// Looks at the beginning of a message.
     #[must_use]
     pub fn of(bytes: &'m [u8]) -> Self {
+        //= RFC 3261 §7.5: line ends in front of the start line are ignored.
+        let from = bytes.iter().position(|octet| !matches!(octet, b'\r' | b'\n')).unwrap_or(bytes.len());
+        let bytes = &bytes[from..];
         let head = bytes.get(..GLANCE_BYTES).unwrap_or(bytes);
         let end = memchr(b'\n', head).unwrap_or(head.len());
         let (start, lines) = head.split_at(end);
@@ -49,8 +52,7 @@ impl<'m> Glance<'m> {
     #[must_use]
     pub fn to_tag(&self) -> Option<&'m str> {
         let value = self.field(b"to", b't')?;
-        //= RFC 3261 §20.10: what stands within < > belongs to the URI.
-        let params = memchr(b'>', value).map_or(value, |end| &value[end..]);
+        let params = behind_uri(value);
         let at = position_of(params, b";tag=")?;
         let tag = params.get(at + 5..)?;
         let end = tag.iter().position(|octet| matches!(octet, b';' | b',' | b' ' | b'\t' | b'>'));
@@ -98,7 +100,7 @@ impl<'m> Glance<'m> {
 
 fn kind(start: &[u8]) -> Kind {
     match start.first() {
-        None | Some(b'\r') => Kind::KeepAlive,
+        None => Kind::KeepAlive,
         //= RFC 8489 §5: the two first bits of STUN are zero.
         Some(0..=3) => Kind::KeepAlive,
         Some(first) if first.is_ascii_alphabetic() && memchr::memmem::find(start, b"SIP/").is_some() => {
@@ -112,6 +114,25 @@ fn kind(start: &[u8]) -> Kind {
         }
         Some(_) => Kind::Nonsense,
     }
+}
+
+/// What follows `>`, which counts only outside a quoted display name; all of it without one.
+fn behind_uri(value: &[u8]) -> &[u8] {
+    let mut octets = value.iter().enumerate();
+    let mut is_quoted = false;
+    while let Some((at, octet)) = octets.next() {
+        match octet {
+            //= RFC 3261 §25.1: a backslash takes away the meaning of what follows, within quotes.
+            b'\\' if is_quoted => {
+                octets.next();
+            }
+            b'"' => is_quoted = !is_quoted,
+            //= RFC 3261 §20.10: what stands within < > belongs to the URI.
+            b'>' if !is_quoted => return &value[at..],
+            _ => {}
+        }
+    }
+    value
 }
 
 fn position_of(text: &[u8], what: &[u8]) -> Option<usize> {
@@ -131,6 +152,8 @@ mod tests {
             ("OPTIONS sip:bob@example.org SIP/3.0\r\n", Kind::Other),
             ("SIP/2.0 200 OK\r\n", Kind::Response),
             ("\r\n\r\n", Kind::KeepAlive),
+            ("\r\n\n\r\nINVITE sip:bob@example.org SIP/2.0\r\n", Kind::Invite),
+            ("\nACK sip:bob@example.org SIP/2.0\r\n", Kind::Ack),
             ("\0\x01\0\0", Kind::KeepAlive),
             ("", Kind::KeepAlive),
             ("GET / HTTP/1.1\r\n", Kind::Nonsense),
@@ -152,6 +175,8 @@ mod tests {
         assert_eq!(tag("t:<sip:bob@example.org;tag=uri>;x=1;TAG=abc;y").as_deref(), Some("abc"));
         assert_eq!(tag("to : sip:bob@example.org;tag=abc").as_deref(), Some("abc"));
         assert_eq!(tag("To: <sip:bob@example.org;tag=uri>"), None);
+        assert_eq!(tag(r#"To: "x>;tag=1" <sip:bob@example.org>"#), None);
+        assert_eq!(tag(r#"To: "x\">;tag=1" <sip:bob@example.org>;tag=abc"#).as_deref(), Some("abc"));
         assert_eq!(tag("Topic: x;tag=abc"), None);
         assert_eq!(Glance::of(b"BYE sip:a SIP/2.0\r\nTo").to_tag(), None);
     }

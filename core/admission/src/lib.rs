@@ -29,7 +29,7 @@ pub use admission::Admission;
 pub use backlog::Backlog;
 pub use ban::{BanInfo, BanReason};
 pub use config::{Config, Rates, WhenToBan};
-pub use event::{Event, Offence, Output, Verdict, Why};
+pub use event::{Event, Offence, Output, Proof, Verdict, Why};
 pub use glance::{Glance, Kind};
 pub use refusal::Refusal;
 pub use source::Source;

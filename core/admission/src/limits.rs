@@ -1,7 +1,5 @@
 //! Every limit of admission, and what is answered at it.
 
-use std::time::Duration;
-
 /// Sources whose rates are remembered, twice over; beyond it those that have been silent longest are forgotten and begin
 /// anew. Whoever can send from more sources than that meets the rates of the realm.
 pub const SOURCES_MAX: usize = 65_536;
@@ -11,15 +9,11 @@ pub const BANS_MAX: usize = 65_536;
 pub const BURST_S: u64 = 2;
 /// Responses are allowed so many times the rate of requests: one call to a phone has several.
 pub const RESPONSES_PER_REQUEST: u64 = 10;
-/// How long an address counts as proven after it has answered what only it was told.
-pub const PROVEN: Duration = Duration::from_secs(600);
-/// Offences of one source that are remembered until it proves that they were its own; further ones are not counted.
-pub const PENDING_MAX: u16 = 1_000;
 /// New calls that wait for their turn at a time; one more is answered 503 with Retry-After.
 pub const BACKLOG_MAX: usize = 8_192;
 /// The octets of a message in which its header fields are looked for before it is parsed.
 pub const GLANCE_BYTES: usize = 4_096;
-/// Lines of rejected sources a second in the log; of further ones only the number is said.
+/// Lines of rejected sources a second in the log, and as many of those that are proven; of further ones only the number is said.
 pub const LINES_MAX: u64 = 50;
 /// Emergency calls of one source a second for which no rate is asked; further ones are calls like others.
 pub const EMERGENCIES_PER_SOURCE: u64 = 5;

@@ -247,9 +247,7 @@ impl B2bua {
                         self.with_call(now, out, id, |call, ctx| call.on_cancel(ctx, &message));
                     }
                 }
-                Incoming::Malformed { hop } => {
-                    self.context(now, out).offended(hop, Offence::Malformed, false)
-                }
+                Incoming::Malformed { hop } => self.context(now, out).offended(hop, Offence::Malformed),
                 Incoming::Response { key, message } => self.on_response(now, key, message, out),
                 Incoming::ClientFailed { key, why } if self.on_trunk_silent(now, key, why, out) => {}
                 Incoming::ClientFailed { key, why } => match self.shared.clients.remove(&key) {

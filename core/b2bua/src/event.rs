@@ -183,8 +183,9 @@ pub enum Event {
         hop: Hop,
         /// What.
         what: Offence,
-        /// Whether it was surely there: it has answered what only it was told. A connection proves it anyway.
-        proven: bool,
+        /// The tag in To of the response that refuses its INVITE, which was minted for that response: its ACK proves that
+        /// whoever is there has sent the INVITE. A connection proves it anyway.
+        told: Option<Box<str>>,
     },
     /// A request outside any call was answered.
     AnsweredAlone {

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use ::admission::Offence;
 use machine::{Instant, Outbox};
 use midcom::{Failure, MiddleboxId};
 use sdp::precondition::Strength;
@@ -344,7 +345,12 @@ impl Context<'_> {
 
     /// Refuses a request that belongs to no call, and says why.
     pub(crate) fn refuse_alone(&mut self, request: &Request, verdict: &Verdict) {
-        let builder = self.response_alone(request, verdict.code, phrase(verdict.code));
+        let tag = Tag::mint(self.config.shard, &mut self.shared.rng).text();
+        if verdict.code == 404 {
+            self.offended_with(request, Offence::Unroutable, &tag);
+        }
+        let builder =
+            Builder::response_to(&request.message, verdict.code, phrase(verdict.code), Some(tag.as_str()));
         let builder = verdict.explain(builder, &self.config.pseudonym);
         self.send_explained(request, builder, verdict.code, verdict.words());
     }

@@ -58,6 +58,8 @@ pub struct World {
     names: Vec<String>,
     /// How many ghost rings there were, and how many were prevented.
     ghosts: (usize, usize),
+    /// Offences, and those that an ACK will prove.
+    offences: (usize, usize),
 }
 
 impl World {
@@ -93,6 +95,7 @@ impl World {
             asked: Vec::new(),
             names: Vec::new(),
             ghosts: (0, 0),
+            offences: (0, 0),
         };
         for number in 0..world.firewalls.len() {
             world.midcom(number, AgentEvent::Up(capabilities));
@@ -260,6 +263,8 @@ impl World {
     fn count(&mut self, event: &Event) {
         self.ghosts.0 += usize::from(matches!(event, Event::GhostRing { .. }));
         self.ghosts.1 += usize::from(matches!(event, Event::GhostRingPrevented { .. }));
+        self.offences.0 += usize::from(matches!(event, Event::Offended { .. }));
+        self.offences.1 += usize::from(matches!(event, Event::Offended { told: Some(_), .. }));
     }
 
     fn transmit(&mut self, hop: Hop, bytes: &Bytes) {
@@ -449,7 +454,7 @@ impl World {
     }
 
     /// `calls N`, `rules N` (as the ledgers see it), `firewall N` (rules the middlebox holds), `open N` (questions),
-    /// `registrations N`, `subscriptions N`, `held 0` (nothing at all of calls and transactions is remembered), `ghosts N`, `prevented N` (ghost rings, counted since the beginning).
+    /// `registrations N`, `subscriptions N`, `held 0` (nothing at all of calls and transactions is remembered), `ghosts N`, `prevented N` (ghost rings), `offences N`, `provable N` (by an ACK), counted since the beginning.
     fn check(&self, what: &str) -> Result<(), String> {
         let (name, wanted) = what.split_once(' ').ok_or("what must be how many?")?;
         let wanted: usize = wanted.trim().parse().map_err(|_| format!("{wanted} is no number"))?;
@@ -465,6 +470,8 @@ impl World {
             "subscriptions" => self.b2bua.subscriptions_len(),
             "ghosts" => self.ghosts.0,
             "prevented" => self.ghosts.1,
+            "offences" => self.offences.0,
+            "provable" => self.offences.1,
             "open" => self.firewalls.iter().map(Firewall::open).sum(),
             other => return Err(format!("what is {other}?")),
         };

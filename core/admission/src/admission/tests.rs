@@ -47,10 +47,21 @@ impl World {
     }
 
     fn offend(&mut self, hop: Hop, count: usize) {
-        let proven = hop.protocol != Protocol::Udp;
+        let (address, proof) = (hop.remote.ip(), Proof::of(hop.protocol));
         for _ in 0..count {
-            self.admission.offence(self.now, hop.remote.ip(), Offence::Unroutable, proven, &mut self.out);
+            self.admission.offence(self.now, address, Offence::Unroutable, proof, &mut self.out);
         }
+    }
+
+    /// An INVITE to nobody is refused with this tag.
+    fn refused(&mut self, hop: Hop, tag: &str) {
+        let (address, proof) = (hop.remote.ip(), Proof::Asked(tag));
+        self.admission.offence(self.now, address, Offence::Unroutable, proof, &mut self.out);
+    }
+
+    fn acknowledges(&mut self, hop: Hop, tag: &str) {
+        let ack = format!("ACK sip:a@b SIP/2.0\r\nTo: <sip:a@b>;tag={tag}\r\n\r\n");
+        assert_eq!(self.says(hop, &ack), Verdict::Now);
     }
 
     fn is_banned(&mut self, hop: Hop) -> bool {
@@ -188,15 +199,58 @@ fn datagrams_that_anybody_may_have_written_ban_nobody() {
 }
 
 #[test]
-fn whoever_acknowledges_what_it_was_told_answers_for_its_datagrams() {
+fn an_acknowledged_refusal_counts_once_and_for_nothing_else() {
     let mut world = World::new();
-    let hop = udp("203.0.113.1");
-    world.offend(hop, 5);
-    world.admission.sent(hop, b"SIP/2.0 404 Not Found\r\nTo: <sip:a@b>;tag=secret\r\n\r\n");
-    let _ = world.says(udp("203.0.113.2"), "ACK sip:a@b SIP/2.0\r\nTo: <sip:a@b>;tag=secret\r\n\r\n");
+    let (hop, other) = (udp("203.0.113.1"), udp("203.0.113.2"));
+    for number in 0..4 {
+        let tag = format!("secret{number}");
+        world.refused(hop, &tag);
+        world.acknowledges(other, &tag);
+        world.acknowledges(hop, "guess");
+        world.acknowledges(hop, &tag);
+        // Repetitions of the ACK.
+        world.acknowledges(hop, &tag);
+        // What somebody else writes in its name, before and after.
+        world.offend(hop, 10_000);
+        world.pass(hop, SCAN, 5);
+        assert!(world.admission.bans().is_empty(), "after {number}");
+        world.now += S;
+    }
+    world.refused(hop, "secret4");
     assert!(world.admission.bans().is_empty());
-    let _ = world.says(hop, "ACK sip:a@b SIP/2.0\r\nTo: <sip:a@b>;tag=secret\r\n\r\n");
-    assert!(world.is_banned(hop));
+    world.acknowledges(hop, "secret4");
+    assert!(world.is_banned(hop) && !world.is_banned(other));
+    let proven = |output: &&Output| matches!(output, Output::Event(Event::Rejected { proven: true, .. }));
+    assert_eq!(world.out.iter().filter(proven).count(), 5);
+}
+
+#[test]
+fn whoever_is_too_fast_is_kept_to_its_rate_and_not_banned() {
+    let mut world = World::new();
+    for _ in 0..100 {
+        world.pass(tcp("203.0.113.1"), OPTIONS, 1_000);
+        world.now += S;
+    }
+    assert!(world.admission.bans().is_empty());
+    let what = Offence::Flood;
+    let address = "203.0.113.1".parse().unwrap();
+    let said = Output::Event(Event::Rejected { address, what, proven: true });
+    assert!(world.out.iter().any(|output| *output == said));
+}
+
+#[test]
+fn a_tag_that_nobody_knows_makes_an_invite_no_less_a_call() {
+    let mut world = World::new();
+    let invite = INVITE.replacen("<sip:a@b>", "<sip:a@b>;tag=guess", 1);
+    assert_eq!(world.says(udp("203.0.113.1"), &invite), Verdict::NewCall);
+    assert_eq!(world.pass(udp("203.0.113.1"), &invite, 100), 19);
+    assert_eq!(world.says(udp("203.0.113.1"), &invite), Verdict::Refuse(Why::SourceCalls));
+    // Neither does one in a display name, nor an empty line in front.
+    for dodge in [INVITE.replacen("<sip:a@b>", "\"x>;tag=1\" <sip:a@b>", 1), format!("\r\n{INVITE}")] {
+        assert_eq!(world.says(udp("203.0.113.1"), &dodge), Verdict::Refuse(Why::SourceCalls), "{dodge}");
+    }
+    let known = INVITE.replacen("<sip:a@b>", "<sip:a@b>;tag=known", 1);
+    assert_eq!(world.says(udp("203.0.113.1"), &known), Verdict::Now);
 }
 
 #[test]
@@ -230,10 +284,13 @@ fn floods_write_few_lines() {
     let mut world = World::new();
     for host in 0..10_000_u32 {
         let address = std::net::Ipv4Addr::from_bits(0xcb00_0000 + host).into();
-        world.admission.offence(world.now, address, Offence::Nonsense, false, &mut world.out);
+        world.admission.offence(world.now, address, Offence::Nonsense, Proof::None, &mut world.out);
     }
     assert_eq!(world.out.drain().count(), 50);
-    world.now += S;
-    world.offend(udp("203.0.113.1"), 1);
+    // What is proven has lines of its own, which forgers cannot use up.
+    world.offend(tcp("203.0.113.1"), 1);
+    let address = "203.0.113.1".parse().unwrap();
+    let said = Event::Rejected { address, what: Offence::Unroutable, proven: true };
+    assert!(world.out.iter().any(|output| *output == Output::Event(said.clone())));
     assert!(world.out.iter().any(|output| *output == Output::Event(Event::LeftOut(9_950))));
 }

@@ -92,9 +92,9 @@ static OFFENCES: Key<Integer> = Key {
     name: "ban-after",
     kind: Integer { range: 1..=1_000, unit: "offences" },
     absent: Absent::Literal("20"),
-    text: "After how many offences a source is banned: messages of scanners, nonsense, malformed messages, requests for whom nobody is (404), \
-           failed authentication, and each second in which it exceeds a rate. Only what is surely its own counts: over a connection, or over UDP once it \
-           has acknowledged what only it was told.",
+    text: "After how many offences a source is banned: messages of scanners, nonsense, malformed messages, requests that we ourselves \
+           answer 404, and REGISTER answered 403. Only what is surely its own counts: what came over a connection, and over UDP an INVITE \
+           whose 404 it has acknowledged.",
 };
 static WITHIN: Key<Time> = Key {
     name: "ban-within",

@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use admission::{
-    Admission, BanReason, Event, Glance, Offence, Output, Refusal, Source, Verdict, WhenToBan, Why,
+    Admission, BanReason, Event, Glance, Offence, Output, Proof, Refusal, Source, Verdict, WhenToBan, Why,
 };
-use b2bua::{B2bua, CallId, Cause, Input, LookupId};
+use b2bua::{B2bua, CallId, Input, LookupId};
 use bytes::Bytes;
 use ipnet::IpNet;
 use machine::{Instant, Outbox, Rng};
 use sip::locate::Place;
 use sip::message::Method;
-use sip::transport::{Hop, Protocol};
+use sip::transport::Hop;
 
 use super::barrier::{Barrier, Found};
 use super::settings;
@@ -52,8 +52,8 @@ pub(super) struct Guard {
     /// Names of next hops, and those that are being looked up.
     names: BTreeSet<String>,
     lookups: BTreeSet<LookupId>,
-    /// Whose each call is, and whether it is known to have been there.
-    calls: BTreeMap<CallId, (IpAddr, bool)>,
+    /// Whose each call is.
+    calls: BTreeMap<CallId, IpAddr>,
     out: Outbox<Output>,
     pub(super) kept: Kept,
     complaint: log::Rarely,
@@ -175,49 +175,36 @@ impl Guard {
         !self.backlog.is_empty()
     }
 
-    /// A message leaves.
-    pub(super) fn sent(&mut self, hop: Hop, bytes: &[u8]) {
-        self.admission.sent(hop, bytes);
-    }
-
     /// Something has happened to a call or a request.
     pub(super) fn observe(&mut self, now: Instant, event: &b2bua::Event) {
         match event {
             b2bua::Event::Started { call, hop, .. } => {
                 let address = hop.remote.ip();
-                self.calls.insert(*call, (address, hop.protocol != Protocol::Udp));
+                self.calls.insert(*call, address);
                 self.admission.call_began(address);
             }
-            b2bua::Event::Ending { call, cause: Cause::Refused(404), .. } => {
-                if let Some((address, proven)) = self.calls.get(call).copied() {
-                    self.offence(now, address, Offence::Unroutable, proven);
-                }
-            }
             b2bua::Event::Ended { call } => {
-                if let Some((address, _)) = self.calls.remove(call) {
+                if let Some(address) = self.calls.remove(call) {
                     self.admission.call_ended(address);
                 }
             }
-            b2bua::Event::Offended { hop, what, proven } => self.offended(now, *hop, *what, *proven),
-            b2bua::Event::AnsweredAlone { hop, message, .. } if message.status == 404 => {
-                self.offended(now, *hop, Offence::Unroutable, false);
-            }
+            b2bua::Event::Offended { hop, what, told } => self.offended(now, *hop, *what, told.as_deref()),
             // Whoever is asked for credentials is told 401; these were wrong.
             b2bua::Event::AnsweredAlone { hop, message, .. }
                 if message.status == 403 && message.method == Method::Register =>
             {
-                self.offended(now, *hop, Offence::Authentication, false);
+                self.offended(now, *hop, Offence::Authentication, None);
             }
             _nothing_of_a_source => {}
         }
     }
 
-    fn offended(&mut self, now: Instant, hop: Hop, what: Offence, proven: bool) {
-        self.offence(now, hop.remote.ip(), what, proven || hop.protocol != Protocol::Udp);
-    }
-
-    fn offence(&mut self, now: Instant, address: IpAddr, what: Offence, proven: bool) {
-        self.admission.offence(now, address, what, proven, &mut self.out);
+    fn offended(&mut self, now: Instant, hop: Hop, what: Offence, told: Option<&str>) {
+        let proof = match (Proof::of(hop.protocol), told) {
+            (Proof::None, Some(tag)) => Proof::Asked(tag),
+            (proof, _) => proof,
+        };
+        self.admission.offence(now, hop.remote.ip(), what, proof, &mut self.out);
     }
 
     /// What the kernel bans, when the half that asks it is there or there again.

@@ -197,7 +197,6 @@ impl Agent {
         for output in out.drain() {
             match output {
                 Output::Transmit { hop, bytes } => {
-                    self.guard.sent(hop, &bytes);
                     self.transmit(hop, bytes);
                 }
                 Output::Midcom { middlebox, id, request } => {
