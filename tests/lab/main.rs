@@ -59,6 +59,7 @@ mod streams;
 mod talks;
 mod tls;
 mod transfers;
+mod trunks;
 mod two_firewalls;
 mod vrrp;
 mod web;
@@ -89,6 +90,7 @@ fn main() {
     trials.extend(conditions::trials());
     trials.extend(transfers::trials());
     trials.extend(registrations::trials());
+    trials.extend(trunks::trials());
     trials.extend(phones::trials());
     trials.extend(talks::trials());
     trials.extend(scripted::trials());

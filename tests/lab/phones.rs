@@ -96,9 +96,12 @@ impl Conversation {
     }
 }
 
-/// Makes the kernel of a phone's host count RTP (even ports) as it leaves and arrives.
+/// Makes the kernel of a phone's host count RTP (even ports) as it leaves and arrives, from nothing: the last packet of the call before,
+/// which has not arrived, is not of the next one.
 pub(crate) fn count_rtp(world: &World, host: &Host) -> io::Result<()> {
-    let rules = "table inet count {
+    let rules = "table inet count
+        delete table inet count
+        table inet count {
         counter sent {}
         counter heard {}
         chain out { type filter hook output priority 0; udp dport 16384-32767 udp dport & 1 == 0 counter name sent; }
