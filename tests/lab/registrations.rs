@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -72,7 +73,7 @@ request_route {{
     start(world, &world.inside, &file)
 }
 
-/// Runs a Kamailio with this configuration.
+/// Runs a Kamailio with this configuration. It leads a group, because its children outlive it when it is killed.
 pub(crate) fn start(world: &World, host: &Host, file: &Path) -> io::Result<Program> {
     let log = fs::File::create(world.folder.join("kamailio.log"))?;
     let runtime = world.folder.join("kamailio");
@@ -80,7 +81,7 @@ pub(crate) fn start(world: &World, host: &Host, file: &Path) -> io::Result<Progr
     let mut command = Command::new("kamailio");
     command.args(["-DD", "-E", "-Y"]).arg(&runtime).arg("-f").arg(file);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    Ok(Program::of(host.spawn(&mut command)?))
+    Ok(Program::of(host.spawn(command.process_group(0))?))
 }
 
 fn called() -> Outcome {

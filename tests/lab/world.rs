@@ -15,6 +15,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use netns::Host;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 /// What a lab trial gives.
@@ -389,6 +391,10 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         if let Some(child) = &mut self.0 {
+            // With its children, if it leads a group of its own.
+            if let Ok(group) = i32::try_from(child.id()) {
+                let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+            }
             let _ = child.kill();
             let _ = child.wait();
         }
