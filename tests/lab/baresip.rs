@@ -91,7 +91,7 @@ impl Baresip {
                 "poll_method epoll\nsip_listen {address}:5060\nnet_interface eth0\nrtp_ports 20000-20100\n\
                  audio_source aufile,{}\naudio_player aubridge,{name}\naudio_alert aubridge,alert\n\
                  module_path {modules}\nmodule g711.so\nmodule aufile.so\nmodule aubridge.so\n\
-                 module srtp.so\nmodule_app account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
+                 module srtp.so\nmodule stun.so\nmodule_app account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
                  ctrl_tcp_listen {address}:4444\n{}",
                 tone.display(),
                 tls.map(Tls::settings).unwrap_or_default(),
@@ -191,7 +191,7 @@ impl Phone for Baresip {
 fn connect(host: &Host, address: &str) -> io::Result<TcpStream> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        match host.run(|| TcpStream::connect((address, 4444))) {
+        match host.run(|| TcpStream::connect((address.trim_matches(['[', ']']), 4444))) {
             Ok(stream) => return Ok(stream),
             Err(error) if Instant::now() > deadline => return Err(error),
             Err(_) => std::thread::sleep(Duration::from_millis(50)),

@@ -5,6 +5,7 @@
 mod agents;
 mod baresip;
 mod bridge;
+mod browser;
 mod callee;
 mod clock;
 mod conditions;
@@ -52,7 +53,9 @@ mod simco_peer;
 mod simco_subject;
 mod sip_tls;
 mod sipp;
+mod sites;
 mod slow_tls;
+mod soak;
 mod stage;
 mod strangers;
 mod streams;
@@ -91,6 +94,7 @@ fn main() {
     trials.extend(transfers::trials());
     trials.extend(registrations::trials());
     trials.extend(trunks::trials());
+    trials.extend(sites::trials());
     trials.extend(phones::trials());
     trials.extend(talks::trials());
     trials.extend(scripted::trials());
@@ -113,6 +117,7 @@ fn main() {
     trials.extend(slow_tls::trials());
     trials.extend(datagrams::trials());
     trials.extend(web::trials());
+    trials.extend(browser::trials());
     trials.extend(meddlers::trials());
     trials.extend(neighbours::trials());
     trials.extend(crashes::trials());
@@ -122,7 +127,9 @@ fn main() {
     trials.extend(hairpin::trials());
     trials.extend(hostile_host::trials());
     trials.extend(demo::trials());
-    let trials = trials.into_iter().map(|(name, run)| Trial::test(name, run)).collect();
+    let mut trials: Vec<Trial> = trials.into_iter().map(|(name, run)| Trial::test(name, run)).collect();
+    // For somebody to start by hand: it takes as long as it is told.
+    trials.push(Trial::test("soak::mixed_traffic_with_faults", soak::soak).with_ignored_flag(true));
     libtest_mimic::run(&arguments, trials).exit();
 }
 

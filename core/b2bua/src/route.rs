@@ -221,6 +221,16 @@ pub(crate) fn may_be_at(config: &Config, realm: RealmId, found_at: IpAddr, addre
     }
 }
 
+/// True if a peer of a realm, found somewhere on the Internet, names a private address that no network of its realm is around.
+pub(crate) fn is_behind_nat(config: &Config, realm: RealmId, found_at: IpAddr, address: IpAddr) -> bool {
+    if !is_private(address) || is_private(found_at.to_canonical()) || is_ours(config, address) {
+        return false;
+    }
+    let networks = config.realm(realm).map(|realm| &realm.pinholes.media.networks);
+    let mut around = networks.into_iter().flatten().filter(|network| network.contains(&address));
+    around.all(|network| network.prefix_len() == 0)
+}
+
 /// True if a realm's media networks are the whole Internet.
 fn is_everywhere(realm: &Realm) -> bool {
     realm.pinholes.media.networks.iter().any(|network| network.prefix_len() == 0)

@@ -96,6 +96,8 @@ pub enum Why {
     PrivilegedPort(u16),
     #[error("port {0} is outside the media ports")]
     OutsidePorts(u16),
+    #[error("{0} is behind a NAT of the phone's own, which no pinhole leads through")]
+    BehindNat(IpAddr),
     #[error("too many media streams")]
     TooManyStreams,
     #[error("no media network of the other side has this IP version")]

@@ -28,6 +28,7 @@ mod media;
 mod offer;
 mod out;
 mod own;
+mod own_nat;
 mod own_offer;
 mod pinholes;
 mod prack;

@@ -231,6 +231,9 @@ impl Call {
         session: &Session<'_>,
         meaning: Meaning,
     ) -> Prepared {
+        if let Some(refusal) = self.behind_own_nat(ctx, by, session) {
+            return Prepared::Refused(Verdict::of_description(ctx.config.codes.refused_sdp, &refusal));
+        }
         if matches!(meaning, Meaning::Offer) {
             self.legs[by].turned_off = sdp::turned_off(session).collect();
             self.legs[by.other()].turned_off.clear();
