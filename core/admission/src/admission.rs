@@ -13,10 +13,10 @@ use crate::ban::{BanInfo, BanReason, Bans};
 use crate::config::{Config, Rates};
 use crate::event::{Event, Offence, Output, Proof, Verdict, Why};
 use crate::glance::{Glance, Kind};
-use crate::limits::{EMERGENCIES_PER_SOURCE, LINES_MAX, RESPONSES_PER_REQUEST, SOURCES_MAX};
+use crate::limits::{EMERGENCIES, EMERGENCIES_PER_SOURCE, LINES_MAX, RESPONSES_PER_REQUEST, SOURCES_MAX};
 use crate::rate::Used;
 use crate::scanner;
-use crate::source::Source;
+use crate::source::{Source, canonical};
 use crate::table::Table;
 
 /// How much of each of its rates a source or realm has used.
@@ -48,6 +48,10 @@ pub struct Admission {
     sources: Table<Record>,
     realms: Vec<Use>,
     calls: Map<Source, u32>,
+    /// Calls of a source that were answered and acknowledged.
+    established: Map<Source, u32>,
+    /// Emergency calls of all sources that are not trusted.
+    emergencies: Used,
     bans: Bans,
     /// Addresses of next hops: never banned, and without rates of their own.
     trusted: Set<Source>,
@@ -60,11 +64,14 @@ pub struct Admission {
 impl Admission {
     /// Nobody is known yet.
     #[must_use]
-    pub fn new(config: Config, rng: &mut Rng) -> Self {
+    pub fn new(mut config: Config, rng: &mut Rng) -> Self {
+        config.never_ban.iter_mut().for_each(|network| *network = canonical(*network));
         Self {
             sources: Table::new(SOURCES_MAX, rng),
             realms: vec![Use::default(); config.realms.len()],
             calls: Map::with_hasher(Seeded::new(rng)),
+            established: Map::with_hasher(Seeded::new(rng)),
+            emergencies: Used::default(),
             bans: Bans::new(rng),
             trusted: Set::with_hasher(Seeded::new(rng)),
             hasher: Seeded::new(rng),
@@ -86,6 +93,12 @@ impl Admission {
         if self.trusted.insert(source) {
             self.unban(source, out);
         }
+    }
+
+    /// Takes the addresses of next hops instead of those there were.
+    pub fn trust_only(&mut self, addresses: impl IntoIterator<Item = IpAddr>, out: &mut Outbox<Output>) {
+        self.trusted.clear();
+        addresses.into_iter().for_each(|address| self.trust(address, out));
     }
 
     /// True for an address that is never banned.
@@ -147,7 +160,8 @@ impl Admission {
         if is_call && self.is_emergency(glance.uri()) {
             // Whoever floods with them is asked like everybody.
             let used = &mut self.sources.of(Source::of(address)).used.emergencies;
-            if trusted || used.take(now, EMERGENCIES_PER_SOURCE) {
+            if trusted || (used.take(now, EMERGENCIES_PER_SOURCE) && self.emergencies.take(now, EMERGENCIES))
+            {
                 return Verdict::Emergency;
             }
         }
@@ -264,7 +278,8 @@ impl Admission {
         }
         record.offences = record.offences.saturating_add(1);
         let offences = record.offences;
-        if offences < ban.offences || self.bans.has(source) {
+        // Whoever talks stays: its call would lose its BYE, and an attacker is kept to its rates.
+        if offences < ban.offences || self.bans.has(source) || self.established.contains_key(&source) {
             return;
         }
         record.offences = 0;
@@ -318,13 +333,11 @@ impl Admission {
         out: &mut Outbox<Output>,
     ) -> Result<Source, IpNet> {
         let source = Source::of(address);
-        let network = source.network();
-        let mut spared = self.config.never_ban.iter();
-        if let Some(spared) = spared.find(|spared| spared.contains(&network) || network.contains(*spared)) {
-            return Err(*spared);
+        if let Some(spared) = source.part_of(self.config.never_ban.iter().copied()) {
+            return Err(spared);
         }
         if self.trusted.contains(&source) {
-            return Err(network);
+            return Err(source.network());
         }
         self.put(now, source, lasts, why, out);
         Ok(source)
@@ -370,14 +383,26 @@ impl Admission {
         *self.calls.entry(Source::of(address)).or_default() += 1;
     }
 
+    /// It was answered, and its ACK has come.
+    pub fn call_established(&mut self, address: IpAddr) {
+        *self.established.entry(Source::of(address)).or_default() += 1;
+    }
+
     /// A call from there is over.
-    pub fn call_ended(&mut self, address: IpAddr) {
+    pub fn call_ended(&mut self, address: IpAddr, was_established: bool) {
         let source = Source::of(address);
-        let Some(calls) = self.calls.get_mut(&source) else { return };
-        *calls = calls.saturating_sub(1);
-        if *calls == 0 {
-            self.calls.remove(&source);
+        less(&mut self.calls, source);
+        if was_established {
+            less(&mut self.established, source);
         }
+    }
+}
+
+fn less(counts: &mut Map<Source, u32>, source: Source) {
+    let Some(count) = counts.get_mut(&source) else { return };
+    *count = count.saturating_sub(1);
+    if *count == 0 {
+        counts.remove(&source);
     }
 }
 

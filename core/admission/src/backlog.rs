@@ -8,10 +8,12 @@ use machine::Instant;
 
 use crate::limits::BACKLOG_MAX;
 
-/// A queue with a bound in time: while its oldest has waited longer than that, nothing is taken.
+/// Two queues with a bound in time: while the oldest of one has waited longer than that, nothing more is taken into it. Those of
+/// trusted sources go first.
 #[derive(Debug)]
 pub struct Backlog<T> {
-    waiting: VecDeque<(Instant, T)>,
+    trusted: VecDeque<(Instant, T)>,
+    others: VecDeque<(Instant, T)>,
     longest: Duration,
 }
 
@@ -19,19 +21,20 @@ impl<T> Backlog<T> {
     /// Nothing waits; what will may wait for so long.
     #[must_use]
     pub fn new(longest: Duration) -> Self {
-        Self { waiting: VecDeque::new(), longest }
+        Self { trusted: VecDeque::new(), others: VecDeque::new(), longest }
     }
 
-    /// Puts one behind the others.
+    /// Puts one behind those of its queue.
     ///
     /// # Errors
-    /// Gives it back if the oldest has waited too long, or there are [`BACKLOG_MAX`].
-    pub fn push(&mut self, now: Instant, call: T) -> Result<(), T> {
-        let late = self.waiting.front().is_some_and(|(since, _)| now.since(*since) > self.longest);
-        if late || self.waiting.len() >= BACKLOG_MAX {
+    /// Gives it back if the oldest of the queue has waited too long, or there are [`BACKLOG_MAX`] in it.
+    pub fn push(&mut self, now: Instant, is_trusted: bool, call: T) -> Result<(), T> {
+        let waiting = if is_trusted { &mut self.trusted } else { &mut self.others };
+        let late = waiting.front().is_some_and(|(since, _)| now.since(*since) > self.longest);
+        if late || waiting.len() >= BACKLOG_MAX {
             return Err(call);
         }
-        self.waiting.push_back((now, call));
+        waiting.push_back((now, call));
         Ok(())
     }
 
@@ -41,20 +44,20 @@ impl<T> Backlog<T> {
     /// # Errors
     /// The late one.
     pub fn pop(&mut self, now: Instant) -> Option<Result<T, T>> {
-        let (since, call) = self.waiting.pop_front()?;
+        let (since, call) = self.trusted.pop_front().or_else(|| self.others.pop_front())?;
         Some(if now.since(since) > self.longest { Err(call) } else { Ok(call) })
     }
 
     /// How many wait.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.waiting.len()
+        self.trusted.len() + self.others.len()
     }
 
     /// True if nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.trusted.is_empty() && self.others.is_empty()
     }
 }
 
@@ -67,19 +70,31 @@ mod tests {
     #[test]
     fn nothing_is_taken_while_the_oldest_is_late() {
         let mut backlog = Backlog::new(50 * MS);
-        assert_eq!(backlog.push(Instant::ZERO, 1), Ok(()));
-        assert_eq!(backlog.push(Instant::ZERO + 50 * MS, 2), Ok(()));
-        assert_eq!(backlog.push(Instant::ZERO + 51 * MS, 3), Err(3));
+        assert_eq!(backlog.push(Instant::ZERO, false, 1), Ok(()));
+        assert_eq!(backlog.push(Instant::ZERO + 50 * MS, false, 2), Ok(()));
+        assert_eq!(backlog.push(Instant::ZERO + 51 * MS, false, 3), Err(3));
         assert_eq!(backlog.pop(Instant::ZERO + 51 * MS), Some(Err(1)));
-        assert_eq!(backlog.push(Instant::ZERO + 51 * MS, 3), Ok(()));
+        assert_eq!(backlog.push(Instant::ZERO + 51 * MS, false, 3), Ok(()));
         let mut pop = || backlog.pop(Instant::ZERO + 100 * MS);
         assert_eq!((pop(), pop(), pop()), (Some(Ok(2)), Some(Ok(3)), None));
     }
 
     #[test]
+    fn strangers_are_not_in_the_way_of_those_that_are_trusted() {
+        let mut backlog = Backlog::new(50 * MS);
+        let late = Instant::ZERO + 51 * MS;
+        assert_eq!(backlog.push(Instant::ZERO, false, 1), Ok(()));
+        assert_eq!(backlog.push(late, true, 2), Ok(()));
+        assert_eq!(backlog.push(late, false, 3), Err(3));
+        assert_eq!((backlog.pop(late), backlog.len()), (Some(Ok(2)), 1));
+        assert_eq!((backlog.pop(late), backlog.is_empty()), (Some(Err(1)), true));
+    }
+
+    #[test]
     fn nothing_is_taken_beyond_its_length() {
         let mut backlog = Backlog::new(50 * MS);
-        let taken = (0..BACKLOG_MAX + 7).filter(|call| backlog.push(Instant::ZERO, *call).is_ok()).count();
+        let taken =
+            (0..BACKLOG_MAX + 7).filter(|call| backlog.push(Instant::ZERO, false, *call).is_ok()).count();
         assert_eq!((taken, backlog.len()), (BACKLOG_MAX, BACKLOG_MAX));
     }
 }

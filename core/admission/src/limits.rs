@@ -9,7 +9,7 @@ pub const BANS_MAX: usize = 65_536;
 pub const BURST_S: u64 = 2;
 /// Responses are allowed so many times the rate of requests: one call to a phone has several.
 pub const RESPONSES_PER_REQUEST: u64 = 10;
-/// New calls that wait for their turn at a time; one more is answered 503 with Retry-After.
+/// New calls that wait for their turn at a time, of trusted sources and as many of others; one more is answered 503 with Retry-After.
 pub const BACKLOG_MAX: usize = 8_192;
 /// The octets of a message in which its header fields are looked for before it is parsed.
 pub const GLANCE_BYTES: usize = 4_096;
@@ -17,3 +17,5 @@ pub const GLANCE_BYTES: usize = 4_096;
 pub const LINES_MAX: u64 = 50;
 /// Emergency calls of one source a second for which no rate is asked; further ones are calls like others.
 pub const EMERGENCIES_PER_SOURCE: u64 = 5;
+/// The same of all sources together that are not trusted: whoever forges sources takes no more time than that from the others.
+pub const EMERGENCIES: u64 = 50;

@@ -141,6 +141,12 @@ impl B2bua {
         Tag::parse(tag).is_some_and(|tag| self.shared.tags.contains_key(&tag))
     }
 
+    /// True for a request that a transaction has taken: this one only repeats it, and is answered as that was.
+    #[must_use]
+    pub fn is_repeated(&self, request: &Message) -> bool {
+        self.shared.endpoint.is_repeated(request)
+    }
+
     /// Everybody who has registered through us, sorted by realm and by whom they are registered for.
     pub fn registrations(&self) -> impl Iterator<Item = RegistrationInfo> + '_ {
         self.shared.alone.registrations.iter().map(|(name, binding)| binding.info(name))

@@ -150,14 +150,51 @@ fn emergency_calls_pass_every_rate() {
 }
 
 #[test]
+fn emergency_calls_of_forged_sources_have_one_bound() {
+    let mut world = World::new();
+    let sos = INVITE.replacen("sip:a@b", "urn:service:sos", 1);
+    let hops = (0..1_000).map(|host| udp(&format!("203.0.{}.{}", host / 250, host % 250)));
+    let heard = hops.filter(|hop| world.says(*hop, &sos) == Verdict::Emergency).count();
+    assert_eq!(heard, 100, "two seconds' worth");
+    assert_eq!(world.says(udp("198.51.100.1"), &sos), Verdict::Emergency, "of a source that is trusted");
+}
+
+#[test]
+fn whoever_has_an_established_call_is_banned_after_it() {
+    let mut world = World::new();
+    let (hop, address) = (tcp("203.0.113.1"), "203.0.113.1".parse().unwrap());
+    world.admission.call_began(address);
+    world.admission.call_established(address);
+    world.offend(hop, 100);
+    assert!(!world.is_banned(hop));
+    world.admission.call_ended(address, true);
+    world.offend(hop, 1);
+    assert!(world.is_banned(hop));
+    // A call that only rings protects nobody.
+    let (hop, address) = (tcp("203.0.113.2"), "203.0.113.2".parse().unwrap());
+    world.admission.call_began(address);
+    world.offend(hop, 5);
+    assert!(world.is_banned(hop));
+}
+
+#[test]
+fn whoever_is_no_next_hop_any_more_is_like_others() {
+    let mut world = World::new();
+    let [old, new] = ["203.0.113.7", "203.0.113.8"].map(|text| text.parse().unwrap());
+    world.admission.trust(old, &mut world.out);
+    world.admission.trust_only([new], &mut world.out);
+    assert!(!world.admission.is_trusted(old) && world.admission.is_trusted(new));
+}
+
+#[test]
 fn calls_at_a_time_are_counted_by_source() {
     let mut world = World::new();
     let address = "203.0.113.1".parse().unwrap();
     (0..3).for_each(|_| world.admission.call_began(address));
     assert_eq!(world.says(udp("203.0.113.1"), INVITE), Verdict::Refuse(Why::SourceCallsAtOnce));
-    world.admission.call_ended(address);
+    world.admission.call_ended(address, false);
     assert_eq!(world.says(udp("203.0.113.1"), INVITE), Verdict::NewCall);
-    (0..9).for_each(|_| world.admission.call_ended(address));
+    (0..9).for_each(|_| world.admission.call_ended(address, false));
     assert!(world.admission.calls.is_empty());
 }
 

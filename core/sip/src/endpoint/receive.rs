@@ -145,6 +145,13 @@ impl Endpoint {
         tu.push(Incoming::Request { key, hop, message });
     }
 
+    /// True for a request that a transaction has taken: this one only repeats it.
+    #[must_use]
+    pub fn is_repeated(&self, request: &Message) -> bool {
+        let request = self.identify(request, request.method());
+        request.is_some_and(|request| self.by_request.contains_key(&request))
+    }
+
     /// What every request must pass that no transaction knows.
     fn check(
         &self,

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use ipnet::IpNet;
 use machine::{Instant, Outbox, Rng};
 use sip::locate::Place;
-use sip::message::Method;
+use sip::message::{Message, Method};
 use sip::transport::Hop;
 
 use super::barrier::{Barrier, Found};
@@ -49,11 +49,11 @@ pub(super) struct Guard {
     refusals: VecDeque<(Hop, Bytes)>,
     /// The realms of the listeners, by their numbers.
     realms: Vec<usize>,
-    /// Names of next hops, and those that are being looked up.
-    names: BTreeSet<String>,
-    lookups: BTreeSet<LookupId>,
-    /// Whose each call is.
-    calls: BTreeMap<CallId, IpAddr>,
+    /// Addresses of next hops, by the names that the configuration gives them.
+    names: BTreeMap<String, BTreeSet<IpAddr>>,
+    lookups: BTreeMap<LookupId, String>,
+    /// Whose each call is, and whether it is established.
+    calls: BTreeMap<CallId, (IpAddr, bool)>,
     out: Outbox<Output>,
     pub(super) kept: Kept,
     complaint: log::Rarely,
@@ -69,8 +69,8 @@ impl Guard {
             refusal: Refusal::new(rng),
             refusals: VecDeque::new(),
             realms: settings::listeners(config).map(|(realm, _)| realm).collect(),
-            names: BTreeSet::new(),
-            lookups: BTreeSet::new(),
+            names: BTreeMap::new(),
+            lookups: BTreeMap::new(),
             calls: BTreeMap::new(),
             out: Outbox::new(),
             kept: Kept::default(),
@@ -83,32 +83,41 @@ impl Guard {
 
     /// Next hops are never banned.
     pub(super) fn trust(&mut self, config: &Config) {
-        self.names.clear();
+        let mut known = std::mem::take(&mut self.names);
+        let mut addresses = Vec::new();
         let of_routes = config.routes.iter().flat_map(|route| match &route.then {
             Then::Call { next_hops, .. } => next_hops.as_slice(),
             Then::Registered { .. } | Then::Refuse { .. } => &[],
         });
         for next_hop in of_routes.chain(config.trunks.iter().map(|trunk| &trunk.next_hop)) {
             match &next_hop.host {
-                Host::Address(address) => self.admission.trust(*address, &mut self.out),
+                Host::Address(address) => addresses.push(*address),
                 Host::Name(name) => {
-                    self.names.insert(name.to_ascii_lowercase());
+                    let name = name.to_ascii_lowercase();
+                    let found = known.remove(&name);
+                    self.names.entry(name).or_insert_with(|| found.unwrap_or_default());
                 }
             }
         }
+        let found = self.names.values().flatten().copied();
+        self.admission.trust_only(addresses.into_iter().chain(found), &mut self.out);
     }
 
     /// A name is being looked up.
     pub(super) fn asks(&mut self, id: LookupId, host: &str) {
-        if self.names.contains(&host.to_ascii_lowercase()) {
-            self.lookups.insert(id);
+        let name = host.to_ascii_lowercase();
+        if self.names.contains_key(&name) {
+            self.lookups.insert(id, name);
         }
     }
 
     /// It was found.
     pub(super) fn found(&mut self, id: LookupId, places: &[Place]) {
-        if self.lookups.remove(&id) {
-            places.iter().for_each(|place| self.admission.trust(place.address.ip(), &mut self.out));
+        let name = self.lookups.remove(&id);
+        let Some(addresses) = name.and_then(|name| self.names.get_mut(&name)) else { return };
+        for address in places.iter().map(|place| place.address.ip()) {
+            addresses.insert(address);
+            self.admission.trust(address, &mut self.out);
         }
     }
 
@@ -128,31 +137,39 @@ impl Guard {
         match self.admission.judge(now, (realm, hop), &glance, knows, &mut self.out) {
             Verdict::Now | Verdict::Emergency => return Some(Input::Message { hop, bytes }),
             Verdict::NewCall => {
-                if let Err((hop, bytes)) = self.backlog.push(now, (hop, bytes)) {
-                    self.refuse(hop, bytes, Why::Overload);
+                let is_trusted = self.admission.is_trusted(hop.remote.ip());
+                if let Err((hop, bytes)) = self.backlog.push(now, is_trusted, (hop, bytes)) {
+                    return self.refuse(hop, bytes, Why::Overload, machine);
                 }
             }
             Verdict::Drop(_) => self.kept.dropped += 1,
-            Verdict::Refuse(why) => self.refuse(hop, bytes, why),
+            Verdict::Refuse(why) => return self.refuse(hop, bytes, why, machine),
         }
         None
     }
 
-    fn refuse(&mut self, hop: Hop, bytes: Bytes, why: Why) {
+    /// Answers a request 503; given back if it repeats one that has been taken, which is answered as that was: a 503 would end
+    /// a call that rings.
+    fn refuse(&mut self, hop: Hop, bytes: Bytes, why: Why, machine: &B2bua) -> Option<Input> {
+        if self.refusals.len() >= REFUSALS_MAX {
+            self.kept.dropped += 1;
+            return None;
+        }
+        let request = Message::parse(bytes.clone()).ok();
+        if request.as_ref().is_some_and(|request| machine.is_repeated(request)) {
+            return Some(Input::Message { hop, bytes });
+        }
         if why == Why::Overload {
             self.kept.overload += 1;
             self.complaint.warn(format_args!("overload: no time for new calls, they are answered 503"));
         }
-        if self.refusals.len() >= REFUSALS_MAX {
-            self.kept.dropped += 1;
-            return;
-        }
         self.kept.refused += 1;
         let retry_after_s = if why == Why::Overload { RETRY_AFTER_OVERLOAD_S } else { RETRY_AFTER_S };
-        if let Some(answer) = self.refusal.answer(hop, bytes, retry_after_s) {
+        if let Some(answer) = request.and_then(|request| self.refusal.answer(hop, request, retry_after_s)) {
             // Everybody knows the tag of refusals: whoever acknowledges one proves nothing.
             self.refusals.push_back((hop, answer));
         }
+        None
     }
 
     /// The next refusal to be sent.
@@ -161,11 +178,14 @@ impl Guard {
     }
 
     /// The new call whose turn it is; those for which it is too late are refused.
-    pub(super) fn next_call(&mut self, now: Instant) -> Option<Input> {
+    pub(super) fn next_call(&mut self, now: Instant, machine: &B2bua) -> Option<Input> {
         loop {
-            match self.backlog.pop(now)? {
-                Ok((hop, bytes)) => return Some(Input::Message { hop, bytes }),
-                Err((hop, bytes)) => self.refuse(hop, bytes, Why::Overload),
+            let input = match self.backlog.pop(now)? {
+                Ok((hop, bytes)) => Some(Input::Message { hop, bytes }),
+                Err((hop, bytes)) => self.refuse(hop, bytes, Why::Overload, machine),
+            };
+            if input.is_some() {
+                return input;
             }
         }
     }
@@ -180,12 +200,18 @@ impl Guard {
         match event {
             b2bua::Event::Started { call, hop, .. } => {
                 let address = hop.remote.ip();
-                self.calls.insert(*call, address);
+                self.calls.insert(*call, (address, false));
                 self.admission.call_began(address);
             }
+            b2bua::Event::Established { call } => {
+                if let Some((address, is_established @ false)) = self.calls.get_mut(call) {
+                    *is_established = true;
+                    self.admission.call_established(*address);
+                }
+            }
             b2bua::Event::Ended { call } => {
-                if let Some(address) = self.calls.remove(call) {
-                    self.admission.call_ended(address);
+                if let Some((address, was_established)) = self.calls.remove(call) {
+                    self.admission.call_ended(address, was_established);
                 }
             }
             b2bua::Event::Offended { hop, what, told } => self.offended(now, *hop, *what, told.as_deref()),

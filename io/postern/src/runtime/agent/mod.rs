@@ -242,7 +242,7 @@ impl Agent {
             if at.since(began) > guard::SLICE {
                 break;
             }
-            let Some(input) = self.guard.next_call(at) else { break };
+            let Some(input) = self.guard.next_call(at, &self.machine) else { break };
             self.inputs.push_back(input);
             self.work(now);
         }

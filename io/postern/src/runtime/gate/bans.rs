@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
+use admission::Source;
 use ipnet::IpNet;
 use machine::Instant;
 use nix::unistd::Uid;
@@ -71,21 +72,24 @@ impl Gate {
 
     fn ban(&mut self, now: Instant, ban: Ban) -> Answer {
         // The agent half knows that too; this half believes nobody.
-        if let Some(spared) = spared(&self.config, ban.source) {
-            return Answer::Error(format!("{}: {spared} is never banned", ban.source));
+        // What the kernel would ban, however it was spelt.
+        let source = Source::of(ban.source.addr());
+        if let Some(spared) = source.part_of(never_banned(&self.config)) {
+            return Answer::Error(format!("{source}: {spared} is never banned"));
         }
         let lasts = Duration::from_secs(ban.lasts_s);
         match self.engine.ban(ban.source.addr(), lasts) {
             Ok(()) => {
                 self.banned.until.retain(|_, until| now < *until);
-                self.banned.until.insert(ban.source, now + lasts);
-                Answer::of(&ban)
+                self.banned.until.insert(source.network(), now + lasts);
+                Answer::of(&Ban { source: source.network(), ..ban })
             }
             Err(error) => Answer::Error(error.to_string()),
         }
     }
 
     fn unban(&mut self, source: IpNet) -> Answer {
+        let source = Source::of(source.addr()).network();
         self.banned.until.remove(&source);
         match self.engine.unban(source.addr()) {
             Ok(()) => Answer::of(&source),
@@ -107,8 +111,8 @@ impl Gate {
     }
 }
 
-/// What of a source is never banned.
-fn spared(config: &Config, source: IpNet) -> Option<IpNet> {
+/// What is never banned.
+fn never_banned(config: &Config) -> impl Iterator<Item = IpNet> + '_ {
     let next_hops = config.routes.iter().flat_map(|route| match &route.then {
         Then::Call { next_hops, .. } => next_hops.as_slice(),
         Then::Registered { .. } | Then::Refuse { .. } => &[],
@@ -121,6 +125,5 @@ fn spared(config: &Config, source: IpNet) -> Option<IpNet> {
     let addresses = next_hops.chain(trunks.clone().map(|trunk| &trunk.next_hop)).filter_map(address);
     let networks =
         config.protection.never_ban.iter().chain(trunks.flat_map(|trunk| &trunk.addresses)).copied();
-    let mut all = networks.chain(addresses.map(|address: IpAddr| IpNet::from(address)));
-    all.find(|spared| spared.contains(&source) || source.contains(spared))
+    networks.chain(addresses.map(|address: IpAddr| IpNet::from(address)))
 }
