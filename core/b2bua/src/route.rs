@@ -221,14 +221,22 @@ pub(crate) fn may_be_at(config: &Config, realm: RealmId, found_at: IpAddr, addre
     }
 }
 
-/// True if a peer of a realm, found somewhere on the Internet, names a private address that no network of its realm is around.
+/// True if a peer of a realm, found somewhere on the Internet, names a private address that is in nobody's network here.
+///
+/// What a realm with media networks does not have there is refused as that, and what is another realm's is for the middlebox
+/// to refuse: it says more of such a description.
 pub(crate) fn is_behind_nat(config: &Config, realm: RealmId, found_at: IpAddr, address: IpAddr) -> bool {
     if !is_private(address) || is_private(found_at.to_canonical()) || is_ours(config, address) {
         return false;
     }
-    let networks = config.realm(realm).map(|realm| &realm.pinholes.media.networks);
-    let mut around = networks.into_iter().flatten().filter(|network| network.contains(&address));
-    around.all(|network| network.prefix_len() == 0)
+    let closest = |realm: &Realm| {
+        let around = realm.pinholes.media.networks.iter().filter(|network| network.contains(&address));
+        around.map(|network| network.prefix_len()).max()
+    };
+    let Some(own) = config.realm(realm) else { return false };
+    let is_anywhere = own.pinholes.media.networks.is_empty() || closest(own) == Some(0);
+    let others = (0..).map(RealmId).zip(&config.realms).filter(|(id, _)| *id != realm);
+    is_anywhere && others.filter_map(|(_, other)| closest(other)).all(|len| len == 0)
 }
 
 /// True if a realm's media networks are the whole Internet.
